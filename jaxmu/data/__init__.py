@@ -1,0 +1,20 @@
+"""Data sets, their splits, and what happens to images on the device.
+
+This door stays free of JAX: `augment` and `streams` are imported by name where they are needed.
+"""
+
+from jaxmu.data.arrays import Dataset
+from jaxmu.data.datasets import DATASETS, load
+from jaxmu.data.splits import Split, custom_split, fixed_split
+from jaxmu.data.transforms import randomise_labels, subset
+
+__all__ = [
+  "DATASETS",
+  "Dataset",
+  "Split",
+  "custom_split",
+  "fixed_split",
+  "load",
+  "randomise_labels",
+  "subset",
+]

@@ -1,0 +1,59 @@
+"""From uint8 images to the network's input, on the device and inside the compiled step.
+
+Order as in spec data_models 2: geometry on the 8-bit image, then to [0, 1], then normalise.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+PAD = 4  # pixels of black on each side before a crop
+
+
+class Preprocess(NamedTuple):
+  """Say how a data set becomes input: static and hashable, so that it can stay in a closure."""
+
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  augmentation: str  # "crop_flip" | "flip" | "none"
+  channels: int  # of the network's input
+
+
+def preprocess(
+  spec: Preprocess, images: jax.Array, key: jax.Array, augment: bool, dtype=jnp.float32
+) -> jax.Array:
+  """Turn uint8 images [B, H, W, 1 or channels] into normalised input [B, H, W, channels].
+
+  With `augment` (static) each sample gets its own random crop and flip, drawn from `key`.
+  """
+  if augment and spec.augmentation != "none":
+    offsets, flips = draw(key, images.shape[0])
+    if spec.augmentation == "flip":
+      offsets = jnp.full_like(offsets, PAD)
+    images = crop_flip(images, offsets, flips)
+  return normalise(spec, images, dtype)
+
+
+def draw(key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+  """Draw crop offsets [count, 2], uniform in {0..2 PAD}, and flips [count], probability 1/2."""
+  offsets = jax.random.randint(jax.random.fold_in(key, 0), (count, 2), 0, 2 * PAD + 1)
+  return offsets, jax.random.bernoulli(jax.random.fold_in(key, 1), 0.5, (count,))
+
+
+def crop_flip(images: jax.Array, offsets: jax.Array, flips: jax.Array) -> jax.Array:
+  """Pad with PAD black pixels, crop at `offsets` (row, column), then mirror where `flips`."""
+  height, width = images.shape[1:3]
+  padded = jnp.pad(images, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)))
+  rows = offsets[:, 0, None] + jnp.arange(height)
+  columns = jnp.arange(width)
+  columns = offsets[:, 1, None] + jnp.where(flips[:, None], width - 1 - columns, columns)
+  sample = jnp.arange(images.shape[0])[:, None, None]
+  return padded[sample, rows[:, :, None], columns[:, None, :]]
+
+
+def normalise(spec: Preprocess, images: jax.Array, dtype=jnp.float32) -> jax.Array:
+  """Scale uint8 images to [0, 1], repeat a grey channel if need be, and normalise."""
+  x = images.astype(dtype) / jnp.asarray(255, dtype)
+  mean, std = jnp.asarray(spec.mean, dtype), jnp.asarray(spec.std, dtype)
+  return (x - mean) / std  # [.., 1] against [channels] repeats the grey channel

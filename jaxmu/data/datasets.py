@@ -1,0 +1,211 @@
+"""The data sets that a config can name. `DATASETS` maps each name to its loader."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from jaxmu.data import tfds_source
+from jaxmu.data.arrays import Dataset, make
+from jaxmu.errors import DataError, closest
+
+# spec data_models 2: mean and standard deviation of images in [0, 1], and the augmentation.
+TRANSFORMS: dict[str, dict] = {
+  "mnist": {"mean": (0.1307,), "std": (0.3081,), "augmentation": "flip"},
+  "fashion_mnist": {"mean": (0.2860,), "std": (0.3530,), "augmentation": "flip"},
+  "cifar10": {
+    "mean": (0.4914, 0.4822, 0.4465),
+    "std": (0.2023, 0.1994, 0.2010),
+    "augmentation": "crop_flip",
+  },
+  "cifar100": {
+    "mean": (0.5071, 0.4865, 0.4409),
+    "std": (0.2673, 0.2564, 0.2762),
+    "augmentation": "crop_flip",
+  },
+}
+
+
+def load(name: str, *, data_dir: str | None = None, path: str | None = None) -> Dataset:
+  """Load a data set by its registry name.
+
+  `data_dir` holds prepared tensorflow-datasets folders (default: TFDS_DATA_DIR), `path` is the file
+  of "npz". Raises `DataError` for an unknown name, an absent data set, or arrays without the
+  promised form.
+  """
+  if name not in DATASETS:
+    raise DataError(f"unknown data set '{name}'; {closest(name, DATASETS)}")
+  return DATASETS[name](name, data_dir=data_dir or None, path=path or None)
+
+
+def digits(name: str = "digits", **_) -> Dataset:
+  """Load scikit-learn's 1,797 handwritten digits: 8x8, one channel, nothing to download.
+
+  The source has no official split, so we make one as the reference does for UTKFace (spec
+  data_models 1.1): 20 % of a fixed permutation are the test part. Not augmented: eight pixels leave
+  no room for crops.
+  """
+  from sklearn.datasets import load_digits
+
+  source = load_digits()
+  images = np.round(source.images * (255 / 16)).astype(np.uint8)
+  order, num_train = own_split(len(images))
+  return make(
+    name,
+    images[order],
+    source.target[order],
+    num_train,
+    class_names=tuple(str(c) for c in source.target_names),
+    mean=(0.3053,),  # measured on the train part
+    std=(0.3758,),
+  )
+
+
+def prepared(name: str, data_dir: str | None = None, **_) -> Dataset:
+  """Load a prepared tensorflow-datasets set, at 32x32 pixels and with three input channels.
+
+  CIFAR comes in its original file order; MNIST and Fashion-MNIST in the order of
+  tensorflow-datasets, which keeps no trace of the original one.
+  """
+  source = tfds_source.read(name, data_dir, image_size=32)
+  return make(
+    name,
+    source.images,
+    source.labels,
+    source.num_train,
+    class_names=source.class_names,
+    channels=3,
+    **TRANSFORMS[name],
+  )
+
+
+def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
+  """Load a user's own arrays from an `.npz` file.
+
+  Either `images` uint8 [N, H, W, C] and `labels` int [N], train samples first, with `num_train`; or
+  `train_images`, `train_labels`, `test_images` and `test_labels`. Without `num_train` a fifth of a
+  fixed permutation becomes the test part, and `Dataset.indices` gives each sample's position in the
+  file. Optional: `mean`, `std` (for images in [0, 1]; else computed from the train part),
+  `class_names`, `augmentation`.
+  """
+  if not path:
+    raise DataError("data set 'npz' needs a file; got no path: set --config.data.path=FILE.npz")
+  arrays = _read_npz(path)
+  images, labels, num_train = _join_parts(arrays, path)
+  indices = None
+  if num_train is None:
+    indices, num_train = own_split(len(images))
+    images, labels = images[indices], labels[indices]
+  names = arrays.get("class_names")
+  return make(
+    name,
+    images,
+    labels,
+    num_train,
+    class_names=None if names is None else tuple(str(c) for c in names),
+    mean=arrays.get("mean"),
+    std=arrays.get("std"),
+    augmentation=str(arrays.get("augmentation", "none")),
+    indices=indices,
+  )
+
+
+def synthetic(
+  name: str = "synthetic",
+  *,
+  num_train: int = 400,
+  num_test: int = 100,
+  num_classes: int = 4,
+  image_size: int = 8,
+  channels: int = 3,
+  noise: float = 0.25,
+  augmentation: str = "none",
+  seed: int = 0,
+  **_,
+) -> Dataset:
+  """Make a small data set for tests and first trials: a random pattern per class plus noise.
+
+  The same arguments give the same bytes everywhere.
+  """
+  rng = np.random.default_rng(seed)
+  total = num_train + num_test
+  patterns = rng.random((num_classes, image_size, image_size, channels))
+  labels = rng.permutation(np.arange(total) % num_classes)
+  images = patterns[labels] + noise * rng.standard_normal((total, *patterns.shape[1:]))
+  images = np.round(255 * images.clip(0, 1)).astype(np.uint8)
+  classes = tuple(f"pattern {c}" for c in range(num_classes))
+  return make(name, images, labels, num_train, class_names=classes, augmentation=augmentation)
+
+
+DATASETS: Mapping[str, Callable[..., Dataset]] = {
+  "digits": digits,
+  "mnist": prepared,
+  "fashion_mnist": prepared,
+  "cifar10": prepared,
+  "cifar100": prepared,
+  "npz": npz,
+  "synthetic": synthetic,
+}
+
+
+def own_split(count: int) -> tuple[np.ndarray, int]:
+  """Order `count` samples of a source without a test part: train samples, then the test fifth.
+
+  Returns the order, int64 [count], and the size of the train part (procedure of spec data_models
+  1.1).
+  """
+  order = np.random.default_rng(123).permutation(count)
+  num_test = int(0.2 * count)
+  return np.concatenate([order[num_test:], order[:num_test]]), count - num_test
+
+
+def _read_npz(path: str) -> dict[str, np.ndarray]:
+  try:
+    with np.load(Path(path).expanduser()) as file:
+      return dict(file)
+  except FileNotFoundError as error:
+    raise DataError(
+      f"data file {path} does not exist; give the path of an .npz file: --config.data.path=FILE.npz"
+    ) from error
+  except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    raise DataError(
+      f"data file {path} is not a readable .npz file of plain arrays ({error}); write it with "
+      "numpy.savez(path, images=..., labels=..., num_train=...)"
+    ) from error
+
+
+def _join_parts(
+  arrays: dict[str, np.ndarray], path: str
+) -> tuple[np.ndarray, np.ndarray, int | None]:
+  """Bring both layouts of an npz file to (images, labels, size of the train part if known)."""
+  halves = ("train_images", "train_labels", "test_images", "test_labels")
+  if {"images", "labels"} <= arrays.keys():
+    num_train = arrays.get("num_train")
+    images, labels = arrays["images"], arrays["labels"]
+  elif set(halves) <= arrays.keys():
+    shapes = [arrays[key].shape[1:] for key in ("train_images", "test_images")]
+    if shapes[0] != shapes[1] or arrays["train_images"].dtype != arrays["test_images"].dtype:
+      raise DataError(
+        f"data file {path}: train_images are {arrays['train_images'].dtype} {shapes[0]}, test_images"
+        f" {arrays['test_images'].dtype} {shapes[1]}; expected the same shape and type of image"
+      )
+    num_train = len(arrays["train_images"])
+    _same_length(path, arrays["train_images"], arrays["train_labels"])
+    images = np.concatenate([arrays["train_images"], arrays["test_images"]])
+    labels = np.concatenate([arrays["train_labels"], arrays["test_labels"]])
+  else:
+    raise DataError(
+      f"data file {path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected images and "
+      f"labels, or {', '.join(halves)}"
+    )
+  _same_length(path, images, labels)
+  return images, labels, None if num_train is None else int(num_train)
+
+
+def _same_length(path: str, images: np.ndarray, labels: np.ndarray) -> None:
+  if images.ndim == 0 or labels.ndim == 0 or len(images) != len(labels):
+    raise DataError(
+      f"data file {path} has images of shape {images.shape} and labels of shape {labels.shape}; "
+      "expected one label per image"
+    )

@@ -1,0 +1,172 @@
+"""Which samples are trained on, forgotten, held out and tested: index arrays into a `Dataset`.
+
+`fixed_split` is the reference's split (spec data_models 3.1), the U-LiRA functions are those of
+spec evaluation 9.1. All are exact: the same seeds name the same images on every machine.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from jaxmu.errors import DataError
+
+PARTS = ("train", "retain", "forget", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+  """Hold five int64 index arrays: train is retain with forget, all others are disjoint."""
+
+  train: np.ndarray
+  retain: np.ndarray
+  forget: np.ndarray
+  val: np.ndarray
+  test: np.ndarray
+
+  @property
+  def sizes(self) -> dict[str, int]:
+    """Count the samples of each part."""
+    return {field.name: len(getattr(self, field.name)) for field in fields(self)}
+
+  @property
+  def sha256(self) -> str:
+    """Give the SHA-256 over all five arrays (little-endian int64, in the order of `PARTS`)."""
+    digest = hashlib.sha256()
+    for part in PARTS:
+      array = np.ascontiguousarray(getattr(self, part), "<i8")
+      digest.update(f"{part}:{len(array)}:".encode())
+      digest.update(array.data)
+    return digest.hexdigest()
+
+
+def fixed_split(
+  num_train: int,
+  num_total: int,
+  *,
+  val_fraction: float = 0.15,
+  forget_fraction: float = 0.10,
+  seed: int = 123,
+) -> Split:
+  """Split the official train part into train and val, then train into retain and forget.
+
+  Uniform and not stratified; the test part is the official one. Equals scikit-learn's
+  `train_test_split` with `random_state=seed` (spec data_models 3.1). Raises `DataError` where a
+  part would be empty.
+  """
+  for name, value in (("val_fraction", val_fraction), ("forget_fraction", forget_fraction)):
+    if not 0 < value < 1:
+      raise DataError(f"{name} is {value}; expected a number between 0 and 1, such as 0.1")
+  dev = np.arange(num_train, dtype=np.int64)
+  train, val = _hold_out(dev, val_fraction, seed)
+  retain, forget = _hold_out(train, forget_fraction, seed)
+  split = Split(train, retain, forget, val, np.arange(num_train, num_total, dtype=np.int64))
+  _refuse_empty(split, f"{num_train} training and {num_total - num_train} test samples")
+  return split
+
+
+def custom_split(
+  *,
+  retain: np.ndarray,
+  forget: np.ndarray,
+  val: np.ndarray,
+  test: np.ndarray,
+  num_total: int,
+  train: np.ndarray | None = None,
+) -> Split:
+  """Check a user's own index arrays into a data set of `num_total` samples; return a `Split`.
+
+  `train` defaults to retain followed by forget, and must hold the same samples. Raises `DataError`
+  where a part is empty, out of range, has duplicates, or overlaps another one.
+  """
+  given = {"retain": retain, "forget": forget, "val": val, "test": test}
+  parts = {name: _check_indices(name, value, num_total) for name, value in given.items()}
+  owner = np.full(num_total, -1)
+  for number, (name, indices) in enumerate(parts.items()):
+    taken = indices[owner[indices] >= 0]
+    if len(taken):
+      other = list(parts)[owner[taken[0]]]
+      raise DataError(
+        f"the {other} and {name} sets overlap: {len(taken)} samples are in both, the first is "
+        f"{taken[0]}; expected disjoint sets: drop them from one"
+      )
+    owner[indices] = number
+  union = np.concatenate([parts["retain"], parts["forget"]])
+  if train is None:
+    train = union
+  else:
+    train = _check_indices("train", train, num_total)
+    if not np.array_equal(np.sort(train), np.sort(union)):
+      raise DataError(
+        f"the train set has {len(train)} samples that are not retain ({len(parts['retain'])}) "
+        f"together with forget ({len(parts['forget'])}); expected their union: leave train out"
+      )
+  return Split(train=train, **parts)
+
+
+def ulira_pool(num_train: int = 50_000, *, seed: int = 123) -> tuple[np.ndarray, np.ndarray]:
+  """Return the U-LiRA pool (95 % of the train part) and the validation set that all splits share.
+
+  Both int64; the validation set is never trained on (spec evaluation 9.1, step 1).
+  """
+  order = np.random.default_rng(seed).permutation(num_train)
+  size = num_train - num_train // 20
+  if size == num_train:
+    raise DataError(f"U-LiRA needs at least 20 training samples; got {num_train}: use more data")
+  return order[:size], order[size:]
+
+
+def ulira_split(pool: np.ndarray, split: int) -> tuple[np.ndarray, np.ndarray]:
+  """Return train and held-out half of the pool for a shadow split (spec evaluation 9.1, step 2)."""
+  order = np.random.default_rng(split).permutation(pool)
+  return order[: len(pool) // 2], order[len(pool) // 2 :]
+
+
+def ulira_attempt(train: np.ndarray, attempt: int) -> tuple[np.ndarray, np.ndarray]:
+  """Return retain (90 %) and forget (10 %) for one attempt on a split's train half.
+
+  The forget sets of different attempts overlap: they are no partition (spec evaluation 9.1, step
+  3).
+  """
+  order = np.random.default_rng(attempt).permutation(train)
+  size = len(train) - len(train) // 10
+  if size == len(train):
+    raise DataError(f"U-LiRA needs at least 10 samples per train half; got {len(train)}")
+  return order[:size], order[size:]
+
+
+def _hold_out(x: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """Return the first part and ceil(fraction * n) held-out samples; the generator starts anew."""
+  size = math.ceil(fraction * len(x))
+  order = np.random.RandomState(seed).permutation(len(x))  # the reference's generator
+  return x[order[size:]], x[order[:size]]
+
+
+def _refuse_empty(split: Split, source: str) -> None:
+  for name, size in split.sizes.items():
+    if size == 0:
+      raise DataError(
+        f"the {name} set is empty (of {source}); expected at least one sample: use more data or "
+        "another val_fraction or forget_fraction"
+      )
+
+
+def _check_indices(name: str, value: np.ndarray, num_total: int) -> np.ndarray:
+  indices = np.asarray(value)
+  if indices.ndim != 1 or indices.dtype.kind not in "iu" or len(indices) == 0:
+    kind = "is empty" if indices.size == 0 else f"has dtype {indices.dtype}, shape {indices.shape}"
+    raise DataError(f"the {name} set {kind}; expected a list of at least one sample index")
+  indices = indices.astype(np.int64)
+  bad = indices[(indices < 0) | (indices >= num_total)]
+  if len(bad):
+    raise DataError(
+      f"the {name} set contains index {bad[0]}; expected 0..{num_total - 1}, positions in the data"
+    )
+  values, counts = np.unique(indices, return_counts=True)
+  if counts.max() > 1:
+    raise DataError(
+      f"the {name} set contains index {values[counts.argmax()]} {counts.max()} times; expected "
+      "each sample at most once: remove the duplicates"
+    )
+  return indices

@@ -1,0 +1,166 @@
+"""Orders in which one epoch visits the data (methods.md 0.8, 9.2), computed on the device.
+
+A stream is laid out as `Order(full, rest)`: the equal batches of a pass, stacked to be scanned, and
+the last, shorter batch with a shape of its own (or None). Nothing is dropped or padded, except that
+`zip_cycle` pads the short forget batch it replays, with weights that make the padding vanish.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxmu.errors import MethodError, closest
+
+RETAIN, FORGET = 0, 1
+STREAMS: dict[str, frozenset[str]] = {  # name -> the sets that it reads
+  "retain": frozenset({"retain"}),
+  "forget": frozenset({"forget"}),
+  "val": frozenset({"val"}),
+  "union": frozenset({"retain", "forget"}),
+  "zip_short": frozenset({"retain", "forget"}),
+  "zip_cycle": frozenset({"retain", "forget"}),
+}
+
+
+class Samples(NamedTuple):
+  """Positions of a batch in the data set, before images are gathered.
+
+  Attributes:
+    index: int32 [B].
+    weight: float [B], 0 for padding; None where every sample counts.
+    origin: int32 [B], RETAIN or FORGET; None outside `union`.
+  """
+
+  index: jax.Array
+  weight: jax.Array | None = None
+  origin: jax.Array | None = None
+
+
+class Pair(NamedTuple):
+  """A retain and a forget part that one step reads together."""
+
+  retain: Any
+  forget: Any
+
+
+class Order(NamedTuple):
+  """One pass: `full` has leaves [T, B], `rest` is one shorter batch or None."""
+
+  full: Any
+  rest: Any
+
+
+def steps(stream: str, sizes: Mapping[str, int], batch_size: int) -> int:
+  """Number of batches in one pass of `stream`."""
+  check(stream)
+  batches = {name: -(-size // batch_size) for name, size in sizes.items()}
+  if stream == "union":
+    return -(-(sizes["retain"] + sizes["forget"]) // batch_size)
+  if stream == "zip_short":
+    return min(batches["retain"], batches["forget"])
+  return batches["retain"] if stream == "zip_cycle" else batches[stream]
+
+
+def visits(stream: str, sizes: Mapping[str, int], batch_size: int) -> int:
+  """Number of samples that one pass reads, replayed ones counted each time."""
+  check(stream)
+  n_retain, n_forget = sizes.get("retain", 0), sizes.get("forget", 0)
+  if stream == "union":
+    return n_retain + n_forget
+  if stream == "zip_short":
+    reach = steps(stream, sizes, batch_size) * batch_size
+    return min(reach, n_retain) + min(reach, n_forget)
+  if stream == "zip_cycle":
+    rounds, extra = divmod(steps(stream, sizes, batch_size), -(-n_forget // batch_size))
+    return n_retain + rounds * n_forget + min(extra * batch_size, n_forget)
+  return sizes[stream]
+
+
+def check(stream: str) -> None:
+  """Raise MethodError for an unknown stream."""
+  if stream not in STREAMS:
+    raise MethodError(f"unknown stream '{stream}'; {closest(stream, STREAMS)}")
+
+
+def order(
+  stream: str,
+  key: jax.Array,
+  index: Mapping[str, jax.Array],
+  batch_size: int,
+  *,
+  shuffle: bool = True,
+  union_order: jax.Array | None = None,
+) -> Order:
+  """Lay out one pass over the sets in `index`.
+
+  Args:
+    stream: a name of STREAMS.
+    key: draws the permutations; retain and forget are shuffled independently, val never.
+    index: set name -> int32 [n] positions in the data set.
+    batch_size: B, static.
+    shuffle: False visits the samples in stored order (union: retain first, then forget).
+    union_order: a fixed visiting order of `union`, int [n_r + n_f], in place of a drawn one.
+
+  Returns:
+    Order of Samples, or of Pair(Samples, Samples) for the zip streams.
+  """
+  check(stream)
+
+  def shuffled(name):
+    positions = index[name]
+    if not shuffle or name == "val":
+      return positions
+    return jax.random.permutation(jax.random.fold_in(key, name == "forget"), positions)
+
+  if stream == "union":
+    return _batches(_union(key, index, shuffle, union_order), batch_size)
+  if stream == "zip_short":
+    return _zip_short(shuffled("retain"), shuffled("forget"), batch_size)
+  if stream == "zip_cycle":
+    return _zip_cycle(shuffled("retain"), shuffled("forget"), batch_size)
+  return _batches(Samples(shuffled(stream)), batch_size)
+
+
+def _union(key, index, shuffle, union_order):
+  positions = jnp.concatenate([index["retain"], index["forget"]])
+  n_retain, n = index["retain"].shape[0], positions.shape[0]
+  visit = jnp.arange(n)
+  if union_order is not None:
+    visit = jnp.asarray(union_order)
+  elif shuffle:
+    visit = jax.random.permutation(key, n)
+  origin = jnp.where(visit < n_retain, RETAIN, FORGET)
+  return Samples(positions[visit], origin=origin)
+
+
+def _batches(samples, batch_size):
+  n = samples.index.shape[0]
+  whole = n - n % batch_size
+  full = jax.tree.map(lambda a: a[:whole].reshape(-1, batch_size), samples)
+  rest = jax.tree.map(lambda a: a[whole:], samples) if whole < n else None
+  return Order(full, rest)
+
+
+def _zip_short(retain, forget, batch_size):
+  """Pair batches until the shorter set ends; its last batch meets a full one of the other."""
+  shorter = min(retain.shape[0], forget.shape[0])
+  whole = shorter - shorter % batch_size
+  full = Pair(*(Samples(a[:whole].reshape(-1, batch_size)) for a in (retain, forget)))
+  if whole == shorter:
+    return Order(full, None)
+  return Order(full, Pair(*(Samples(a[whole : whole + batch_size]) for a in (retain, forget))))
+
+
+def _zip_cycle(retain, forget, batch_size):
+  """Pair every retain batch with the forget batches of this epoch, replayed in the same order."""
+  n_forget = forget.shape[0]
+  n_batches = -(-n_forget // batch_size)
+  padded = jnp.resize(forget, (n_batches * batch_size,)).reshape(n_batches, batch_size)
+  weight = (jnp.arange(n_batches * batch_size) < n_forget).astype(float)
+  replayed = lambda t: Samples(padded[t % n_batches], weight.reshape(padded.shape)[t % n_batches])
+  order = _batches(Samples(retain), batch_size)
+  n_full = order.full.index.shape[0]
+  rest = None if order.rest is None else Pair(order.rest, replayed(n_full))
+  return Order(Pair(order.full, replayed(jnp.arange(n_full))), rest)

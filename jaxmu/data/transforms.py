@@ -1,0 +1,59 @@
+"""Changes to a whole data set before anything is trained: fewer samples, or random labels."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from jaxmu.data.arrays import Dataset
+from jaxmu.data.splits import Split
+from jaxmu.errors import DataError
+
+SUBSET_SEED = 123
+
+
+def subset(dataset: Dataset, num_train: int = 0, num_test: int = 0) -> Dataset:
+  """Keep `num_train` and `num_test` samples of the official parts (0 keeps a part whole).
+
+  The samples are the first of a fixed permutation of each part, so a smaller subset lies within a
+  larger one; their order is the official one, and `indices` still names it. Raises `DataError`
+  where there are too few samples.
+  """
+  total = len(dataset.labels)
+  train = _first_of_permutation("subset_train", num_train, dataset.num_train)
+  test = _first_of_permutation("subset_test", num_test, total - dataset.num_train)
+  keep = np.concatenate([train, dataset.num_train + test])
+  return replace(
+    dataset,
+    images=dataset.images[keep],
+    labels=dataset.labels[keep],
+    original_labels=dataset.original_labels[keep],
+    indices=dataset.indices[keep],
+    num_train=len(train),
+  )
+
+
+def randomise_labels(dataset: Dataset, split: Split, share: float, seed: int) -> Dataset:
+  """Give round(share * n) samples of each of retain, forget, val and test a uniformly random label.
+
+  Only memorisation fits such labels, so members and non-members come apart; because every part gets
+  the same share, they stay exchangeable. The true class is among the labels drawn.
+  `original_labels` keeps the truth. Raises `DataError` for a share outside [0, 1).
+  """
+  if not 0 <= share < 1:
+    raise DataError(f"random_labels is {share}; expected a share from 0 up to, not including, 1")
+  rng = np.random.default_rng(seed)
+  labels = dataset.labels.copy()
+  for part in (split.retain, split.forget, split.val, split.test):
+    chosen = rng.permutation(part)[: round(share * len(part))]
+    labels[chosen] = rng.integers(0, dataset.num_classes, len(chosen))
+  return replace(dataset, labels=labels)
+
+
+def _first_of_permutation(name: str, count: int, available: int) -> np.ndarray:
+  if not 0 <= count <= available:
+    raise DataError(
+      f"{name} is {count}; expected 0 (keep all) or 1 to {available}, the number there is"
+    )
+  if count == 0:
+    return np.arange(available)
+  return np.sort(np.random.default_rng(SUBSET_SEED).permutation(available)[:count])

@@ -1,0 +1,175 @@
+"""Convolutions that stay fast inside compiled loops on a CPU.
+
+XLA's CPU backend rewrites convolutions into its fast layout only outside loops (jax issue 12868); inside
+a `scan` the gradient of a stock convolution is tens of times slower. Here forward pass, input gradient
+and kernel gradient are each written in that layout (NHWC x HWIO -> NHWC, "canonical") or, on small maps,
+as matrix products over the kernel taps that meet real pixels ("taps"). On other backends the stock
+convolution is used. `bench/conv.py` prints the measurements behind the choice.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxmu.errors import ModelError
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+class Lowering(NamedTuple):
+  """Name how each of the three passes is computed: "canonical" or "taps"."""
+
+  forward: str
+  input_gradient: str
+  kernel_gradient: str
+
+
+LOWERINGS = {
+  "canonical": Lowering("canonical", "canonical", "canonical"),
+  "taps": Lowering("taps", "taps", "taps"),
+  "mixed": Lowering("taps", "taps", "canonical"),
+}
+
+
+def lowering(
+  image: Sequence[int], kernel: Sequence[int], strides: Pair, padding: Padding, backend: str
+) -> str:
+  """Choose "lax" or a name in `LOWERINGS` for one convolution, from static shapes.
+
+  Args: image [B, H, W, I], kernel [h, w, I, O], `backend` as `jax.default_backend()` names it.
+  """
+  if backend != "cpu":
+    return "lax"
+  if kernel[0] == kernel[1] == 1 and padding == ((0, 0), (0, 0)):
+    return "taps"
+  largest = max(image[1:3])
+  return "taps" if largest <= 2 else "mixed" if largest <= 4 else "canonical"
+
+
+def conv(
+  x: Array,
+  kernel: Array,
+  strides: Pair = (1, 1),
+  padding: Padding = ((0, 0), (0, 0)),
+  how: str = "auto",
+) -> Array:
+  """Convolve x [B, H, W, I] with kernel [h, w, I, O] and return [B, H', W', O].
+
+  `how` pins the lowering; "auto" asks `lowering` when the program is traced. Only "lax" allows
+  forward-mode derivatives. Raises ModelError for shapes that do not fit and for unknown lowerings.
+  """
+  if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2]:
+    raise ModelError(
+      f"a convolution with kernel {kernel.shape} needs images [B, H, W, {kernel.shape[-2]}], "
+      f"got an array of shape {x.shape}"
+    )
+  strides, padding = tuple(strides), tuple(map(tuple, padding))
+  if how == "auto":
+    how = lowering(x.shape, kernel.shape, strides, padding, jax.default_backend())
+  if how == "lax":
+    return _canonical(x, kernel, strides, padding)
+  if how not in LOWERINGS:
+    raise ModelError(f"unknown lowering '{how}'; known: auto, lax, {', '.join(LOWERINGS)}")
+  return _conv(x, kernel, strides, padding, LOWERINGS[how])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(x, kernel, strides, padding, how):
+  forward = _canonical if how.forward == "canonical" else _taps
+  return forward(x, kernel, strides, padding)
+
+
+def _conv_forward(x, kernel, strides, padding, how):
+  return _conv(x, kernel, strides, padding, how), (x, kernel)
+
+
+def _conv_backward(strides, padding, how, residuals, dy):
+  x, kernel = residuals
+  if how.input_gradient == "canonical":
+    dx = _input_gradient(dy, kernel, x.shape, strides, padding)
+  else:
+    # `_taps` is linear in each operand, so its transpose is the gradient.
+    (dx,) = jax.linear_transpose(lambda x: _taps(x, kernel, strides, padding), x)(dy)
+  if how.kernel_gradient == "canonical":
+    dkernel = _kernel_gradient(dy, x, kernel.shape, strides, padding)
+  else:
+    (dkernel,) = jax.linear_transpose(lambda k: _taps(x, k, strides, padding), kernel)(dy)
+  return dx, dkernel
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _canonical(x, kernel, strides, padding, lhs_dilation=(1, 1), rhs_dilation=(1, 1)):
+  return lax.conv_general_dilated(
+    x, kernel, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers=_LAYOUT
+  )
+
+
+def _input_gradient(dy, kernel, image, strides, padding):
+  """Convolve dy, spread by the stride, with the flipped kernel whose channel axes are swapped."""
+  pads = []
+  for axis in (0, 1):
+    low = kernel.shape[axis] - 1 - padding[axis][0]
+    spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
+    pads.append((low, image[1 + axis] + kernel.shape[axis] - 1 - spread - low))
+  flipped = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+  return _canonical(dy, flipped, (1, 1), tuple(pads), lhs_dilation=strides)
+
+
+def _kernel_gradient(dy, x, kernel, strides, padding):
+  """Convolve x with dy as the kernel: input channels act as batch, the batch as channels."""
+  pads = []
+  for axis in (0, 1):
+    low = padding[axis][0]
+    spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
+    pads.append((low, spread + kernel[axis] - 1 - x.shape[1 + axis] - low))
+  images, weights = jnp.transpose(x, (3, 1, 2, 0)), jnp.transpose(dy, (1, 2, 0, 3))
+  taps = _canonical(images, weights, (1, 1), tuple(pads), rhs_dilation=strides)
+  return jnp.transpose(taps, (1, 2, 0, 3))
+
+
+class _Reach(NamedTuple):
+  """Hold the outputs [first, last) of one axis whose tap meets a real pixel, and that pixel's index."""
+
+  first: int
+  last: int
+  start: int
+  stop: int
+
+
+def _reach(size, out, tap, stride, pad):
+  first = max(0, -((tap - pad) // stride))
+  last = min(out, (size - 1 + pad - tap) // stride + 1)
+  start = first * stride + tap - pad
+  return _Reach(first, last, start, start + (last - first - 1) * stride + 1)
+
+
+def _taps(x, kernel, strides, padding):
+  """Sum one matrix product per kernel tap, over the outputs where that tap meets real pixels."""
+  batch, height, width, channels = x.shape
+  rows, columns, _, features = kernel.shape
+  out_h = (height + sum(padding[0]) - rows) // strides[0] + 1
+  out_w = (width + sum(padding[1]) - columns) // strides[1] + 1
+  count = rows * columns
+  total = jnp.zeros((batch, out_h, out_w, features), x.dtype)
+  # `split` because its transpose is one concatenation, where that of indexing adds padded arrays.
+  taps = lax.split(kernel.reshape(count, channels, features), (1,) * count)
+  for index, tap in enumerate(taps):
+    v = _reach(height, out_h, index // columns, strides[0], padding[0][0])
+    h = _reach(width, out_w, index % columns, strides[1], padding[1][0])
+    if v.first >= v.last or h.first >= h.last:
+      continue  # a dead tap: it only meets padding, and its gradient is exactly zero
+    limits = ((0, v.start, h.start, 0), (batch, v.stop, h.stop, channels))
+    patch = lax.slice(x, *limits, (1, *strides, 1))
+    part = (patch.reshape(-1, channels) @ tap[0]).reshape(*patch.shape[:3], features)
+    edges = ((0, 0, 0), (v.first, out_h - v.last, 0), (h.first, out_w - h.last, 0), (0, 0, 0))
+    total = total + lax.pad(part, jnp.zeros((), part.dtype), edges)
+  return total

@@ -1,0 +1,60 @@
+"""ResNet-18 in its ImageNet layout, used unchanged at 32 pixels (spec data_models 4; He et al. 2015)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxmu.models.layers import Conv, Linear
+from jaxmu.models.norm import BatchNorm
+from jaxmu.models.pool import max_pool
+
+
+class ConvNorm(nn.Module):
+  """Apply a convolution without bias and batch normalisation to x [B, H, W, I]."""
+
+  features: int
+  size: int
+  stride: int
+  padding: int
+  lowering: str = "auto"
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
+    x = Conv(self.features, self.size, self.stride, self.padding, self.lowering, name="conv")(x)
+    return BatchNorm(how=self.lowering, name="norm")(x, train=train, mask=mask)
+
+
+class BasicBlock(nn.Module):
+  """Add two 3x3 convolutions to x [B, H, W, I] or to its projection when the shape changes."""
+
+  features: int
+  stride: int
+  lowering: str = "auto"
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
+    y = ConvNorm(self.features, 3, self.stride, 1, self.lowering, name="first")(x, train, mask)
+    y = jax.nn.relu(y)
+    y = ConvNorm(self.features, 3, 1, 1, self.lowering, name="second")(y, train, mask)
+    if self.stride != 1 or x.shape[-1] != self.features:
+      x = ConvNorm(self.features, 1, self.stride, 0, self.lowering, name="shortcut")(x, train, mask)
+    return jax.nn.relu(x + y)
+
+
+class ResNet18(nn.Module):
+  """Classify x [B, H, W, C]; logits [B, num_classes]. Stages 1-4 are the blocks 1-4."""
+
+  num_classes: int
+  lowering: str = "auto"
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False, mask: Array | None = None) -> Array:
+    x = jax.nn.relu(ConvNorm(64, 7, 2, 3, self.lowering, name="stem")(x, train, mask))
+    x = max_pool(x, 3, 2, 1, self.lowering)
+    for stage, features in enumerate((64, 128, 256, 512), 1):
+      for block in (0, 1):
+        stride = 2 if stage > 1 and block == 0 else 1
+        unit = BasicBlock(features, stride, self.lowering, name=f"stage{stage}_{block}")
+        x = unit(x, train, mask)
+    return Linear(self.num_classes, name="head")(jnp.mean(x, (1, 2)))

@@ -1,0 +1,198 @@
+"""Many models as one: the only module that knows about vmap, loops over members and devices.
+
+A population is a pytree whose leaves have a leading axis of K members. `Population.map` turns a
+function of ONE member into one compiled program over all of them:
+
+    jit(donate) of shard_map over axis "models" of fori_loop over chunks of (vmap of) one member
+
+The loop's trip count is an argument of the program, not a constant. So a population of one
+compiles to the same loop body as a population of ten (XLA would inline a loop that it knows to run
+once), which makes K members equal K single runs bit for bit at chunk 1; and a device that holds
+fewer members than another simply stops earlier.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxmu.errors import UserError
+from jaxmu.runtime import require_threefry
+
+AXIS = "models"
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+  """K members on D devices, `chunk` of them at a time on each.
+
+  Attributes:
+    size: number of members K.
+    chunk: members that one device computes together (vmap); 1 runs them one after another.
+    devices: the devices; defaults to all.
+
+  Raises:
+    UserError: for a non-positive size or chunk.
+  """
+
+  size: int
+  chunk: int = 1
+  devices: tuple[jax.Device, ...] = ()
+
+  def __post_init__(self):
+    if self.size < 1 or self.chunk < 1:
+      raise UserError(f"population needs size and chunk >= 1, got size={self.size}, chunk={self.chunk}")
+    require_threefry()
+    object.__setattr__(self, "devices", tuple(self.devices) or tuple(jax.devices()))
+
+  @property
+  def mesh(self) -> Mesh:
+    return Mesh(np.asarray(self.devices), (AXIS,))
+
+  @property
+  def local(self) -> int:
+    """Places for members on each device: a multiple of the chunk."""
+    return math.ceil(self.size / len(self.devices) / self.chunk) * self.chunk
+
+  @property
+  def padded(self) -> int:
+    return self.local * len(self.devices)
+
+  @property
+  def counts(self) -> np.ndarray:
+    """Chunks that hold at least one real member, per device: int32 [D]."""
+    left = self.size - self.local * np.arange(len(self.devices))
+    return np.ceil(np.clip(left, 0, self.local) / self.chunk).astype(np.int32)
+
+  def place(self, tree: Tree) -> Tree:
+    """Lay leaves [K, ...] out over the devices; free places repeat the last member.
+
+    Leaves that are laid out already pass through.
+    """
+    take = np.minimum(np.arange(self.padded), self.size - 1)
+    sharding = NamedSharding(self.mesh, P(AXIS))
+
+    def put(leaf):
+      if leaf.shape[0] not in (self.size, self.padded):
+        raise UserError(f"population of {self.size} got a leaf of shape {leaf.shape}")
+      return jax.device_put(leaf if leaf.shape[0] == self.padded else leaf[take], sharding)
+
+    return jax.tree.map(put, tree)
+
+  def share(self, tree: Tree) -> Tree:
+    """Copy leaves without a member axis (data) to every device."""
+    return jax.device_put(tree, NamedSharding(self.mesh, P()))
+
+  def collect(self, tree: Tree) -> Tree:
+    """Bring leaves [K, ...] to the host as NumPy arrays, free places cut off."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.size], tree)
+
+  def map(self, member_fn: Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]) -> "Program":
+    """Compile `member_fn(state, constant, shared) -> (state, out)` of one member for all members.
+
+    `state` is updated in place (its buffers are donated), `constant` is read per member, `shared`
+    is the same for all members.
+    """
+    return Program(self, member_fn)
+
+
+class Program:
+  """A compiled function over a population; compilation is timed and never part of a run's time."""
+
+  def __init__(self, population: Population, member_fn: Callable):
+    self.population = population
+    self.compile_seconds = 0.0
+    self.traces = 0
+    self._compiled: dict[Any, Any] = {}
+    self._counts = jax.device_put(population.counts, NamedSharding(population.mesh, P(AXIS)))
+
+    def counted(state, constant, shared):
+      self.traces += 1
+      return member_fn(state, constant, shared)
+
+    over_chunks = lambda count, state, constant, shared: _loop(
+      counted, population.chunk, count[0], state, constant, shared
+    )
+    sharded = jax.shard_map(
+      over_chunks,
+      mesh=population.mesh,
+      in_specs=(P(AXIS), P(AXIS), P(AXIS), P()),
+      out_specs=P(AXIS),
+      check_vma=False,
+    )
+    self._jitted = jax.jit(sharded, donate_argnums=(1,))
+
+  def compile(self, state: Tree, constant: Tree, shared: Tree):
+    """Return the executable for these shapes, compiling it at the first call."""
+    arguments = (self._counts, state, constant, shared)
+    signature = jax.tree.structure(arguments), tuple(
+      (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)
+    )
+    if signature not in self._compiled:
+      start = time.perf_counter()
+      self._compiled[signature] = self._jitted.lower(*arguments).compile()
+      self.compile_seconds += time.perf_counter() - start
+    return self._compiled[signature]
+
+  def __call__(self, state: Tree, constant: Tree, shared: Tree) -> tuple[Tree, Tree]:
+    """Run all members: leaves [K, ...] as `Population.place` lays them out; donates `state`."""
+    return self.compile(state, constant, shared)(self._counts, state, constant, shared)
+
+
+def _loop(member_fn, chunk, count, state, constant, shared):
+  """Apply `member_fn` to `count` chunks of the local members; leaves are [local, ...]."""
+
+  def chunk_of(tree, i):
+    return jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, i * chunk, chunk), tree)
+
+  def apply(state, constant):
+    if chunk > 1:
+      return jax.vmap(member_fn, in_axes=(0, 0, None))(state, constant, shared)
+    alone = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
+    stacked = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+    return stacked(member_fn(alone(state), alone(constant), shared))
+
+  def write(tree, part, i):
+    return jax.tree.map(
+      lambda leaf, new: lax.dynamic_update_slice_in_dim(leaf, new, i * chunk, 0), tree, part
+    )
+
+  places = jax.tree.leaves((state, constant))[0].shape[0]
+  _, out_shapes = jax.eval_shape(apply, chunk_of(state, 0), chunk_of(constant, 0))
+  outs = jax.tree.map(lambda s: jnp.zeros((places, *s.shape[1:]), s.dtype), out_shapes)
+
+  def body(i, carry):
+    state, outs = carry
+    new_state, new_outs = apply(chunk_of(state, i), chunk_of(constant, i))
+    return write(state, new_state, i), write(outs, new_outs, i)
+
+  return lax.fori_loop(0, count, body, (state, outs))
+
+
+def choose_chunk(seconds_per_member: Callable[[int], float], largest: int) -> tuple[int, dict[int, float]]:
+  """Pick the fastest chunk among 1, 2, 4, ... `largest` by measuring on the device at hand.
+
+  Args:
+    seconds_per_member: time of one step per member at a chunk; `inf` where it does not fit.
+    largest: members on one device.
+
+  Returns:
+    The chunk, and what was measured. Doubling stops once a chunk is 10 % slower than the best.
+  """
+  measured: dict[int, float] = {}
+  chunk = 1
+  while chunk <= largest:
+    measured[chunk] = seconds_per_member(chunk)
+    if measured[chunk] > 1.1 * min(measured.values()):
+      break
+    chunk *= 2
+  return min(measured, key=measured.get), measured

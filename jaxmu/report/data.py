@@ -1,0 +1,82 @@
+"""What a report is made of, read once from a run directory."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+CURVE_COLUMNS = ("stage", "phase", "seed", "epoch", "loss", "accuracy", "learning_rate")
+REFERENCES = ("retrained", "original")
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class ReportData:
+  """Everything the report shows; rows and curves as the run stores them."""
+
+  title: str
+  settings: Mapping[str, Any]
+  manifest: Mapping[str, Any]
+  rows: pd.DataFrame
+  curves: pd.DataFrame
+  timings: Mapping[str, Mapping[str, float]]
+  methods: Mapping[str, Mapping[str, Any]]
+
+  @property
+  def bootstrap(self) -> int:
+    return int(self.settings.get("evaluation", {}).get("bootstrap", 2000))
+
+  @property
+  def random_labels(self) -> float:
+    """Share of all samples that were given a random label, in [0, 1]."""
+    return float(self.settings.get("data", {}).get("random_labels", 0.0))
+
+  @property
+  def test_metric(self) -> str:
+    """The column shown as test accuracy: clean labels only where some labels are random."""
+    return "TA_clean" if self.random_labels > 0 and "TA_clean" in self.rows else "TA"
+
+  @property
+  def chance(self) -> float:
+    """Accuracy of guessing, 1 / classes; NaN where the manifest does not say."""
+    classes = self.manifest.get("dataset", {}).get("num_classes", 0)
+    return 1.0 / classes if classes else math.nan
+
+  @property
+  def seeds(self) -> list[int]:
+    return sorted(int(seed) for seed in self.rows["seed"].unique())
+
+  @property
+  def split_sizes(self) -> Mapping[str, int]:
+    return self.manifest.get("split", {}).get("sizes", {})
+
+  def needs(self, method: str) -> tuple[str, ...]:
+    """Name the sets a method may touch, in a fixed order."""
+    touched = self.methods.get(method, {}).get("needs", ())
+    return tuple(name for name in ("retain", "forget", "val") if name in touched)
+
+
+def from_run(run) -> ReportData:
+  """Read a `jaxmu.store.Run`; curves and timings may be absent, rows may not."""
+  return ReportData(
+    title=str(run.config.get("name") or Path(run.path).name),
+    settings=run.config,
+    manifest=run.manifest,
+    rows=run.rows(),
+    curves=_curves(Path(run.path) / "curves.parquet"),
+    timings=_timings(run),
+    methods=run.manifest.get("methods", {}),
+  )
+
+
+def _curves(path: Path) -> pd.DataFrame:
+  if not path.exists():
+    return pd.DataFrame({name: [] for name in CURVE_COLUMNS})
+  return pd.read_parquet(path)
+
+
+def _timings(run) -> dict:
+  return run.read_json("timings.json") if (Path(run.path) / "timings.json").exists() else {}

@@ -1,0 +1,92 @@
+"""What each number means, its ideal value, and what it cannot tell."""
+
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+  """One metric in words."""
+
+  key: str  # column of the rows
+  label: str
+  ideal: str
+  short: str  # beneath the table
+  limits: str  # what it cannot tell
+
+
+METRICS = (
+  Metric(
+    "RA",
+    "RA",
+    "as retrained",
+    "Retain accuracy: share of the samples that stay that are classified correctly.",
+    "These are training samples: a high value shows fit, not quality.",
+  ),
+  Metric(
+    "FA",
+    "FA",
+    "as retrained, not zero",
+    "Forget accuracy: the same on the samples to be deleted.",
+    "Retrained models still classify most of them, by generalising. Lower than retrained is damage, "
+    "not better forgetting.",
+  ),
+  Metric(
+    "VA",
+    "VA",
+    "as retrained",
+    "Validation accuracy: on held-out samples, used to choose hyper-parameters.",
+    "Not unseen for methods that may touch validation data (see the method cards).",
+  ),
+  Metric(
+    "TA",
+    "TA",
+    "as retrained",
+    "Test accuracy: on the official test set, which nothing has touched.",
+    "An average: it can hide a class or a group that got worse.",
+  ),
+  Metric(
+    "RetDev",
+    "RetDev",
+    "0",
+    "Retention deviation: |RR−1| + |FR−1| + |TR−1|, where RR, FR and TR are retain, forget and test "
+    "accuracy divided by those of the retrained model of the same seed.",
+    "Compares accuracies only. Two models can agree in all three and still differ on every sample.",
+  ),
+  Metric(
+    "Indisc",
+    "Indisc",
+    "1",
+    "Indiscernibility: 1 − |2·MIA − 1|, from T-MIA, per seed. 1 means the attacker guesses; 0 means "
+    "the attacker is always right or always wrong.",
+    "Inherits everything that the attack misses, and a perfect model stays about 0.01 below 1 from "
+    "noise alone.",
+  ),
+  Metric(
+    "T_MIA",
+    "MIA",
+    "0.5",
+    "Membership inference (T-MIA): accuracy of a balanced attack that tells forget samples from test "
+    "samples by one threshold on the loss, mean of ten random 90/10 splits.",
+    "A weak population attack. At one half it does not prove that single samples are safe; "
+    "per-sample attacks such as U-LiRA find more.",
+  ),
+  Metric(
+    "RTE_work",
+    "RTE",
+    "large",
+    "Run-time efficiency: sample-passes of retraining divided by those of the method (a forward pass "
+    "counts 1, a backward pass 2). Above 1 is cheaper than retraining.",
+    "Counts arithmetic, not seconds, so it does not depend on the machine; memory traffic and "
+    "the search for hyper-parameters are not in it.",
+  ),
+)
+BY_KEY = {metric.key: metric for metric in METRICS}
+DETAIL = ("RR", "FR", "TR", "V_MIA", "T_AUC", "V_AUC", "SAPE_forget", "loss_forget", "loss_test")
+DISTANCES = (
+  ("l2_original", "‖U − O‖", "Euclidean distance to the original model's parameters"),
+  ("l2_retrained", "‖U − R‖", "Euclidean distance to the retrained model's parameters"),
+  ("rel_original", "‖U − O‖ / ‖U‖", "the same, relative to the model's own norm"),
+  ("rel_retrained", "‖U − R‖ / ‖U‖", "the same for the retrained model"),
+  ("nl2_original", "angle to O", "distance of the normalised parameter vectors, 0 to 2"),
+  ("nl2_retrained", "angle to R", "the same for the retrained model"),
+  ("norm", "‖U‖", "norm of the parameters"),
+)

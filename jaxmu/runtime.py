@@ -1,0 +1,55 @@
+"""How jax is set up before its first use: CPU cores as devices, compilation cache, random numbers."""
+
+import os
+from pathlib import Path
+
+CACHE_ENV = "JAX_COMPILATION_CACHE_DIR"
+# With one device per core, threads inside an operation would only fight for the cores.
+SINGLE_THREADED = "--xla_cpu_multi_thread_eigen=false"
+
+
+def cache_home() -> Path:
+  """Folder for everything that can be made again: compiled programs, decoded data, tuned chunks."""
+  root = os.environ.get("XDG_CACHE_HOME")
+  return (Path(root) if root else Path.home() / ".cache") / "jaxmu"
+
+
+def cores() -> int:
+  """CPU cores that this process may use (affinity respected)."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def configure(cpu_devices: int = 0) -> None:
+  """Set jax up for populations; call it before anything touches a jax device.
+
+  CPU cores become devices with one thread each, so that members of a population run side by side
+  without synchronising inside an operation. The persistent compilation cache is switched on for
+  every program, however small. On GPUs and TPUs only the cache and the random numbers matter.
+
+  Args:
+    cpu_devices: number of CPU devices; 0 takes one per core.
+  """
+  flags = os.environ.get("XLA_FLAGS", "")
+  if "xla_cpu_multi_thread_eigen" not in flags:
+    os.environ["XLA_FLAGS"] = f"{flags} {SINGLE_THREADED}".strip()
+  import jax
+
+  jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
+  jax.config.update("jax_compilation_cache_dir", os.environ.get(CACHE_ENV, str(cache_home() / "xla")))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+  jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+  require_threefry()
+
+
+def require_threefry() -> None:
+  """Raise RuntimeError unless keys are threefry: other generators give all members of a vmap one key."""
+  import jax
+
+  implementation = jax.config.jax_default_prng_impl
+  if "threefry" not in implementation:
+    raise RuntimeError(
+      f"jax_default_prng_impl is '{implementation}', but populations need 'threefry2x32': "
+      "other generators ignore the member's key under vmap, and ten initialisations would be one"
+    )

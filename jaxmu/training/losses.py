@@ -1,0 +1,25 @@
+"""Per-example losses and the one reduction that all methods share (methods.md 0.1)."""
+
+import jax
+import jax.numpy as jnp
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Return -log p_y per example: logits [B, C], labels [B] -> [B]."""
+  shifted = jax.nn.log_softmax(logits, axis=-1)
+  # A one-hot product instead of a gather: its gradient is no scatter, which is slow on CPU.
+  chosen = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+  return -jnp.sum(shifted * chosen, axis=-1)
+
+
+def mean(values: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+  """Average [B] values; with weights [B], padded samples (weight 0) do not count."""
+  if weight is None:
+    return jnp.mean(values)
+  weight = weight.astype(values.dtype)
+  return jnp.sum(values * weight) / jnp.sum(weight)
+
+
+def correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Return 1 where the largest logit is the label, else 0: [B]."""
+  return (jnp.argmax(logits, axis=-1) == labels).astype(logits.dtype)

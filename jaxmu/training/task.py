@@ -1,0 +1,98 @@
+"""What a step is closed over: the network, how images become its input, and what may be seen."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxmu import models
+from jaxmu.data import augment, streams
+from jaxmu.errors import MethodError
+
+
+class Arrays(NamedTuple):
+  """The data set on the device: images uint8 (or float, normalised) [N, H, W, c], labels [N]."""
+
+  images: jax.Array
+  labels: jax.Array
+
+
+class Batch(NamedTuple):
+  """A batch as a loss sees it: x float [B, H, W, C], y int [B], weight and origin [B] or None."""
+
+  x: jax.Array
+  y: jax.Array
+  weight: jax.Array | None = None
+  origin: jax.Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """Static description of a problem; hashable, closed over by every compiled program.
+
+  Attributes:
+    module: the Flax linen network.
+    num_classes: C.
+    preprocess: how stored images become network inputs; None for arrays that are inputs already.
+    shuffle: False visits every set in stored order (for parity with other implementations).
+  """
+
+  module: nn.Module
+  num_classes: int
+  preprocess: augment.Preprocess | None = None
+  shuffle: bool = True
+
+  def forward(self, params, batch_stats, x, *, train: bool, mask=None):
+    """Return logits [B, C] and the new BatchNorm statistics (unchanged in eval mode)."""
+    return models.forward(self.module, params, batch_stats, x, train=train, mask=mask)
+
+
+class View:
+  """The data that one method may touch: only the sets in its `needs` exist here.
+
+  Attributes:
+    index: set name -> int32 [n] positions of that set's samples.
+  """
+
+  def __init__(self, task: Task, arrays: Arrays, index: Mapping[str, jax.Array], draws: Mapping[str, Any]):
+    self.task = task
+    self.index = index
+    self.draws = draws
+    self._arrays = arrays
+
+  def size(self, name: str) -> int:
+    """Number of samples in a set; MethodError where the method did not declare it."""
+    return self._set(name).shape[0]
+
+  def _set(self, name):
+    if name not in self.index:
+      raise MethodError(f"the {name} set is not among the method's needs ({', '.join(self.index)})")
+    return self.index[name]
+
+  def order(self, stream: str, key: jax.Array, batch_size: int) -> streams.Order:
+    """Lay out one pass of `stream` over the sets this view has."""
+    streams.check(stream)
+    for name in sorted(streams.STREAMS[stream]):
+      self._set(name)
+    return streams.order(
+      stream, key, self.index, batch_size,
+      shuffle=self.task.shuffle, union_order=self.draws.get("union_order"),
+    )  # fmt: skip
+
+  def positions(self, index: jax.Array, batch_size: int) -> streams.Order:
+    """Lay out one pass over given positions, in their order."""
+    return streams.order("retain", jax.random.key(0), {"retain": index}, batch_size, shuffle=False)
+
+  def fetch(self, samples: Any, key: jax.Array | None = None, augmented: bool = False) -> Any:
+    """Gather the images and labels of Samples (a Pair gives a Pair of Batches)."""
+    if isinstance(samples, streams.Pair):
+      return streams.Pair(*(self.fetch(part, key, augmented) for part in samples))
+    images = jnp.take(self._arrays.images, samples.index, axis=0)
+    labels = jnp.take(self._arrays.labels, samples.index, axis=0)
+    if self.task.preprocess is not None:
+      dtype = jnp.result_type(float)
+      images = augment.preprocess(self.task.preprocess, images, key, augmented, dtype=dtype)
+    return Batch(images, labels, samples.weight, samples.origin)

@@ -1,0 +1,35 @@
+"""CT, convolution transpose: turn every kernel on its side, then fine-tune on the retain set.
+
+Solution 5 of the NeurIPS 2023 unlearning challenge (methods.md 6.5). Where a network treats height
+and width alike, f_CT(x) = f(x transposed): the network must relearn the retain set in an orientation
+that it has never seen.
+"""
+
+from jaxmu.unlearning.ft import fine_tune
+from jaxmu.unlearning.method import COMMON, Method
+from jaxmu.unlearning.transforms import transpose_kernels
+
+
+def prepare(key, variables, view, hp):
+  """Swap the spatial axes of every convolution kernel; nothing else changes."""
+  del key, view, hp
+  return {**variables, "params": transpose_kernels(variables["params"])}, ()
+
+
+METHOD = Method(
+  name="ct",
+  title="Convolution transpose",
+  summary="Transpose every convolution kernel spatially, then fine-tune on the retain set.",
+  paper="NeurIPS 2023 unlearning challenge, rank 5",
+  needs=frozenset({"retain"}),
+  defaults={
+    "learning_rate": 1e-3,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "batch_size": 64,
+    "num_epochs": 3,
+  },
+  space=COMMON,
+  prepare=prepare,
+  phases=lambda hp: (fine_tune(),),
+)

@@ -1,0 +1,35 @@
+"""FT, fine-tuning: keep training on the retain set and let catastrophic forgetting do the rest."""
+
+from jaxmu.training import Pass, Phase, schedules, sgd
+from jaxmu.unlearning.losses import classification
+from jaxmu.unlearning.method import COMMON, Method
+
+
+def fine_tune(transform=lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"])) -> Phase:
+  """Cross-entropy on the retain set, cosine per epoch; CT runs this phase too."""
+  step = Pass(
+    stream="retain",
+    loss=classification,
+    transform=transform,
+    schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
+  )
+  return Phase("fine-tune", (step,))
+
+
+METHOD = Method(
+  name="ft",
+  title="Fine-tuning",
+  summary="Continue training on the retain set only.",
+  paper="Golatkar et al. 2020; Warnecke et al. 2021",
+  needs=frozenset({"retain"}),
+  defaults={
+    "learning_rate": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "batch_size": 256,
+    "num_epochs": 5,
+  },
+  space=COMMON,
+  phases=lambda hp: (fine_tune(),),
+  oddities="No augmentation, unlike the training of the original.",
+)

@@ -1,0 +1,21 @@
+"""Losses of passes, as several methods share them: (forward, params, batch_stats, batch, ...) -> scalar."""
+
+from jaxmu.training.losses import correct, cross_entropy, mean
+from jaxmu.training.phase import Report
+
+
+def classification(forward, params, batch_stats, batch, aux, hp, key):
+  """Mean cross-entropy on the batch, CE(B): the loss of O, R, FT, MSG, CT."""
+  del aux, hp, key
+  logits, batch_stats = forward(params, batch_stats, batch.x, batch.weight)
+  loss = mean(cross_entropy(logits, batch.y), batch.weight)
+  return loss, Report(batch_stats, mean(correct(logits, batch.y), batch.weight))
+
+
+def ascent(*arguments):
+  """Negative mean cross-entropy, -CE(B).
+
+  The sign belongs to the loss, not to the update, so that weight decay still shrinks the weights.
+  """
+  loss, report = classification(*arguments)
+  return -loss, report

@@ -1,0 +1,108 @@
+"""MSG, masked small gradients: reset the weights on which retain and forget agree, then fine-tune.
+
+Solution 2 of the NeurIPS 2023 unlearning challenge (methods.md 6.2).
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxmu.models import structure
+from jaxmu.models.initialisers import he_normal_out
+from jaxmu.training import Pass, Phase, schedules, sgd
+from jaxmu.unlearning.accumulate import accumulate_gradients
+from jaxmu.unlearning.losses import classification
+from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
+from jaxmu.unlearning.transforms import scale_by_mask, smallest
+
+SUBSET_BATCH = 64  # of the pass over R'; the reference does not tie it to the batch size
+SLOW = 0.1  # gradient multiplier of kept weights
+
+
+def prepare(key, variables, view, hp):
+  """Phases A and B: signed gradient G, per-kernel selection, re-initialisation.
+
+  Returns:
+    The variables with reset kernels and the BatchNorm statistics that phase A left, and the mask M:
+    a tree like params, bool arrays on convolution kernels (True = re-initialised), True elsewhere.
+  """
+  params, batch_stats = variables["params"], variables["batch_stats"]
+  subset_key, forget_key, fresh_key = jax.random.split(key, 3)
+  sums, batch_stats = _signed_gradient(params, batch_stats, view, hp, subset_key, forget_key)
+  convolutional = structure.mask(params, lambda leaf: leaf.kind == "conv")
+  reset = jax.tree.map(
+    lambda g, conv: smallest(jnp.abs(g), hp["init_rate"]) if conv else jnp.ones((), bool),
+    sums,
+    convolutional,
+  )
+  fresh = view.draws.get("fresh") or _fresh(fresh_key, params, convolutional)
+  renew = lambda old, new, mask, conv: jnp.where(mask, new.astype(old.dtype), old) if conv else old
+  params = jax.tree.map(renew, params, fresh, reset, convolutional)
+  return {"params": params, "batch_stats": batch_stats}, reset
+
+
+def _signed_gradient(params, batch_stats, view, hp, subset_key, forget_key):
+  """G = sum over batches of R' of grad CE - sum over batches of D_f of grad CE, parameters fixed.
+
+  R' is a random part of the retain set, as large as the forget set. BatchNorm runs in train mode
+  and its statistics move, first on retain, then on forget batches.
+  """
+  size = min(view.size("forget"), view.size("retain"))
+  places = view.draws.get("subset")
+  if places is None:
+    places = jax.random.permutation(subset_key, view.size("retain"))[:size]
+  subset_batch = hp["batch_size"] if hp["fidelity"] == FIXED else SUBSET_BATCH
+  retain = view.positions(view.index["retain"][places], subset_batch)
+  forget = view.order("forget", forget_key, hp["batch_size"])
+  up, batch_stats = accumulate_gradients(view, params, batch_stats, retain)
+  down, batch_stats = accumulate_gradients(view, params, batch_stats, forget)
+  return jax.tree.map(jnp.subtract, up, down), batch_stats
+
+
+def _fresh(key, params, convolutional):
+  """Draw he_normal_out values for every convolution kernel."""
+  leaves, tree = jax.tree.flatten(params)
+  keys = jax.tree.unflatten(tree, list(jax.random.split(key, len(leaves))))
+  draw = lambda leaf, k, conv: he_normal_out(k, leaf.shape, leaf.dtype) if conv else leaf
+  return jax.tree.map(draw, params, keys, convolutional)
+
+
+def masked_sgd(hp, reset):
+  """Mask the raw gradient (1 on reset weights, 0.1 on kept ones), then decay and momentum."""
+  multiplier = jax.tree.map(lambda m: jnp.where(m, 1.0, SLOW), reset)
+  return optax.chain(scale_by_mask(multiplier), sgd(hp["momentum"], hp["weight_decay"]))
+
+
+FINE_TUNE = Pass(
+  stream="retain",
+  loss=classification,
+  transform=masked_sgd,
+  schedule=lambda hp, steps: schedules.triangle(hp["learning_rate"], hp["num_epochs"], steps),
+)
+
+METHOD = Method(
+  name="msg",
+  title="Masked small gradients",
+  summary="Re-initialise the convolution weights with the smallest retain-minus-forget gradient, "
+  "then fine-tune on retain with the others slowed down tenfold.",
+  paper="NeurIPS 2023 unlearning challenge, rank 2",
+  needs=frozenset({"retain", "forget"}),
+  defaults={
+    "learning_rate": 1e-3,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "batch_size": 64,
+    "num_epochs": 5,
+    "init_rate": 0.3,
+  },
+  space={"init_rate": U01, **COMMON},
+  prepare=prepare,
+  phases=lambda hp: (Phase("masked fine-tune", (FINE_TUNE,)),),
+  prepare_samples=lambda hp, sizes: 3 * (min(sizes["forget"], sizes["retain"]) + sizes["forget"]),
+  fidelities=(REFERENCE, FIXED),
+  oddities="The pass over R' always uses batches of 64 (reference, our default); 'fixed' uses the batch size.",
+  draws={
+    "subset": "int [min(n_forget, n_retain)], places within the retain set that form R'",
+    "fresh": "tree like params; its convolution kernels replace the drawn ones",
+  },
+)

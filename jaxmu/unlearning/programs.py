@@ -1,0 +1,123 @@
+"""Compiled programs of a method over a population: prepare, start a phase, one epoch, finish."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxmu.population import Population, Program
+from jaxmu.training import Phase, Task, TrainState, View, run_epoch, start_phase
+from jaxmu.training.epoch import NEVER
+from jaxmu.training.task import Arrays
+from jaxmu.unlearning.method import Method
+
+PREPARE, ORDER, STEP = 0, 1, 2  # purposes folded into a member's key
+
+
+class Member(NamedTuple):
+  """What one member is, and never changes while a method runs.
+
+  Attributes:
+    key: uint32 [2], the member's own randomness.
+    order_key: uint32 [2], draws batch orders; members may share it.
+    index: set name -> int32 [n] positions of the member's split.
+    hp: hyper-parameter -> scalar, those that may differ between members.
+    draws: replacements for random draws, by name.
+  """
+
+  key: Any
+  order_key: Any
+  index: Mapping[str, Any]
+  hp: Mapping[str, Any]
+  draws: Mapping[str, Any]
+
+
+class Shared(NamedTuple):
+  """What all members read: the data, and the number of the epoch."""
+
+  arrays: Arrays
+  epoch: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+  """The programs of one method for one population, task and set of static hyper-parameters."""
+
+  prepare: Program
+  start: tuple[Program, ...]
+  epoch: tuple[Program, ...]
+  finish: Program | None
+  phases: tuple[Phase, ...]
+
+  @property
+  def compile_seconds(self) -> float:
+    every = (self.prepare, *self.start, *self.epoch, *([self.finish] if self.finish else []))
+    return sum(program.compile_seconds for program in every)
+
+
+@functools.lru_cache(maxsize=32)
+def build(
+  population: Population, task: Task, method: Method, static: tuple[tuple[str, Any], ...]
+) -> Programs:
+  """Make (or find) the programs; calls that differ only in traced values share them.
+
+  Args:
+    static: sorted items of the static hyper-parameters, batch sizes and fidelity.
+  """
+  fixed = dict(static)
+  phases = method.phases(fixed)
+  hp_of = lambda member: {**member.hp, **fixed}
+
+  def view(member, shared):
+    return View(task, shared.arrays, member.index, member.draws)
+
+  def prepare(variables, member, shared):
+    key = jax.random.fold_in(jax.random.wrap_key_data(member.key), PREPARE)
+    return method.prepare(key, variables, view(member, shared), hp_of(member))
+
+  def starter(phase):
+    def start(variables, member_aux, shared):
+      del shared
+      member, aux, failed_at = member_aux
+      state = start_phase(
+        phase, variables["params"], variables["batch_stats"], failed_at, hp_of(member), aux
+      )
+      return variables, state
+
+    return start
+
+  def runner(number, phase):
+    def epoch(state, member_aux, shared):
+      member, aux = member_aux
+      keys = [
+        jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(data), purpose), number)
+        for data, purpose in ((member.order_key, ORDER), (member.key, STEP))
+      ]
+      return run_epoch(
+        phase, task, view(member, shared), state, aux, hp_of(member), *keys, shared.epoch
+      )
+
+    return epoch
+
+  def finish(variables, member_aux, shared):
+    del shared
+    member, aux = member_aux
+    return method.finish(variables, aux, hp_of(member)), ()
+
+  return Programs(
+    prepare=population.map(prepare),
+    start=tuple(population.map(starter(phase)) for phase in phases),
+    epoch=tuple(population.map(runner(i, phase)) for i, phase in enumerate(phases)),
+    finish=population.map(finish) if method.finish else None,
+    phases=phases,
+  )
+
+
+def fresh_state_template(variables) -> TrainState:
+  """Return what a member has before its first phase: no optimizer, not failed."""
+  places = jax.tree.leaves(variables)[0].shape[0]
+  failed = jnp.full((places,), NEVER, jnp.int32)
+  return TrainState(variables["params"], variables["batch_stats"], {}, failed)
