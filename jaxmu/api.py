@@ -13,17 +13,24 @@ from jaxmu.errors import DataError, MethodError, ModelError
 from jaxmu.population import Population
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import METHODS, get, runner
-from jaxmu.unlearning.method import Method
+from jaxmu.unlearning import METHODS, describe, get, runner
 
 Pair = tuple[Any, Any]
 
 
 def unlearn(
-  method: str, model: nn.Module, variables: Mapping[str, Any], *,
-  retain: Pair | None = None, forget: Pair | None = None, validation: Pair | None = None,
-  key: jax.Array | None = None, shuffle: bool = True, fidelity: str | None = None,
-  randomness: Mapping[str, Any] | None = None, **hyperparameters,
+  method: str,
+  model: nn.Module,
+  variables: Mapping[str, Any],
+  *,
+  retain: Pair | None = None,
+  forget: Pair | None = None,
+  validation: Pair | None = None,
+  key: jax.Array | None = None,
+  shuffle: bool = True,
+  fidelity: str | None = None,
+  randomness: Mapping[str, Any] | None = None,
+  **hyperparameters,
 ) -> dict[str, Any]:
   """Remove the influence of the forget set from a trained network.
 
@@ -76,7 +83,9 @@ def unlearn(
   return result if "batch_stats" in variables else {"params": result["params"]}
 
 
-def predict(model: nn.Module, variables: Mapping[str, Any], x: Any, *, batch_size: int = 500) -> np.ndarray:
+def predict(
+  model: nn.Module, variables: Mapping[str, Any], x: Any, *, batch_size: int = 500
+) -> np.ndarray:
   """Return eval-mode logits [N, classes] for x, float, normalised, [N, H, W, C].
 
   Raises:
@@ -99,20 +108,6 @@ def predict(model: nn.Module, variables: Mapping[str, Any], x: Any, *, batch_siz
 def methods() -> dict[str, dict[str, Any]]:
   """Return name -> title, summary, paper, needs, defaults, fidelity, oddities and draws."""
   return {name: describe(method) for name, method in METHODS.items()}
-
-
-def describe(method: Method) -> dict[str, Any]:
-  """Return what `methods()` says about one method, as plain JSON values."""
-  return {
-    "title": method.title,
-    "summary": method.summary,
-    "paper": method.paper,
-    "needs": sorted(method.needs),
-    "hyperparameters": dict(method.defaults),
-    "fidelity": method.fidelity,
-    "oddities": method.oddities,
-    "draws": dict(method.draws),
-  }
 
 
 def _key(key):
@@ -152,7 +147,9 @@ def _check_pair(name, x, y, shape, classes):
   if x.shape[1:] != shape:
     raise DataError(f"{name}: images have shape {x.shape[1:]}, those of another set {shape}")
   if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
-    raise DataError(f"{name}: labels must be integers of shape ({len(x)},), got {y.dtype} {y.shape}")
+    raise DataError(
+      f"{name}: labels must be integers of shape ({len(x)},), got {y.dtype} {y.shape}"
+    )
   if y.min() < 0 or y.max() >= classes:
     raise DataError(f"{name}: labels must lie in 0..{classes - 1}, got {y.min()}..{y.max()}")
 

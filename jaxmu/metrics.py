@@ -15,9 +15,7 @@ MEASURED = (
   *("loss_retain", "loss_forget", "loss_val", "loss_test"),
   *("V_MIA", "T_MIA", "V_AUC", "T_AUC"),
 )
-DERIVED = (
-  *("RR", "FR", "TR", "RetDev", "Disc", "Indisc", "V_Indisc", "SAPE_forget", "RTE_work"),
-)
+DERIVED = (*("RR", "FR", "TR", "RetDev", "Disc", "Indisc", "V_Indisc", "SAPE_forget", "RTE_work"),)
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, index: np.ndarray | slice = slice(None)):
@@ -61,7 +59,7 @@ def indiscernibility(mia):
 
 
 def sape(a, b):
-  """Return the symmetric absolute error `100 |b - a| / (|a| + |b|)` in per cent; 0 for two zeros."""
+  """Return `100 |b - a| / (|a| + |b|)`, per cent; 0 for two zeros (spec evaluation 2)."""
   a, b = np.asarray(a, float), np.asarray(b, float)
   total = np.abs(a) + np.abs(b)
   return np.where(total == 0, 0.0, 100 * np.abs(b - a) / np.where(total == 0, 1, total))[()]
@@ -223,7 +221,9 @@ def _attacks(losses: np.ndarray, split: Any, compat: bool) -> list[dict]:
   rng = np.random.RandomState(SEED) if compat else None
   found: list[dict] = [{} for _ in losses]
   for prefix, unseen in (("V", split.val), ("T", split.test)):
-    results = population_mia_many(losses[:, unseen], losses[:, split.forget], compat=compat, rng=rng)
+    results = population_mia_many(
+      losses[:, unseen], losses[:, split.forget], compat=compat, rng=rng
+    )
     for row, result in zip(found, results):
       row |= {f"{prefix}_MIA": result.accuracy, f"{prefix}_AUC": result.auc}
   return found

@@ -14,7 +14,7 @@ fewer members than another simply stops earlier.
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -50,7 +50,9 @@ class Population:
 
   def __post_init__(self):
     if self.size < 1 or self.chunk < 1:
-      raise UserError(f"population needs size and chunk >= 1, got size={self.size}, chunk={self.chunk}")
+      raise UserError(
+        f"population needs size and chunk >= 1, got size={self.size}, chunk={self.chunk}"
+      )
     require_threefry()
     object.__setattr__(self, "devices", tuple(self.devices) or tuple(jax.devices()))
 
@@ -105,6 +107,16 @@ class Population:
     return Program(self, member_fn)
 
 
+def member_keys(seeds: Sequence[int]) -> jax.Array:
+  """Make one typed key per seed, [K]."""
+  return jax.vmap(jax.random.key)(jnp.asarray(seeds))
+
+
+def fold_keys(keys: jax.Array, number: int) -> jax.Array:
+  """Fold `number` into every key of [K]."""
+  return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+
+
 class Program:
   """A compiled function over a population; compilation is timed and never part of a run's time."""
 
@@ -134,8 +146,9 @@ class Program:
   def compile(self, state: Tree, constant: Tree, shared: Tree):
     """Return the executable for these shapes, compiling it at the first call."""
     arguments = (self._counts, state, constant, shared)
-    signature = jax.tree.structure(arguments), tuple(
-      (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)
+    signature = (
+      jax.tree.structure(arguments),
+      tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)),
     )
     if signature not in self._compiled:
       start = time.perf_counter()
@@ -178,7 +191,9 @@ def _loop(member_fn, chunk, count, state, constant, shared):
   return lax.fori_loop(0, count, body, (state, outs))
 
 
-def choose_chunk(seconds_per_member: Callable[[int], float], largest: int) -> tuple[int, dict[int, float]]:
+def choose_chunk(
+  seconds_per_member: Callable[[int], float], largest: int
+) -> tuple[int, dict[int, float]]:
   """Pick the fastest chunk among 1, 2, 4, ... `largest` by measuring on the device at hand.
 
   Args:

@@ -50,4 +50,3 @@ def _program(population: Population, task: Task, n: int, batch_size: int) -> Pro
     return state, jnp.concatenate(parts)
 
   return population.map(evaluate)
-

@@ -37,7 +37,9 @@ def configure(cpu_devices: int = 0) -> None:
   import jax
 
   jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
-  jax.config.update("jax_compilation_cache_dir", os.environ.get(CACHE_ENV, str(cache_home() / "xla")))
+  jax.config.update(
+    "jax_compilation_cache_dir", os.environ.get(CACHE_ENV, str(cache_home() / "xla"))
+  )
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
   require_threefry()

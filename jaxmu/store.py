@@ -7,16 +7,16 @@ One process writes to a run at a time (`Run.lock`); any number may read it.
 """
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from jaxmu import files
 from jaxmu.errors import StoreError
 
 COLUMNS = (
@@ -47,30 +47,30 @@ class Run:
   ) -> Self:
     """Make or re-open `root/name-hash8`.
 
-    `identity` is the part of the config that changes the numbers (by default all of it): a
-    directory that was made with another identity is refused. A re-opened run keeps the manifest
-    that it began with, and takes the new config.
+    `identity` is the part of the config that changes the numbers: a directory that was made with
+    another hash or identity is refused. A re-opened run keeps the manifest that it began with, and
+    takes the new config.
 
     Raises:
       StoreError: the folder cannot be written, or holds another experiment.
     """
     path = Path(root) / f"{name}-{hash8}"
-    config, manifest = _plain(config), _plain(manifest)
-    identity = config if identity is None else _plain(identity)
-    run = cls(path, config, manifest)
+    stored = files.plain({"hash": hash8, "identity": identity or {}, "config": config})
+    run = cls(path, stored["config"], files.plain(manifest))
     try:
       path.mkdir(parents=True, exist_ok=True)
-      if (path / "config.json").exists():
-        run.manifest = run.read_json("manifest.json")
-        _check_identity(path, run.read_json("config.json").get("identity", {}), identity)
-      else:
-        run.write_json("manifest.json", manifest)
-      # Last: a directory is a run once this file exists.
-      run.write_json("config.json", {"config": config, "identity": identity})
     except OSError as error:
       raise StoreError(
-        f"cannot write the run directory {path}: {error.strerror}; choose another --config.output_dir"
+        f"cannot make the run directory {path}: {error.strerror}; give another --config.output_dir"
       ) from None
+    if (path / "config.json").exists():
+      before = cls.open(path)
+      run.manifest = before.manifest
+      _check_identity(path, before.read_json("config.json"), stored)
+    else:
+      run.write_json("manifest.json", manifest)
+    # Last: a directory is a run once this file exists.
+    run.write_json("config.json", stored)
     return run
 
   @classmethod
@@ -118,7 +118,7 @@ class Run:
 
   def mark(self, stage: str, **info) -> None:
     """Mark a stage as finished: the last thing that it writes."""
-    write_json(self._marker(stage), {"stage": stage} | info)
+    files.write_json(self._marker(stage), {"stage": stage} | info)
 
   def marker(self, stage: str) -> dict:
     """Return what `mark` stored."""
@@ -134,20 +134,21 @@ class Run:
 
   def write_json(self, name: str, value: Any) -> None:
     """Write `value` to the file `name`."""
-    write_json(self.path / name, value)
+    files.write_json(self.path / name, value)
 
   def read_json(self, name: str) -> Any:
     """Read the file `name`; StoreError if it is absent or damaged."""
-    return read_json(self.path / name)
+    return files.read_json(self.path / name)
 
   def write_array(self, name: str, array: np.ndarray) -> None:
     """Write an array to `name`.npy, e.g. "logits/ft"."""
-    _replace(self._array(name), lambda file: np.save(file, np.asarray(array), allow_pickle=False))
+    values = np.asarray(array)
+    files.replace(self._array(name), lambda file: np.save(file, values, allow_pickle=False))
 
   def array(self, name: str, mmap: bool = True) -> np.ndarray:
     """Read `name`.npy, memory-mapped unless told otherwise; StoreError if absent or damaged."""
     path = self._array(name)
-    with _reading(path):
+    with files.reading(path):
       return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
 
   def write_rows(self, rows: Sequence[Mapping]) -> None:
@@ -163,40 +164,24 @@ class Run:
 
     Known columns come first, in the order of `COLUMNS`, then others in the order of the first row.
     """
-    import pyarrow.parquet
-
-    table = _arrow(rows)
-    _replace(
-      self.path / f"{name}.parquet",
-      lambda file: pyarrow.parquet.write_table(table, file, compression="zstd", version="2.6"),
-    )
+    files.write_table(self.path / f"{name}.parquet", rows, COLUMNS)
 
   def table(self, name: str) -> pd.DataFrame:
     """Read `name`.parquet; StoreError if it is absent or damaged."""
     import pyarrow.parquet
 
     path = self.path / f"{name}.parquet"
-    with _reading(path):
+    with files.reading(path):
       return pyarrow.parquet.read_table(path).to_pandas()
 
   def log(self, event: Mapping) -> None:
     """Append one event to log.jsonl, with the time in seconds since 1970."""
-    line = json.dumps({"time": round(time.time(), 3)} | dict(event), default=_plain_value)
-    path = self.path / "log.jsonl"
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with path.open("a") as file:
-      file.write(("\n" if torn else "") + line + "\n")
+    line = {"time": round(time.time(), 3)} | dict(event)
+    files.append_line(self.path / "log.jsonl", json.dumps(line, default=files.plain_value))
 
   def events(self) -> list[dict]:
     """Return the events of log.jsonl, leaving out lines that a kill tore."""
-    path = self.path / "log.jsonl"
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-      try:
-        found.append(json.loads(line))
-      except json.JSONDecodeError:
-        continue
-    return found
+    return files.read_lines(self.path / "log.jsonl")
 
   def _marker(self, stage: str) -> Path:
     return self.path / "stages" / f"{stage}.json"
@@ -205,97 +190,15 @@ class Run:
     return self.path / f"{name.removesuffix('.npy')}.npy"
 
 
-def write_json(path: Path, value: Any) -> None:
-  """Write `value` as JSON, whole or not at all; NumPy numbers and arrays become plain ones."""
-  text = json.dumps(value, indent=1, sort_keys=True, default=_plain_value)
-  _replace(path, lambda file: file.write(text.encode() + b"\n"))
-
-
-def read_json(path: Path) -> Any:
-  """Read a JSON file.
-
-  Raises:
-    StoreError: it is absent or damaged.
-  """
-  with _reading(path):
-    return json.loads(path.read_text())
-
-
-def sync_directory(path: Path) -> None:
-  """Make renames inside a directory survive a power cut."""
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-  """Write beside `path`, then rename: readers see the old file or the new one.
-
-  The temporary name is fixed, so the next writer overwrites what a killed one left.
-  """
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.tmp")
-  with temporary.open("wb") as file:
-    write(file)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
-  sync_directory(path.parent)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-  """Turn what readers raise on absent or damaged files into one line."""
-  try:
-    yield
-  except FileNotFoundError:
-    raise StoreError(f"{path} does not exist; run the same command again to make it") from None
-  except (OSError, ValueError, EOFError) as error:  # pyarrow's ArrowInvalid is a ValueError
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise StoreError(
-      f"{path} is damaged ({reason}); delete it and run the same command again"
-    ) from None
-
-
-def _arrow(rows: Sequence[Mapping]):
-  """Build an Arrow table with four column types: bool, int64, string, and float64 for the rest."""
-  import pyarrow as pa
-
-  names = list(dict.fromkeys(name for row in rows for name in row))
-  names = [c for c in COLUMNS if c in names] + [c for c in names if c not in COLUMNS]
-  arrays = []
-  for name in names:
-    values = [_plain_value(row.get(name)) for row in rows]
-    kinds = {type(value) for value in values}
-    kind = {bool: pa.bool_(), int: pa.int64(), str: pa.string()}.get(kinds.pop()) if len(kinds) == 1 else None
-    if kind is None:
-      kind = pa.float64()
-      values = [float("nan") if value is None else float(value) for value in values]
-    arrays.append(pa.array(values, kind))
-  return pa.table(arrays, names=names)
-
-
-def _plain(value: Mapping) -> dict:
-  """Return what reading the value back from JSON gives (lists for tuples)."""
-  return json.loads(json.dumps(dict(value), default=_plain_value))
-
-
-def _plain_value(value: Any) -> Any:
-  if isinstance(value, np.generic | np.ndarray):
-    return value.tolist()
-  if isinstance(value, Path):
-    return str(value)
-  if isinstance(value, bool | int | float | str | None):
-    return value
-  raise TypeError(f"cannot store a {type(value).__name__} in a run: {value!r}")
-
-
 def _check_identity(path: Path, stored: Mapping, given: Mapping) -> None:
-  for key in sorted(stored.keys() | given.keys()):
-    if stored.get(key) != given.get(key):
+  """Refuse a directory of another experiment, naming the first setting that differs."""
+  pairs = [("hash", stored.get("hash"), given["hash"])]
+  old, new = stored.get("identity") or {}, given["identity"]
+  if old and new:
+    pairs += [(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
+  for key, before, now in pairs:
+    if before != now:
       raise StoreError(
-        f"{path} holds another experiment: its {key} is {stored.get(key)!r}, not"
-        f" {given.get(key)!r}; delete it or choose another --config.output_dir"
+        f"{path} holds another experiment: its {key} is {before!r}, not {now!r}; delete it or give"
+        " another --config.output_dir"
       )

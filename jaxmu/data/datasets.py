@@ -187,8 +187,8 @@ def _join_parts(
     shapes = [arrays[key].shape[1:] for key in ("train_images", "test_images")]
     if shapes[0] != shapes[1] or arrays["train_images"].dtype != arrays["test_images"].dtype:
       raise DataError(
-        f"data file {path}: train_images are {arrays['train_images'].dtype} {shapes[0]}, test_images"
-        f" {arrays['test_images'].dtype} {shapes[1]}; expected the same shape and type of image"
+        f"data file {path}: train images are {arrays['train_images'].dtype} {shapes[0]}, test "
+        f"images {arrays['test_images'].dtype} {shapes[1]}; expected the same shape and type"
       )
     num_train = len(arrays["train_images"])
     _same_length(path, arrays["train_images"], arrays["train_labels"])

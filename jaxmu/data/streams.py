@@ -1,8 +1,9 @@
 """Orders in which one epoch visits the data (methods.md 0.8, 9.2), computed on the device.
 
 A stream is laid out as `Order(full, rest)`: the equal batches of a pass, stacked to be scanned, and
-the last, shorter batch with a shape of its own (or None). Nothing is dropped or padded, except that
-`zip_cycle` pads the short forget batch it replays, with weights that make the padding vanish.
+the last, shorter batch with a shape of its own (or None). Nothing is dropped. Where a caller asks for
+padding, and always in `zip_cycle`, a short batch is filled up with samples of weight 0 instead: losses
+and BatchNorm leave them out exactly, and a program has one step to compile instead of two.
 """
 
 from collections.abc import Mapping
@@ -92,6 +93,7 @@ def order(
   *,
   shuffle: bool = True,
   union_order: jax.Array | None = None,
+  pad: bool = False,
 ) -> Order:
   """Lay out one pass over the sets in `index`.
 
@@ -102,6 +104,7 @@ def order(
     batch_size: B, static.
     shuffle: False visits the samples in stored order (union: retain first, then forget).
     union_order: a fixed visiting order of `union`, int [n_r + n_f], in place of a drawn one.
+    pad: fill the last batch up with samples of weight 0 (not for `zip_short`).
 
   Returns:
     Order of Samples, or of Pair(Samples, Samples) for the zip streams.
@@ -115,12 +118,12 @@ def order(
     return jax.random.permutation(jax.random.fold_in(key, name == "forget"), positions)
 
   if stream == "union":
-    return _batches(_union(key, index, shuffle, union_order), batch_size)
+    return _batches(_union(key, index, shuffle, union_order), batch_size, pad)
   if stream == "zip_short":
     return _zip_short(shuffled("retain"), shuffled("forget"), batch_size)
   if stream == "zip_cycle":
     return _zip_cycle(shuffled("retain"), shuffled("forget"), batch_size)
-  return _batches(Samples(shuffled(stream)), batch_size)
+  return _batches(Samples(shuffled(stream)), batch_size, pad)
 
 
 def _union(key, index, shuffle, union_order):
@@ -135,8 +138,13 @@ def _union(key, index, shuffle, union_order):
   return Samples(positions[visit], origin=origin)
 
 
-def _batches(samples, batch_size):
+def _batches(samples, batch_size, pad=False):
   n = samples.index.shape[0]
+  if pad:
+    whole = -(-n // batch_size) * batch_size
+    filled = jax.tree.map(lambda a: jnp.resize(a, (whole,)), samples)
+    filled = filled._replace(weight=(jnp.arange(whole) < n).astype(float))
+    return Order(jax.tree.map(lambda a: a.reshape(-1, batch_size), filled), None)
   whole = n - n % batch_size
   full = jax.tree.map(lambda a: a[:whole].reshape(-1, batch_size), samples)
   rest = jax.tree.map(lambda a: a[whole:], samples) if whole < n else None
@@ -155,12 +163,6 @@ def _zip_short(retain, forget, batch_size):
 
 def _zip_cycle(retain, forget, batch_size):
   """Pair every retain batch with the forget batches of this epoch, replayed in the same order."""
-  n_forget = forget.shape[0]
-  n_batches = -(-n_forget // batch_size)
-  padded = jnp.resize(forget, (n_batches * batch_size,)).reshape(n_batches, batch_size)
-  weight = (jnp.arange(n_batches * batch_size) < n_forget).astype(float)
-  replayed = lambda t: Samples(padded[t % n_batches], weight.reshape(padded.shape)[t % n_batches])
-  order = _batches(Samples(retain), batch_size)
-  n_full = order.full.index.shape[0]
-  rest = None if order.rest is None else Pair(order.rest, replayed(n_full))
-  return Order(Pair(order.full, replayed(jnp.arange(n_full))), rest)
+  retain, forget = (_batches(Samples(a), batch_size, pad=True).full for a in (retain, forget))
+  turn = jnp.arange(retain.index.shape[0]) % forget.index.shape[0]
+  return Order(Pair(retain, jax.tree.map(lambda a: a[turn], forget)), None)

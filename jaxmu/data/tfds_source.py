@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxmu.errors import DataError
+from jaxmu.runtime import cache_home
 
 LAYOUT = 1  # of the cache files; raise it when what they hold changes
 NOISE = ("was created with group size", "OpenCV is not installed")  # about speed only
@@ -53,8 +54,8 @@ def read(name: str, data_dir: str | None = None, *, image_size: int) -> Source:
   if folder is None:
     raise DataError(
       f"data set '{name}' is not prepared in {data_root(data_dir)}; run `python "
-      f"bin/prepare_data.py {name}` where there is a network, or point --config.data_dir or TFDS_DATA_DIR at a folder "
-      "that has it"
+      f"bin/prepare_data.py {name}` where there is a network, or point --config.data_dir or "
+      "TFDS_DATA_DIR at a folder that has it"
     )
   cache = _cache_path(name, folder, image_size)
   source = _from_cache(cache)
@@ -62,6 +63,25 @@ def read(name: str, data_dir: str | None = None, *, image_size: int) -> Source:
     source = _decode(name, folder, image_size)
     _to_cache(cache, source)
   return source
+
+
+def prepare(name: str, data_dir: str | None = None) -> Path:
+  """Download a data set and write it as array_record; needs TensorFlow and a network.
+
+  Returns the folder written. Raises `DataError` where the download or the preparation fails.
+  """
+  import tensorflow_datasets as tfds
+
+  root = data_root(data_dir)
+  try:
+    builder = tfds.builder(name, data_dir=root, file_format="array_record")
+    builder.download_and_prepare()
+  except (OSError, RuntimeError, ValueError, AssertionError, tfds.download.DownloadError) as error:
+    raise DataError(
+      f"data set '{name}' could not be prepared in {root} ({_brief(error)}); check the network and "
+      "that the folder can be written, then run this again"
+    ) from error
+  return Path(builder.data_dir)
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
@@ -88,10 +108,9 @@ def _decode(name: str, folder: Path, image_size: int) -> Source:
         raise ValueError("its preparation was not completed")
       parts = [_decode_part(builder, part, image_size) for part in ("train", "test")]
     except (OSError, RuntimeError, ValueError, IndexError, KeyError) as error:
-      first = str(error).strip().splitlines()[:1]
       raise DataError(
-        f"data set '{name}' in {folder} cannot be read ({type(error).__name__}: {''.join(first)}); "
-        f"remove that folder and run `python bin/prepare_data.py {name}` again"
+        f"data set '{name}' in {folder} cannot be read ({_brief(error)}); remove that folder and "
+        f"run `python bin/prepare_data.py {name}`"
       ) from error
     (images, labels), (test_images, test_labels) = parts
     return Source(
@@ -112,6 +131,11 @@ def _decode_part(builder, part: str, image_size: int) -> tuple[np.ndarray, np.nd
   return resize(images, image_size), np.array([example["label"] for example in examples])
 
 
+def _brief(error: BaseException) -> str:
+  """Give the type of an error and the first line of what it says."""
+  return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
   """Drop the log lines about reading speed: array_record reports its group size as an error."""
@@ -128,8 +152,8 @@ def _cache_path(name: str, folder: Path, image_size: int) -> Path:
   """Name the cache file after all that decides its content, so that it can never be stale."""
   stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.iterdir())]
   key = json.dumps([LAYOUT, name, folder.name, image_size, stats])
-  root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxmu"
-  return root / f"{name}-{folder.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+  digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+  return cache_home() / "data" / f"{name}-{folder.name}-{digest}.npz"
 
 
 def _from_cache(path: Path) -> Source | None:

@@ -1,50 +1,7 @@
 """Networks, how they are called, and what their parameters are."""
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-from jax import Array
+from jaxmu.models.forward import forward, takes_mask
+from jaxmu.models.registry import MODELS, build, make
+from jaxmu.models.torch_weights import from_torch, to_torch
 
-from jaxmu.errors import ModelError, closest
-from jaxmu.models.cnn import Cnn
-from jaxmu.models.forward import forward
-from jaxmu.models.resnet import ResNet18
-
-__all__ = ["MODELS", "build", "forward", "make"]
-
-MODELS = {"cnn": Cnn, "resnet18": ResNet18}
-
-
-def make(name: str, num_classes: int, **options) -> nn.Module:
-  """Return the linen module called `name`; options are its fields (`width` of cnn, `lowering`).
-
-  Raises ModelError for an unknown name or option.
-  """
-  if name not in MODELS:
-    raise ModelError(f"unknown model '{name}'; {closest(name, MODELS)}")
-  fields = set(MODELS[name].__dataclass_fields__) - {"num_classes", "parent", "name"}
-  unknown = sorted(set(options) - fields)
-  if unknown:
-    raise ModelError(f"unknown option '{unknown[0]}' of {name}; {closest(unknown[0], fields)}")
-  if num_classes < 2:
-    raise ModelError(f"num_classes must be at least 2, got {num_classes}")
-  return MODELS[name](num_classes=num_classes, **options)
-
-
-def build(
-  name: str,
-  *,
-  num_classes: int,
-  image_size: int,
-  channels: int = 3,
-  key: Array | None = None,
-  **options,
-) -> tuple[nn.Module, dict]:
-  """Return (module, variables) of a freshly initialised network for square images.
-
-  `key` defaults to `jax.random.key(0)`; variables are {"params", "batch_stats"}.
-  """
-  module = make(name, num_classes, **options)
-  key = jax.random.key(0) if key is None else key
-  image = jnp.zeros((1, image_size, image_size, channels))
-  return module, jax.jit(module.init)(key, image)
+__all__ = ["MODELS", "build", "forward", "from_torch", "make", "to_torch"]

@@ -19,7 +19,7 @@ class Unit(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
     x = Conv(self.features, 3, 1, 1, self.lowering, name="conv")(x)
-    return jax.nn.relu(BatchNorm(how=self.lowering, name="norm")(x, train=train, mask=mask))
+    return jax.nn.relu(BatchNorm(name="norm")(x, train=train, mask=mask))
 
 
 class Cnn(nn.Module):

@@ -1,10 +1,11 @@
 """Convolutions that stay fast inside compiled loops on a CPU.
 
-XLA's CPU backend rewrites convolutions into its fast layout only outside loops (jax issue 12868); inside
-a `scan` the gradient of a stock convolution is tens of times slower. Here forward pass, input gradient
-and kernel gradient are each written in that layout (NHWC x HWIO -> NHWC, "canonical") or, on small maps,
-as matrix products over the kernel taps that meet real pixels ("taps"). On other backends the stock
-convolution is used. `bench/conv.py` prints the measurements behind the choice.
+XLA's CPU backend rewrites convolutions into its fast layout only outside loops (jax issue 12868);
+inside a `scan` the gradient of a stock convolution is tens of times slower. Here forward pass,
+input gradient and kernel gradient are each written in that layout (NHWC x HWIO -> NHWC,
+"canonical") or, on small maps, as matrix products over the kernel taps that meet real pixels
+("taps"). On other backends the stock convolution is used. `bench/conv.py` prints the measurements
+behind the choice.
 """
 
 from collections.abc import Sequence
@@ -137,7 +138,7 @@ def _kernel_gradient(dy, x, kernel, strides, padding):
 
 
 class _Reach(NamedTuple):
-  """Hold the outputs [first, last) of one axis whose tap meets a real pixel, and that pixel's index."""
+  """Hold the outputs [first, last) of one axis whose tap meets real pixels [start, stop)."""
 
   first: int
   last: int

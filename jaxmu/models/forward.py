@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxmu.errors import ModelError
+from jaxmu.models import structure
 
 TRAIN_FLAGS = ("train", "training", "is_training")
 EVAL_FLAGS = ("deterministic", "use_running_average", "eval_mode")
@@ -26,43 +27,62 @@ def forward(
 ) -> tuple[Array, dict]:
   """Apply `module` to x [B, H, W, C] and return (logits [B, classes], batch_stats).
 
-  Works for this package's networks and for any linen module whose train flag is called `train`,
-  `training`, `is_training`, or, inverted, `deterministic`, `use_running_average`, `eval_mode`, with or
-  without batch statistics. `mask` [B] marks the real samples of a padded batch; `key` feeds dropout.
-  Batch statistics are returned unchanged when `train` is false. Raises ModelError for inputs or outputs
-  of the wrong form.
+  Works for this package's networks and for any linen module whose mode flag is called `train`,
+  `training`, `is_training` or, inverted, `deterministic`, `use_running_average`, `eval_mode`, with
+  or without batch statistics. `mask` [B] is 1 for the real samples of a padded batch; `key` feeds
+  dropout. Batch statistics come back unchanged when `train` is false. Raises ModelError when
+  images, variables or logits do not fit.
   """
+  name = type(module).__name__
   if not jnp.issubdtype(x.dtype, jnp.floating):
-    raise ModelError(f"images must be float and normalised, got dtype {x.dtype}")
-  variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
+    raise ModelError(f"{name} needs float, normalised images; got dtype {x.dtype}")
   options = _options(module, train, mask, bool(batch_stats))
-  rngs = None if key is None else {"dropout": key}
+  variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
   mutable = ["batch_stats"] if train and batch_stats else False
+  rngs = None if key is None else {"dropout": key}
   try:
     out = module.apply(variables, x, mutable=mutable, rngs=rngs, **options)
   except (flax.errors.FlaxError, TypeError) as error:
-    reason = " ".join(str(error).split())
-    name = type(module).__name__
+    reason = _misfit(params, x) or " ".join(str(error).split())
     raise ModelError(f"{name} does not accept images of shape {x.shape}: {reason}") from error
   logits, updates = out if mutable else (out, {})
   if not isinstance(logits, jax.Array) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:
-    raise ModelError(
-      f"{type(module).__name__} must return logits of shape ({x.shape[0]}, classes), "
-      f"got {getattr(logits, 'shape', type(logits).__name__)}"
-    )
+    got = getattr(logits, "shape", type(logits).__name__)
+    raise ModelError(f"{name} must return logits of shape ({x.shape[0]}, classes), got {got}")
   return logits, updates.get("batch_stats", batch_stats)
+
+
+def takes_mask(module: nn.Module) -> bool:
+  """Tell whether padded batches are exact in train mode: the call has an argument `mask`."""
+  return "mask" in inspect.signature(type(module).__call__).parameters
 
 
 def _options(module, train, mask, has_statistics):
   """Translate `train` and `mask` into the keyword arguments that the module's call takes."""
+  name = type(module).__name__
   known = inspect.signature(type(module).__call__).parameters
-  options = {name: train for name in TRAIN_FLAGS if name in known}
-  options |= {name: not train for name in EVAL_FLAGS if name in known}
+  options = {flag: train for flag in TRAIN_FLAGS if flag in known}
+  options |= {flag: not train for flag in EVAL_FLAGS if flag in known}
+  if has_statistics and not options:
+    flags = ", ".join(TRAIN_FLAGS + EVAL_FLAGS)
+    raise ModelError(f"{name} has batch statistics, so its __call__ needs a mode flag: {flags}")
   if mask is not None and "mask" in known:
     options["mask"] = mask
   elif mask is not None and train and has_statistics:
     raise ModelError(
-      f"{type(module).__name__} has batch statistics but no argument `mask`, "
-      "so a padded batch cannot be exact; give it batches of real samples"
+      f"{name} has batch statistics but its __call__ takes no `mask` [B], "
+      "so a padded batch cannot be exact; use batches of real samples only"
     )
   return options
+
+
+def _misfit(params, x):
+  """Say in plain words why images do not fit, if the number of axes or channels is the reason."""
+  stem = structure.stem_kernel(params)
+  if stem is None:
+    return ""
+  if x.ndim != 4:
+    return f"images must be [batch, height, width, {stem.shape[2]}]"
+  if x.shape[3] != stem.shape[2]:
+    return f"its first convolution reads {stem.shape[2]} channels, the images have {x.shape[3]}"
+  return ""

@@ -1,7 +1,7 @@
 """Random values for kernels and biases: the initialisers that networks and methods refer to.
 
-Kernels are [h, w, I/g, O] or [I, O]; fans are computed on the kernel itself and not divided by groups.
-Source: spec methods 0.7, data_models 4.
+Kernels are [h, w, I/g, O] or [I, O]; fans are computed on the kernel itself and not divided by
+groups. Source: spec methods 0.7, data_models 4.
 """
 
 import math

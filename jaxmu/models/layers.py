@@ -16,14 +16,14 @@ class Conv(nn.Module):
   size: int = 3
   stride: int = 1
   padding: int = 0
-  how: str = "auto"
+  lowering: str = "auto"
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     shape = (self.size, self.size, x.shape[-1], self.features)
     kernel = self.param("kernel", initialisers.he_normal_out, shape, x.dtype)
     edge = (self.padding, self.padding)
-    return conv(x, kernel, (self.stride, self.stride), (edge, edge), self.how)
+    return conv(x, kernel, (self.stride, self.stride), (edge, edge), self.lowering)
 
 
 class Linear(nn.Module):

@@ -1,5 +1,7 @@
 """Batch normalisation with PyTorch's conventions, and with exact statistics for padded batches."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array, lax
@@ -10,41 +12,50 @@ from jaxmu.errors import ModelError
 class BatchNorm(nn.Module):
   """Normalise x [..., C] over all axes but the last.
 
-  Normalises with the biased batch variance and keeps a running mean and the running *unbiased* variance
-  (n/(n-1)), as PyTorch does; `momentum` 0.9 is PyTorch's 0.1. With `mask` [B] (0 or 1) the samples whose
-  mask is 0 do not count. Raises ModelError for one value per channel in train mode. Source: spec
-  data_models 4 and 6.
+  In train mode normalises with the biased batch variance and moves the running mean and the running
+  *unbiased* variance (n/(n-1)) towards the batch, as PyTorch does; `momentum` 0.9 is PyTorch's 0.1.
+  Samples whose `mask` [B] is 0 do not count: the statistics are those of the batch without them.
+  Raises ModelError for one value per channel in train mode. Source: spec data_models 4 and 6.
   """
 
   momentum: float = 0.9
   epsilon: float = 1e-5
-  how: str = "auto"
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool, mask: Array | None = None) -> Array:
-    features = x.shape[-1]
-    scale = self.param("scale", nn.initializers.ones, (features,), x.dtype)
-    bias = self.param("bias", nn.initializers.zeros, (features,), x.dtype)
-    mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), x.dtype)
-    var = self.variable("batch_stats", "var", jnp.ones, (features,), x.dtype)
+    shape = (x.shape[-1],)
+    scale = self.param("scale", nn.initializers.ones, shape, x.dtype)
+    bias = self.param("bias", nn.initializers.zeros, shape, x.dtype)
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape, x.dtype)
+    var = self.variable("batch_stats", "var", jnp.ones, shape, x.dtype)
     if not train:
-      factor = scale * lax.rsqrt(var.value + self.epsilon)
-      return (x - mean.value) * factor + bias
-    count = x.size // features
-    if count < 2:
-      raise ModelError("batch normalisation in train mode needs more than one value per channel")
-    weights = None
-    n = jnp.asarray(count, x.dtype)
-    if mask is not None:
-      weights = mask.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1))
-      n = jnp.sum(weights) * (count // x.shape[0])
-    axes = tuple(range(x.ndim - 1))
-    mu = jnp.sum(x if weights is None else x * weights, axes) / n
-    centred = x - mu
-    square = centred * centred if weights is None else centred * centred * weights
-    sigma2 = jnp.sum(square, axes) / n
+      return (x - mean.value) * (scale * lax.rsqrt(var.value + self.epsilon)) + bias
+    batch_mean, batch_var, n = moments(x, mask)
     if not self.is_initializing():
-      unbiased = sigma2 * (n / (n - 1))
-      mean.value = self.momentum * mean.value + (1 - self.momentum) * mu
+      # A mask may leave one value per channel; then the biased variance, 0, stands.
+      unbiased = batch_var * (n / jnp.maximum(n - 1, 1))
+      mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
       var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
-    return centred * (scale * lax.rsqrt(sigma2 + self.epsilon)) + bias
+    return (x - batch_mean) * (scale * lax.rsqrt(batch_var + self.epsilon)) + bias
+
+
+def moments(x: Array, mask: Array | None = None) -> tuple[Array, Array, Array]:
+  """Return mean [C], biased variance [C] and number of values per channel of x [B, ..., C].
+
+  Two passes: the difference of mean square and squared mean loses digits in float32.
+  """
+  axes = tuple(range(x.ndim - 1))
+  per_sample = math.prod(x.shape[1:-1])
+  if x.shape[0] * per_sample < 2:
+    raise ModelError(
+      "batch normalisation in train mode needs more than one value per channel; "
+      f"an array of shape {x.shape} has one"
+    )
+  if mask is None:
+    n = jnp.asarray(x.shape[0] * per_sample, x.dtype)
+    mean = jnp.sum(x, axes) / n
+    return mean, jnp.sum(jnp.square(x - mean), axes) / n, n
+  real = mask.astype(bool).reshape(-1, *[1] * (x.ndim - 1))
+  n = jnp.sum(real).astype(x.dtype) * per_sample
+  mean = jnp.sum(x, axes, where=real) / n
+  return mean, jnp.sum(jnp.square(x - mean), axes, where=real) / n, n

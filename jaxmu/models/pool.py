@@ -1,7 +1,7 @@
 """Max-pooling whose gradient is as cheap as its forward pass.
 
-XLA's CPU backend computes the gradient of a stock max-pool by a scatter, about fifteen times slower than
-the slices used here.
+XLA's CPU backend computes the gradient of a stock max-pool by a scatter, about fifteen times slower
+than the slices used here.
 """
 
 from functools import partial
@@ -14,42 +14,41 @@ from jax import Array, lax
 def max_pool(x: Array, window: int, stride: int, padding: int, how: str = "auto") -> Array:
   """Take maxima over square windows of x [B, H, W, C]; padding counts as minus infinity.
 
-  Among equal maxima the gradient goes to the first in row-major order, as in PyTorch. `how="lax"` is the
-  stock operation, which allows forward-mode derivatives; "auto" uses it on all backends but CPU.
+  Among equal maxima the gradient goes to the first in row-major order, as in PyTorch. `how="lax"`
+  is the stock operation, which allows forward-mode derivatives; "auto" uses it on all backends but
+  CPU.
   """
   if how == "lax" or (how == "auto" and jax.default_backend() != "cpu"):
     pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     sizes, steps = (1, window, window, 1), (1, stride, stride, 1)
     return lax.reduce_window(x, -jnp.inf, lax.max, sizes, steps, pads)
-  return _max_pool(x, window, stride, padding)
+  return _max_pool(x, x.shape[1:3], window, stride, padding)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_pool(x, window, stride, padding):
-  return _max_pool_forward(x, window, stride, padding)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _max_pool(x, size, window, stride, padding):
+  return _max_pool_forward(x, size, window, stride, padding)[0]
 
 
-def _max_pool_forward(x, window, stride, padding):
-  # Columns first, then rows: the first row that holds the maximum, and in it the first column, is the
-  # first maximum of the window in row-major order.
+def _max_pool_forward(x, size, window, stride, padding):
+  # Columns first, then rows: the first row that holds the maximum, and in it the first column, is
+  # the first maximum of the window in row-major order.
   inner, column = _line_max(x, 2, window, stride, padding)
   y, row = _line_max(inner, 1, window, stride, padding)
-  # The residual `size` carries the static image size as a shape.
-  return y, (column, row, jnp.zeros(x.shape[1:3] + (0,), jnp.int8))
+  return y, (column, row)
 
 
-def _max_pool_backward(window, stride, padding, residuals, dy):
-  column, row, size = residuals
-  height, width, _ = size.shape
-  inner = _line_scatter(dy, row, 1, height, window, stride, padding)
-  return (_line_scatter(inner, column, 2, width, window, stride, padding),)
+def _max_pool_backward(size, window, stride, padding, residuals, dy):
+  column, row = residuals
+  inner = _line_scatter(dy, row, 1, size[0], window, stride, padding)
+  return (_line_scatter(inner, column, 2, size[1], window, stride, padding),)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _line_max(x, axis, window, stride, padding):
-  """Pool along one axis; return the maxima and, as int8, the place of the first within its window."""
+  """Pool along one axis; return the maxima and the place (int8) of the first in its window."""
   out = (x.shape[axis] + 2 * padding - window) // stride + 1
   edges = [(0, 0, 0)] * x.ndim
   edges[axis] = (padding, padding, 0)
@@ -60,8 +59,7 @@ def _line_max(x, axis, window, stride, padding):
     if best is None:
       best, place = part, jnp.zeros(part.shape, jnp.int8)
       continue
-    # `not <=` so that a NaN wins, as in PyTorch.
-    larger = ~(part <= best)
+    larger = (part > best) | (part != part)  # a NaN wins and stays, as in PyTorch
     best, place = jnp.where(larger, part, best), jnp.where(larger, jnp.int8(i), place)
   return best, place
 

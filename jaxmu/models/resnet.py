@@ -1,4 +1,4 @@
-"""ResNet-18 in its ImageNet layout, used unchanged at 32 pixels (spec data_models 4; He et al. 2015)."""
+"""ResNet-18 in its ImageNet layout, also at 32 pixels (He et al. 2015; spec data_models 4)."""
 
 import flax.linen as nn
 import jax
@@ -22,7 +22,7 @@ class ConvNorm(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
     x = Conv(self.features, self.size, self.stride, self.padding, self.lowering, name="conv")(x)
-    return BatchNorm(how=self.lowering, name="norm")(x, train=train, mask=mask)
+    return BatchNorm(name="norm")(x, train=train, mask=mask)
 
 
 class BasicBlock(nn.Module):

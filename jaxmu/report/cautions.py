@@ -8,6 +8,7 @@ from jaxmu.report.marks import mark
 from jaxmu.report.summary import FORGET_GAP, Summary, split_resolution
 from jaxmu.report.text import factor, number, plural, value
 
+LEVELS = ("severe", "caution", "note")
 MIN_RETENTION = 0.5  # mean TR below this is a failure (spec evaluation 8)
 OVER_UNLEARNED = 0.45  # an interval entirely below is no attack at one half
 HIDDEN_GAP = 0.03  # forget accuracy this far above retraining contradicts an MIA at one half
@@ -25,8 +26,8 @@ class Caution(NamedTuple):
 
 
 def find(data: ReportData, summary: Summary) -> list[Caution]:
-  """List the warnings, the benchmark's first, then by method in the order of the tables."""
-  found = [*_signal(summary), *_reference(data, summary), *_seeds(data)]
+  """List the warnings, the gravest first, then the benchmark's, then in the tables' order."""
+  found = [*_signal(data, summary), *_reference(data, summary), *_seeds(data)]
   for method in summary.order:
     found += _non_finite(data, summary, method)
     found += _collapsed(data, summary, method)
@@ -34,7 +35,7 @@ def find(data: ReportData, summary: Summary) -> list[Caution]:
       found += _over_unlearned(summary, method)
       found += _hidden(summary, method)
       found += _validation(data, method)
-  return found
+  return sorted(found, key=lambda caution: LEVELS.index(caution.level))
 
 
 def destroyed(cautions: list[Caution]) -> frozenset[str]:
@@ -42,14 +43,18 @@ def destroyed(cautions: list[Caution]) -> frozenset[str]:
   return frozenset(c.method for c in cautions if c.level == "severe" and c.method)
 
 
-def _signal(summary: Summary) -> list[Caution]:
-  cell = summary.cell("original", "T_MIA")
-  if cell.n == 0 or cell.bounds[0] > 0.5:
+def _signal(data: ReportData, summary: Summary) -> list[Caution]:
+  cell, reference = summary.cell("original", "T_MIA"), summary.cell("retrained", "T_MIA")
+  floor = max(0.5, reference.bounds[1]) if reference.n else 0.5
+  # One seed has no interval; the size of the sets still says what can be resolved.
+  doubt = 0.0 if cell.has_interval or not split_resolution(data) > 0 else 2 * split_resolution(data)
+  if cell.n == 0 or cell.bounds[0] - doubt > floor:
     return []
   text = (
-    f"T-MIA of the original models is {value(cell)}: before any unlearning the attack cannot tell "
-    "forgotten samples from unseen ones. MIA and Indisc therefore cannot separate methods here; "
-    "train longer, or on fewer samples, until the original models memorise."
+    f"T-MIA of the original models is {value(cell)}, not clearly above one half and the retrained "
+    f"models ({value(reference)}): before any unlearning the attack cannot tell forgotten samples "
+    "from unseen ones. MIA and Indisc therefore cannot separate methods here; train longer, or on "
+    "fewer samples, until the original models memorise."
   )
   return [Caution("severe", "no_signal", "", "The original models show no membership signal", text)]
 
@@ -63,9 +68,10 @@ def _reference(data: ReportData, summary: Summary) -> list[Caution]:
     f"T-MIA of the retrained models is {value(cell)}, an interval that does not contain one half, "
     "although these models never saw the forget set. "
   )
-  if abs(cell.mean - 0.5) <= 2 * noise:
+  explained = within_resolution(data, summary)
+  if explained:
     text += (
-      f"The interval shows the spread over seeds, which share one split; sets of this size add "
+      "The interval shows the spread over seeds, which share one split; sets of this size add "
       f"about ±{number(2 * noise)} on their own, and the value lies within that. "
     )
   elif math.isfinite(noise):
@@ -75,7 +81,12 @@ def _reference(data: ReportData, summary: Summary) -> list[Caution]:
     )
   text += "Compare a method's MIA with the retrained models' MIA, and read Indisc with that offset."
   title = "The retrained models are not at one half"
-  return [Caution("caution", "biased_reference", "", title, text)]
+  return [Caution("note" if explained else "caution", "biased_reference", "", title, text)]
+
+
+def within_resolution(data: ReportData, summary: Summary) -> bool:
+  """Tell whether the size of the sets alone explains the retrained models' distance from 0.5."""
+  return abs(summary.cell("retrained", "T_MIA").mean - 0.5) <= 2 * split_resolution(data)
 
 
 def _seeds(data: ReportData) -> list[Caution]:
@@ -101,9 +112,11 @@ def _non_finite(data: ReportData, summary: Summary, method: str) -> list[Caution
     for row in rows.sort_values("seed").itertuples()
   )
   total = summary.members[method]
-  text = (
-    f"{failed} of {plural(total, 'member')} became NaN or infinite and stopped there ({where}). "
-    "Means and intervals cover the remaining members only, so they flatter this method."
+  text = f"{failed} of {plural(total, 'member')} became NaN or infinite and stopped there ({where}). "
+  text += (
+    "Nothing is left to measure."
+    if failed == total
+    else "Means and intervals cover the remaining members only, so they flatter this method."
   )
   level = "severe" if failed == total else "caution"
   title = f"{mark(method).label}: {plural(failed, 'non-finite member')}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class ReportData:
   curves: pd.DataFrame
   timings: Mapping[str, Mapping[str, float]]
   methods: Mapping[str, Mapping[str, Any]]
+  date: str = ""
 
   @property
   def bootstrap(self) -> int:
@@ -46,6 +48,13 @@ class ReportData:
     return 1.0 / classes if classes else math.nan
 
   @property
+  def device_count(self) -> int:
+    """How many devices shared the population; 0 where the manifest does not say."""
+    device = self.manifest.get("device")
+    known = self.manifest.get("devices") or (device.get("count") if isinstance(device, dict) else 0)
+    return int(known or 0)
+
+  @property
   def seeds(self) -> list[int]:
     return sorted(int(seed) for seed in self.rows["seed"].unique())
 
@@ -66,16 +75,26 @@ def from_run(run) -> ReportData:
     settings=run.config,
     manifest=run.manifest,
     rows=run.rows(),
-    curves=_curves(Path(run.path) / "curves.parquet"),
+    curves=_curves(run),
     timings=_timings(run),
     methods=run.manifest.get("methods", {}),
+    date=_date(run),
   )
 
 
-def _curves(path: Path) -> pd.DataFrame:
-  if not path.exists():
+def _curves(run) -> pd.DataFrame:
+  if not (Path(run.path) / "curves.parquet").exists():
     return pd.DataFrame({name: [] for name in CURVE_COLUMNS})
-  return pd.read_parquet(path)
+  return run.table("curves")
+
+
+def _date(run) -> str:
+  """Take the manifest's date, else the time of the first event in the log; never today's."""
+  if run.manifest.get("date"):
+    return str(run.manifest["date"])
+  times = [event["time"] for event in run.events() if "time" in event]
+  moment = datetime.fromtimestamp(min(times), UTC) if times else None
+  return moment.strftime("%Y-%m-%d %H:%M UTC") if moment else ""
 
 
 def _timings(run) -> dict:

@@ -24,7 +24,7 @@ METRICS = (
   Metric(
     "FA",
     "FA",
-    "as retrained, not zero",
+    "as retrained",
     "Forget accuracy: the same on the samples to be deleted.",
     "Retrained models still classify most of them, by generalising. Lower than retrained is damage, "
     "not better forgetting.",
@@ -86,7 +86,7 @@ DISTANCES = (
   ("l2_retrained", "‖U − R‖", "Euclidean distance to the retrained model's parameters"),
   ("rel_original", "‖U − O‖ / ‖U‖", "the same, relative to the model's own norm"),
   ("rel_retrained", "‖U − R‖ / ‖U‖", "the same for the retrained model"),
-  ("nl2_original", "angle to O", "distance of the normalised parameter vectors, 0 to 2"),
-  ("nl2_retrained", "angle to R", "the same for the retrained model"),
+  ("nl2_original", "normalised ‖U − O‖", "distance of the parameter vectors scaled to length 1, 0 to 2"),
+  ("nl2_retrained", "normalised ‖U − R‖", "the same for the retrained model"),
   ("norm", "‖U‖", "norm of the parameters"),
 )

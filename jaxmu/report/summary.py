@@ -1,5 +1,6 @@
 """Numbers over seeds: cells of the tables, the order of the methods, and which are best."""
 
+import itertools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ class Summary:
   def cell(self, method: str, metric: str) -> Cell:
     return self.cells.get((method, metric), Cell())
 
+  def has(self, metric: str) -> bool:
+    """Tell whether any method has a value of this metric."""
+    return any(name == metric and cell.n for (_, name), cell in self.cells.items())
+
   @property
   def methods(self) -> tuple[str, ...]:
     """The unlearning methods: the order without retrained and original."""
@@ -64,9 +69,9 @@ def summarise(data: ReportData) -> Summary:
     (row.method, row.metric): Cell(int(row.n), *(getattr(row, name) for name in STATISTICS[1:]))
     for row in frame.itertuples()
   }
-  groups = data.rows.groupby("method", sort=False)
-  failed = {name: int((~group["finite"].astype(bool)).sum()) for name, group in groups}
-  return Summary(cells, _order(data.rows, cells), groups.size().to_dict(), failed)
+  members = data.rows.groupby("method").size().to_dict()
+  failed = frame.groupby("method")["n_failed"].first().to_dict()
+  return Summary(cells, _order(data.rows, cells), members, failed)
 
 
 def with_gap(rows: pd.DataFrame) -> pd.DataFrame:
@@ -105,16 +110,6 @@ def best(summary: Summary, metric: str, eligible: Collection[str]) -> tuple[str,
   return (ranked[0], *near)
 
 
-def of_means(summary: Summary, method: str) -> tuple[float, float]:
-  """Return RetDev and Indisc computed from mean accuracies and the mean T-MIA."""
-  ratios = [
-    summary.cell(method, name).mean / (summary.cell("retrained", name).mean or math.nan)
-    for name in ("RA", "FA", "TA")
-  ]
-  attack = summary.cell(method, "T_MIA").mean
-  return sum(abs(ratio - 1) for ratio in ratios), 1 - abs(2 * attack - 1)
-
-
 def retraining_floor(rows: pd.DataFrame) -> float:
   """Return the mean RetDev between retrained models of different seeds; NaN below two.
 
@@ -122,7 +117,9 @@ def retraining_floor(rows: pd.DataFrame) -> float:
   """
   table = rows[rows["method"] == "retrained"][["RA", "FA", "TA"]].dropna().to_numpy(dtype=float)
   pairs = [
-    abs(a / b - 1).sum() for i, a in enumerate(table) for j, b in enumerate(table) if i != j and all(b)
+    abs(one / other - 1).sum()
+    for one, other in itertools.permutations(table, 2)
+    if other.all()  # an accuracy of zero has no ratio
   ]
   return sum(pairs) / len(pairs) if pairs else math.nan
 
@@ -141,7 +138,7 @@ def wall_rte(data: ReportData) -> dict[str, float]:
 
   A batched clock times the population, not a model (spec evaluation 5): then the dict is empty.
   """
-  if data.manifest.get("chunk") != 1 or data.manifest.get("devices") != 1:
+  if data.manifest.get("chunk") != 1 or data.device_count != 1:
     return {}
   clock = {name: float(stage.get("wall_s") or 0.0) for name, stage in data.timings.items()}
   base = clock.get("retrained", 0.0)

@@ -9,29 +9,35 @@ MISSING = "–"
 
 
 def number(value: float, digits: int = 3) -> str:
-  """Write a value with fixed decimals, large and tiny ones in scientific notation."""
-  if not math.isfinite(value):
-    return MISSING if math.isnan(value) else ("∞" if value > 0 else "−∞")
-  if value and (abs(value) >= 1e5 or abs(value) < 0.5 * 10**-digits):
-    return f"{value:.2g}".replace("-", "−")
-  return f"{value:.{digits}f}".replace("-", "−")
+  """Write a value with fixed decimals; large ones in scientific notation."""
+  if math.isnan(value):
+    return MISSING
+  if math.isinf(value):
+    return "∞" if value > 0 else "−∞"
+  text = f"{value:.2g}" if abs(value) >= 1e5 else f"{value:.{digits}f}"
+  return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
 def factor(value: float) -> str:
   """Write a speed-up with three significant digits: 0.42, 8.70, 44.4, 390."""
   if not math.isfinite(value) or value <= 0:
     return number(value)
-  return number(value, max(0, 2 - math.floor(math.log10(value))) if value < 1000 else 0)
+  return number(value, max(0, 2 - math.floor(math.log10(value))))
 
 
-def spread(cell: Cell, digits: int = 3, write=number) -> str:
+def spread(cell: Cell, digits: int = 3) -> str:
   """Write mean ± SD, or the one value where there is no spread to speak of."""
   if cell.n == 0:
     return MISSING
-  mean = write(cell.mean, digits) if write is number else write(cell.mean)
-  if cell.n < 2 or not math.isfinite(cell.sd):
-    return mean
-  return f"{mean} ± {number(cell.sd, digits)}"
+  mean = number(cell.mean, digits)
+  return f"{mean} ± {number(cell.sd, digits)}" if math.isfinite(cell.sd) else mean
+
+
+def speed(cell: Cell) -> str:
+  """Write a mean speed-up; its SD only where members differ in work."""
+  if cell.n == 0 or not cell.sd > 1e-9 * abs(cell.mean):
+    return factor(cell.mean)
+  return f"{factor(cell.mean)} ± {factor(cell.sd)}"
 
 
 def interval(cell: Cell, digits: int = 3) -> str:
@@ -49,7 +55,7 @@ def value(cell: Cell, digits: int = 3) -> str:
 def listing(names: Iterable[str]) -> str:
   """Join names as a sentence does: A, B and C."""
   names = list(names)
-  return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+  return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def plural(count: int, noun: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 
-from jaxmu.report.cautions import Caution, destroyed
+from jaxmu.report.cautions import Caution, destroyed, within_resolution
 from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
 from jaxmu.report.summary import Summary, best, retraining_floor
@@ -13,7 +13,7 @@ def write(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[s
   """Return sentences: does the benchmark separate, what retraining changes, who comes closest."""
   codes = {caution.code for caution in cautions}
   sentences = [
-    _signal(summary, codes),
+    _signal(data, summary, codes),
     _accuracy(data, summary),
     *_winners(data, summary, cautions),
     _remaining(summary, destroyed(cautions)),
@@ -22,7 +22,7 @@ def write(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[s
   return [sentence for sentence in sentences if sentence]
 
 
-def _signal(summary: Summary, codes: set[str]) -> str:
+def _signal(data: ReportData, summary: Summary, codes: set[str]) -> str:
   original, retrained = (summary.cell(name, "T_MIA") for name in ("original", "retrained"))
   if original.n == 0 or retrained.n == 0:
     return "The reference models are missing, so nothing can be said about membership."
@@ -33,11 +33,15 @@ def _signal(summary: Summary, codes: set[str]) -> str:
   if "no_signal" in codes:
     return text + "There was no signal to remove, so MIA cannot separate the methods."
   if "biased_reference" in codes:
+    sized = ""
+    if within_resolution(data, summary):
+      sized = ", though it is as near as sets of this size can resolve"
     return text + (
-      "The original models memorise, but retraining itself is not at one half: "
-      "read every MIA against the retrained one."
+      f"The original models memorise; the retrained interval does not contain one half{sized}. "
+      "Read every MIA against the retrained one."
     )
-  return text + "The original models memorise and retraining forgets, as it must."
+  text += "The original models memorise and retraining forgets, as it must."
+  return text if original.has_interval else text + " One seed gives no interval, so this is a hint."
 
 
 def _accuracy(data: ReportData, summary: Summary) -> str:
@@ -55,7 +59,7 @@ def _accuracy(data: ReportData, summary: Summary) -> str:
 def _winners(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[str]:
   eligible = set(summary.methods) - destroyed(cautions)
   found = []
-  for metric, title in (("RetDev", "Closest to retraining in accuracy"), ("Indisc", "Hardest to attack")):
+  for metric, title in (("RetDev", "Closest to retraining in accuracy"), ("Indisc", "Nearest to an attack at one half")):
     names = best(summary, metric, eligible)
     if not names:
       continue

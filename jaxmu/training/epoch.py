@@ -49,8 +49,15 @@ def start_phase(phase: Phase, params, batch_stats, failed_at, hp: Hp, aux: Any) 
 
 
 def run_epoch(
-  phase: Phase, task: Task, view: View, state: TrainState, aux: Any, hp: Hp,
-  order_key: jax.Array, key: jax.Array, epoch: jax.Array,
+  phase: Phase,
+  task: Task,
+  view: View,
+  state: TrainState,
+  aux: Any,
+  hp: Hp,
+  order_key: jax.Array,
+  key: jax.Array,
+  epoch: jax.Array,
 ) -> tuple[TrainState, EpochMetrics]:
   """Run epoch number `epoch` of a phase, or leave the state alone where it is not this model's.
 

@@ -57,7 +57,9 @@ class View:
     index: set name -> int32 [n] positions of that set's samples.
   """
 
-  def __init__(self, task: Task, arrays: Arrays, index: Mapping[str, jax.Array], draws: Mapping[str, Any]):
+  def __init__(
+    self, task: Task, arrays: Arrays, index: Mapping[str, jax.Array], draws: Mapping[str, Any]
+  ):
     self.task = task
     self.index = index
     self.draws = draws
@@ -72,19 +74,20 @@ class View:
       raise MethodError(f"the {name} set is not among the method's needs ({', '.join(self.index)})")
     return self.index[name]
 
-  def order(self, stream: str, key: jax.Array, batch_size: int) -> streams.Order:
+  def order(self, stream: str, key: jax.Array, batch_size: int, pad: bool = False) -> streams.Order:
     """Lay out one pass of `stream` over the sets this view has."""
     streams.check(stream)
     for name in sorted(streams.STREAMS[stream]):
       self._set(name)
     return streams.order(
       stream, key, self.index, batch_size,
-      shuffle=self.task.shuffle, union_order=self.draws.get("union_order"),
+      shuffle=self.task.shuffle, union_order=self.draws.get("union_order"), pad=pad,
     )  # fmt: skip
 
-  def positions(self, index: jax.Array, batch_size: int) -> streams.Order:
+  def positions(self, index: jax.Array, batch_size: int, pad: bool = False) -> streams.Order:
     """Lay out one pass over given positions, in their order."""
-    return streams.order("retain", jax.random.key(0), {"retain": index}, batch_size, shuffle=False)
+    unused = jax.random.key(0)
+    return streams.order("retain", unused, {"retain": index}, batch_size, shuffle=False, pad=pad)
 
   def fetch(self, samples: Any, key: jax.Array | None = None, augmented: bool = False) -> Any:
     """Gather the images and labels of Samples (a Pair gives a Pair of Batches)."""

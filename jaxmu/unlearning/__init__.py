@@ -1,5 +1,7 @@
 """Unlearning methods: one file each, one line each in the registry."""
 
+from typing import Any
+
 from jaxmu.errors import MethodError, closest
 from jaxmu.unlearning import anchors, ct, ft, ga, msg, ngplus
 from jaxmu.unlearning.method import Method
@@ -22,4 +24,18 @@ def get(name: str) -> Method:
   return known[name]
 
 
-__all__ = ["ANCHORS", "METHODS", "Method", "get"]
+def describe(method: Method) -> dict[str, Any]:
+  """Return what a reader wants to know about a method, as plain JSON values."""
+  return {
+    "title": method.title,
+    "summary": method.summary,
+    "paper": method.paper,
+    "needs": sorted(method.needs),
+    "hyperparameters": dict(method.defaults),
+    "fidelity": method.fidelity,
+    "oddities": method.oddities,
+    "draws": dict(method.draws),
+  }
+
+
+__all__ = ["ANCHORS", "METHODS", "Method", "describe", "get"]

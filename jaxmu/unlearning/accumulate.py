@@ -7,15 +7,15 @@ from jax import lax
 from jaxmu.training.losses import cross_entropy, mean
 
 
-def accumulate_gradients(view, params, batch_stats, order, *, train: bool = True):
-  """Sum the gradients of mean cross-entropy over the batches of one pass.
+def signed_gradients(view, params, batch_stats, orders, *, train: bool = True):
+  """Add up +grad or -grad of mean cross-entropy over the batches of several passes, in turn.
 
   Args:
-    order: `View.order` or `View.positions`.
+    orders: (sign, `streams.Order`) pairs; padded orders of one batch size are scanned together.
     train: BatchNorm mode; in train mode the running statistics move from batch to batch.
 
   Returns:
-    (sum of gradients, a tree like params; batch_stats after the pass).
+    (sum of signed gradients, a tree like params; batch_stats after the last pass).
   """
 
   def loss(params, batch_stats, batch):
@@ -24,14 +24,34 @@ def accumulate_gradients(view, params, batch_stats, order, *, train: bool = True
     )
     return mean(cross_entropy(logits, batch.y), batch.weight), batch_stats
 
-  def step(carry, samples):
-    total, batch_stats = carry
+  def step(carry, signed_samples):
+    (total, batch_stats), (sign, samples) = carry, signed_samples
     grads, batch_stats = jax.grad(loss, has_aux=True)(params, batch_stats, view.fetch(samples))
-    return (jax.tree.map(jnp.add, total, grads), batch_stats), None
+    return (
+      jax.tree.map(lambda t, g: t + sign.astype(g.dtype) * g, total, grads),
+      batch_stats,
+    ), None
 
   carry = jax.tree.map(jnp.zeros_like, params), batch_stats
-  if jax.tree.leaves(order.full)[0].shape[0]:
-    carry, _ = lax.scan(step, carry, order.full)
-  if order.rest is not None:
-    carry, _ = step(carry, order.rest)
+  for sign, signs, full, rest in _joined(orders):
+    if signs.size:
+      carry, _ = lax.scan(step, carry, (signs, full))
+    if rest is not None:
+      carry, _ = step(carry, (sign, rest))
   return carry
+
+
+def _joined(orders):
+  """Merge passes without a short batch and of equal batch size into one, so as to compile once."""
+  parts = [
+    (jnp.asarray(float(sign)), jnp.full(order.full.index.shape[0], float(sign)), *order)
+    for sign, order in orders
+  ]
+  widths = {full.index.shape[1] for _, _, full, _ in parts}
+  if len(widths) > 1 or any(rest is not None for *_, rest in parts):
+    return parts
+  signs, full = (
+    jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(part[i] for part in parts))
+    for i in (1, 2)
+  )
+  return [(None, signs, full, None)]

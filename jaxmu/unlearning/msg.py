@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmu.models import structure
+from jaxmu.models import structure, takes_mask
 from jaxmu.models.initialisers import he_normal_out
 from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.unlearning.accumulate import accumulate_gradients
+from jaxmu.unlearning.accumulate import signed_gradients
 from jaxmu.unlearning.losses import classification
 from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
 from jaxmu.unlearning.transforms import scale_by_mask, smallest
@@ -52,11 +52,10 @@ def _signed_gradient(params, batch_stats, view, hp, subset_key, forget_key):
   if places is None:
     places = jax.random.permutation(subset_key, view.size("retain"))[:size]
   subset_batch = hp["batch_size"] if hp["fidelity"] == FIXED else SUBSET_BATCH
-  retain = view.positions(view.index["retain"][places], subset_batch)
-  forget = view.order("forget", forget_key, hp["batch_size"])
-  up, batch_stats = accumulate_gradients(view, params, batch_stats, retain)
-  down, batch_stats = accumulate_gradients(view, params, batch_stats, forget)
-  return jax.tree.map(jnp.subtract, up, down), batch_stats
+  pad = takes_mask(view.task.module)
+  retain = view.positions(view.index["retain"][places], subset_batch, pad)
+  forget = view.order("forget", forget_key, hp["batch_size"], pad)
+  return signed_gradients(view, params, batch_stats, [(1, retain), (-1, forget)])
 
 
 def _fresh(key, params, convolutional):

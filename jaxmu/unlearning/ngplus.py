@@ -9,12 +9,16 @@ from jaxmu.unlearning.method import COMMON, U01, Method
 def loss(forward, params, batch_stats, batch, aux, hp, key):
   """alpha CE(B_r) - (1 - alpha) CE(B_f), two forwards with frozen BatchNorm (methods.md 2.4)."""
   del aux, key
-  logits, _ = forward(params, batch_stats, batch.retain.x)
-  retain = mean(cross_entropy(logits, batch.retain.y))
-  forget_logits, _ = forward(params, batch_stats, batch.forget.x, batch.forget.weight)
-  forget = mean(cross_entropy(forget_logits, batch.forget.y), batch.forget.weight)
-  value = hp["alpha"] * retain - (1 - hp["alpha"]) * forget
-  return value, Report(batch_stats, mean(correct(logits, batch.retain.y)))
+  retain, accuracy = _classify(forward, params, batch_stats, batch.retain)
+  forget, _ = _classify(forward, params, batch_stats, batch.forget)
+  return hp["alpha"] * retain - (1 - hp["alpha"]) * forget, Report(batch_stats, accuracy)
+
+
+def _classify(forward, params, batch_stats, batch):
+  """Cross-entropy and accuracy; frozen BatchNorm makes padded samples harmless."""
+  logits, _ = forward(params, batch_stats, batch.x, batch.weight)
+  loss = mean(cross_entropy(logits, batch.y), batch.weight)
+  return loss, mean(correct(logits, batch.y), batch.weight)
 
 
 DESCEND_AND_ASCEND = Pass(

@@ -82,10 +82,17 @@ class Problem:
 
 
 def run(
-  method: Method, problem: Problem, variables: Any, *,
-  hp: Sequence[Mapping[str, Any]], keys: jax.Array, order_keys: jax.Array | None = None,
-  fidelity: str | None = None, draws: Mapping[str, Any] | None = None,
-  on_leg: Callable[[Leg], None] = lambda leg: None, resume: Mapping[str, Any] | None = None,
+  method: Method,
+  problem: Problem,
+  variables: Any,
+  *,
+  hp: Sequence[Mapping[str, Any]],
+  keys: jax.Array,
+  order_keys: jax.Array | None = None,
+  fidelity: str | None = None,
+  draws: Mapping[str, Any] | None = None,
+  on_leg: Callable[[Leg], None] = lambda leg: None,
+  resume: Mapping[str, Any] | None = None,
 ) -> Outcome:
   """Run `method` for every member of a population.
 
@@ -142,7 +149,9 @@ class _Execution:
     if self.compiled.finish is not None:
       variables, _ = self._timed(self.compiled.finish, variables, (member, aux))
     spent = self.compiled.compile_seconds - self.compiled_before
-    passes = tuple(_passes(self.method, self.compiled.phases, hp, self.problem.sizes) for hp in self.hp)
+    passes = tuple(
+      _passes(self.method, self.compiled.phases, hp, self.problem.sizes) for hp in self.hp
+    )
     return Outcome(variables, tuple(self.failures), self.seconds, spent, passes)
 
   def _phase(self, number, state, member, aux, start):
@@ -175,7 +184,9 @@ class _Execution:
     steps = metrics.loss.shape[1]
     for k, step in enumerate(failed_at):
       if step != NEVER and not self.failures[k]:
-        self.failures[k] = f"{phase.name}: epoch {epoch + 1} (steps {step}-{(epoch + 1) * steps - 1})"
+        self.failures[k] = (
+          f"{phase.name}: epoch {epoch + 1} (steps {step}-{(epoch + 1) * steps - 1})"
+        )
 
   def _snapshot(self, number, epoch, state: TrainState):
     collect = self.problem.population.collect
@@ -245,7 +256,5 @@ def _epoch_samples(phase, static, sizes):
 
 def _passes(method, phases, hp, sizes):
   """Equivalent sample-passes of one member: 3 for each sample trained on."""
-  trained = sum(
-    phase.epochs(hp) * _epoch_samples(phase, hp, sizes) for phase in phases
-  )
+  trained = sum(phase.epochs(hp) * _epoch_samples(phase, hp, sizes) for phase in phases)
   return float(method.prepare_samples(hp, sizes) + 3 * trained)

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
-from jaxmu import checks
-from jaxmu.checks import COUNT, DECAY, MOMENTUM, NATURAL, OPEN_UNIT, POSITIVE, SHARE
 from jaxmu.errors import SettingsError, closest
+from jaxmu.settings import checks
+from jaxmu.settings.checks import COUNT, DECAY, MOMENTUM, NATURAL, OPEN_UNIT, POSITIVE, SHARE
 
 Value = bool | int | float | str
 FIDELITIES = ("default", "reference", "fixed")
@@ -27,7 +27,7 @@ INCIDENTAL = frozenset(
 
 @dataclass(frozen=True)
 class Catalog:
-  """Name what a config may ask for; `methods` maps each method to its hyper-parameters' defaults."""
+  """Name what a config may ask for; `methods` maps each one to hyper-parameters and defaults."""
 
   datasets: Collection[str]
   models: Collection[str]
@@ -71,7 +71,9 @@ class TrainingSettings:
   learning_rate: float = limited(POSITIVE, default=0.1)
   momentum: float = limited(MOMENTUM, default=0.9)
   weight_decay: float = limited(DECAY, default=5e-4)
-  data_seed: int = limited(checks.SEED, default=123)  # batch order and augmentation, for all members
+  data_seed: int = limited(
+    checks.SEED, default=123
+  )  # batch order and augmentation, for all members
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Show what a run, or one checkpoint of it, holds: members, progress, arrays, accuracies.
+
+  python bin/inspect.py checkpoints/cnn_digits-1a2b3c4d
+  python bin/inspect.py checkpoints/cnn_digits-1a2b3c4d/state/msg --norms
+
+Reads metadata only; --norms also reads the arrays.
+"""
+
+import os
+import sys
+
+# Python puts this folder on its path, where this file would hide the standard library's `inspect`
+# from every script beside it. Whoever imports it under that name gets the library's module.
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]
+if __name__ == "inspect":
+  del sys.modules["inspect"]
+  import inspect
+
+
+def main(args):
+  from jaxmu import inspection
+
+  about = inspection.inspect(args.path, norms=args.norms)
+  if args.json:
+    import json
+
+    print(json.dumps(about, indent=1))
+    return
+  from rich.console import Console
+
+  console = Console(markup=False, highlight=False)
+  if not console.is_terminal:
+    console.width = 120
+  inspection.render(about, console)
+
+
+if __name__ == "__main__":
+  from jaxmu import cli
+
+  flags = cli.parser(__doc__, config=False)
+  flags.add_argument("path", metavar="PATH", help="a run directory, or a checkpoint inside one")
+  flags.add_argument("--norms", action="store_true", help="read the arrays and print L2 norms")
+  flags.add_argument("--json", action="store_true", help="print JSON")
+  sys.exit(cli.run(main, flags))

@@ -1,0 +1,42 @@
+"""Run the benchmark: train, unlearn, attack and report a population of models.
+
+  python bin/sweep.py --config=configs/cnn_digits.py
+  python bin/sweep.py --config=configs/resnet18_cifar10.py:mini --config.methods=msg,ct
+  python bin/sweep.py --config=configs/resnet18_cifar10.py --plan
+
+Running the same command again continues where it stopped.
+"""
+
+import shlex
+import sys
+
+from jaxmu import cli, runtime
+
+
+def main(args):
+  from jaxmu.settings import Settings
+  from jaxmu.sweep import catalog
+
+  settings = Settings.from_config(args.config, catalog())
+  if args.plan:
+    from jaxmu.sweep.plan import plan
+
+    print(plan(settings, images_per_second=args.images_per_second))
+    return
+  runtime.configure(settings.population.devices)
+  from jaxmu.sweep import sweep
+
+  run = sweep(settings, command=shlex.join(["python", *sys.argv]))
+  print((run.path / "report.md").read_text())
+  print(f"report: {run.path / 'report.html'}")
+  print(f"models: python bin/inspect.py {run.path}")
+
+
+if __name__ == "__main__":
+  flags = cli.parser(__doc__)
+  flags.add_argument("--plan", action="store_true", help="print cost and progress, run nothing")
+  flags.add_argument(
+    "--images-per-second", type=float, default=0.0, metavar="N",
+    help="training speed of the whole machine that --plan assumes (default: measured on 2 cores)",
+  )  # fmt: skip
+  sys.exit(cli.run(main, flags))

@@ -1,0 +1,147 @@
+"""Files that are written whole or not at all, and read back with one-line errors."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from jaxmu.errors import StoreError
+
+
+def replace(path: Path, write: Callable[[BinaryIO], Any], sync: bool = True) -> None:
+  """Let `write` fill a file beside `path`, then rename it: readers see the old file or the new one.
+
+  The temporary name is fixed, so the next writer overwrites what a killed one left. With `sync` the
+  file also survives a power cut; on a busy disk that may take seconds.
+
+  Raises:
+    StoreError: the folder cannot be written, or the disk is full.
+  """
+  temporary = path.with_name(f".{path.name}.tmp")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary.open("wb") as file:
+      write(file)
+      file.flush()
+      if sync:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    if sync:
+      _sync_directory(path.parent)
+  except OSError as error:
+    raise StoreError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
+  """Write `value` as JSON; NumPy numbers and arrays become plain ones."""
+  text = json.dumps(value, indent=1, default=plain_value)
+  replace(path, lambda file: file.write(text.encode() + b"\n"), sync)
+
+
+def read_json(path: Path) -> Any:
+  """Read a JSON file.
+
+  Raises:
+    StoreError: it is absent or damaged.
+  """
+  with reading(path):
+    return json.loads(path.read_text())
+
+
+def write_table(path: Path, rows: Sequence[Mapping], order: Sequence[str] = ()) -> None:
+  """Write rows as parquet; equal rows give equal bytes.
+
+  Columns named in `order` come first, then the others as they appear. A column is bool, int64 or
+  string if all its values are, otherwise float64.
+  """
+  import pyarrow.parquet
+
+  table = _arrow(rows, order)
+  replace(
+    path, lambda file: pyarrow.parquet.write_table(table, file, compression="zstd", version="2.6")
+  )
+
+
+def append_line(path: Path, line: str) -> None:
+  """Append a line; if a kill tore the last one, start a new one first."""
+  with path.open("ab+") as file:
+    if file.tell() and _last_byte(file) != b"\n":
+      line = "\n" + line
+    file.write(line.encode() + b"\n")
+
+
+def read_lines(path: Path) -> list[Any]:
+  """Return the JSON values of the lines of a file, leaving out those that a kill tore."""
+  found = []
+  for line in path.read_bytes().splitlines() if path.exists() else []:
+    try:
+      found.append(json.loads(line))
+    except ValueError:
+      continue
+  return found
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+  """Turn what readers raise on absent or damaged files into a StoreError of one line."""
+  try:
+    yield
+  except FileNotFoundError:
+    raise StoreError(f"{path} does not exist; run the same command again to make it") from None
+  except (OSError, ValueError, EOFError) as error:  # pyarrow's ArrowInvalid is a ValueError
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    raise StoreError(
+      f"{path} is damaged ({reason}); delete it and run the same command again"
+    ) from None
+
+
+def plain(value: Mapping) -> dict:
+  """Return what reading the value back from JSON gives (lists for tuples)."""
+  return json.loads(json.dumps(dict(value), default=plain_value))
+
+
+def plain_value(value: Any) -> Any:
+  """Return a Python number, list or string for a NumPy value or a path."""
+  if isinstance(value, np.generic | np.ndarray):
+    return value.tolist()
+  if isinstance(value, Path):
+    return str(value)
+  if isinstance(value, bool | int | float | str | None):
+    return value
+  raise TypeError(f"cannot store a {type(value).__name__}: {value!r}")
+
+
+def _sync_directory(path: Path) -> None:
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+  file.seek(-1, os.SEEK_END)
+  return file.read(1)
+
+
+def _arrow(rows: Sequence[Mapping], order: Sequence[str]):
+  import pyarrow as pa
+
+  known = dict.fromkeys(name for row in rows for name in row)
+  names = [*(c for c in order if c in known), *(c for c in known if c not in order)]
+  return pa.table([_column([row.get(name) for row in rows]) for name in names], names=names)
+
+
+def _column(values: Sequence[Any]):
+  import pyarrow as pa
+
+  values = [plain_value(value) for value in values]
+  kinds = {type(value) for value in values}
+  types = {bool: pa.bool_(), int: pa.int64(), str: pa.string()}
+  if len(kinds) == 1 and (kind := kinds.pop()) in types:
+    return pa.array(values, types[kind])
+  return pa.array([float("nan") if v is None else float(v) for v in values], pa.float64())

@@ -1,0 +1,55 @@
+"""Reports: tables as Markdown, CSV and LaTeX, and one self-contained HTML page."""
+
+from pathlib import Path
+
+from jaxmu import files
+from jaxmu.report import cautions, documents, page, table, verdict
+from jaxmu.report.data import ReportData, from_run
+from jaxmu.report.summary import summarise
+
+__all__ = ["ReportData", "render", "write", "write_figures"]
+
+
+def write(run) -> list[Path]:
+  """Write report.md, .csv, .tex and .html of a `jaxmu.store.Run` into its directory.
+
+  Equal runs give equal bytes: nothing is read from the clock or the machine that reports.
+
+  Raises:
+    StoreError: rows are missing or damaged, or the directory cannot be written.
+  """
+  return _write_all(Path(run.path), render(from_run(run)))
+
+
+def write_figures(run, folder: str | Path) -> list[Path]:
+  """Write every figure of the report as a standalone SVG file into `folder`."""
+  data = from_run(run)
+  summary = summarise(data)
+  sections = page.figures(data, summary, cautions.find(data, summary))
+  drawings = {
+    f"{figure.name}.svg": page.standalone(figure.drawing)
+    for section in sections.values()
+    for figure in section
+  }
+  return _write_all(Path(folder), drawings)
+
+
+def render(data: ReportData) -> dict[str, str]:
+  """Return the text of every report file by its name."""
+  summary = summarise(data)
+  found = cautions.find(data, summary)
+  sentences = verdict.write(data, summary, found)
+  columns, lines = table.columns(data), table.lines(data, summary, found)
+  return {
+    "report.md": documents.markdown(data, summary, columns, lines, found, sentences),
+    "report.csv": documents.csv(summary, data.rows),
+    "report.tex": documents.tex(data, columns, lines),
+    "report.html": page.html(data, summary, found, sentences),
+  }
+
+
+def _write_all(folder: Path, texts: dict[str, str]) -> list[Path]:
+  for name, text in texts.items():
+    content = text.encode()
+    files.replace(folder / name, lambda file, content=content: file.write(content))
+  return [folder / name for name in texts]

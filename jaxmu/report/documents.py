@@ -1,0 +1,180 @@
+"""The report as Markdown, LaTeX and CSV."""
+
+import re
+
+import pandas as pd
+
+from jaxmu.report import facts
+from jaxmu.report.cautions import Caution
+from jaxmu.report.data import ReportData
+from jaxmu.report.marks import mark
+from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
+from jaxmu.report.summary import STATISTICS, Summary
+from jaxmu.report.table import BEST, SHARED, STANDING, Column, Entry, Line, definitions, legend
+from jaxmu.report.text import spread
+
+_LATEX = {
+  "\\": r"\textbackslash{}",
+  "~": r"\textasciitilde{}",
+  "^": r"\textasciicircum{}",
+  "±": r"$\pm$",
+  "−": r"$-$",
+  "–": "--",
+  "∞": r"$\infty$",
+  "‖": r"$\Vert$",
+  "≈": r"$\approx$",
+  "·": r"$\cdot$",
+  "×": r"$\times$",
+  "|": r"$\vert$",
+  "<": r"$<$",
+  ">": r"$>$",
+  **{c: f"\\{c}" for c in "&%$#_{}"},
+}
+
+
+def latex(words: str) -> str:
+  """Escape text for LaTeX, character by character, so that nothing is escaped twice."""
+  return "".join(_LATEX.get(c, c) for c in words)
+
+
+def markdown_text(words: str) -> str:
+  """Escape what Markdown or HTML would take as markup; plain words stay readable as they are."""
+  escaped = re.sub(r"([\\`*|])", r"\\\1", str(words)).replace("](", "]\\(")
+  escaped = re.sub(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", r"\\_", escaped)
+  return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+
+
+def csv(summary: Summary, rows: pd.DataFrame) -> str:
+  """Return the tidy summary: one line per method and metric, in the order of the tables."""
+  lead = [m.key for m in METRICS]
+  rest = [c for c in rows.columns if c not in ("method", "seed", "finite", "failed_steps", *lead)]
+  metrics = [*(m for m in lead if m in rows), *rest]
+  metrics += [m for m in ("RetDev_of_means", "Indisc_of_means") if summary.has(m)]
+  table = [
+    {"method": name, "metric": metric, **summary.cell(name, metric)._asdict()}
+    for name in summary.order
+    for metric in metrics
+  ]
+  return pd.DataFrame(table, columns=["method", "metric", *STATISTICS]).to_csv(
+    index=False, lineterminator="\n"
+  )
+
+
+def tex(data: ReportData, columns: tuple[Column, ...], lines: tuple[Line, ...]) -> str:
+  """Return a booktabs table; the document needs \\usepackage{booktabs} and nothing else."""
+  head = " & ".join(latex(name) for name in ("Method", *(c.label for c in columns), "n"))
+  body = []
+  for previous, line in zip((None, *lines), lines):
+    if previous is not None and previous.reference and not line.reference:
+      body.append(r"\midrule")
+    entries = " & ".join(_tex_entry(entry) for entry in line.entries)
+    body.append(f"{latex(line.label)} & {entries} & {latex(line.members)} \\\\")
+  described = " ".join(f"{name}: {words}" for name, words in definitions(data))
+  return "\n".join(
+    [
+      "% needs \\usepackage{booktabs}; wide: \\resizebox or table* may help",
+      r"\begin{table}",
+      r"\centering",
+      rf"\caption{{{latex(f'{facts.subject(data)}. {legend(data)} {STANDING} {described}')}}}",
+      rf"\label{{tab:{''.join(c for c in data.title if c.isalnum() or c == '-')}}}",
+      rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}",
+      r"\toprule",
+      rf"{head} \\",
+      r"\midrule",
+      *body,
+      r"\bottomrule",
+      r"\end{tabular}",
+      r"\end{table}",
+      "",
+    ]
+  )
+
+
+def _tex_entry(entry: Entry) -> str:
+  text = latex(entry.main)
+  if entry.standing == BEST:
+    return rf"\textbf{{{text}}}"
+  return rf"{text}\,$\approx$" if entry.standing == SHARED else text
+
+
+def markdown(
+  data: ReportData,
+  summary: Summary,
+  columns: tuple[Column, ...],
+  lines: tuple[Line, ...],
+  cautions: list[Caution],
+  verdict: list[str],
+) -> str:
+  """Return the report for a terminal or a code host: the page without figures."""
+  head = ["Method", *(c.label for c in columns), "n"]
+  body = [[markdown_text(line.label), *map(_md_entry, line.entries), line.members] for line in lines]
+  return "\n".join(
+    [
+      f"# {markdown_text(data.title)}",
+      "",
+      markdown_text(facts.subject(data)),
+      "",
+      *(f"- {markdown_text(name)}: {markdown_text(words)}" for name, words in facts.header(data)),
+      *_section("In short", [markdown_text(" ".join(verdict))]),
+      *_section("Warnings", [_md_caution(c) for c in cautions] or ["None."]),
+      *_section("Results", [_md_table(head, body), "", markdown_text(legend(data)), "", STANDING]),
+      "",
+      *(f"- **{markdown_text(name)}**: {markdown_text(w)}" for name, w in definitions(data)),
+      *_section("Further metrics", [_md_cells(summary, [(m, m) for m in DETAIL])]),
+      *_section("Distances", [_md_cells(summary, [d[:2] for d in DISTANCES])]),
+      *_section("Methods", _md_methods(data, summary)),
+      *_section("Time", [_md_timings(data), "", facts.clock_note(data)]),
+      *_section("Provenance", [f"- {n}: {markdown_text(w)}" for n, w in facts.provenance(data)]),
+      "",
+    ]
+  )
+
+
+def _section(title: str, body: list[str]) -> list[str]:
+  return ["", f"## {title}", "", *body]
+
+
+def _md_table(head: list[str], body: list[list[str]]) -> str:
+  """Return a table of escaped cells whose columns also line up in a terminal."""
+  table = [head, *body]
+  widths = [max(3, *map(len, column)) for column in zip(*table)]
+  rule = [f":{'-' * (widths[0] - 1)}", *(f"{'-' * (width - 1)}:" for width in widths[1:])]
+  aligned = lambda row: [
+    cell.rjust(width) if place else cell.ljust(width)
+    for place, (cell, width) in enumerate(zip(row, widths))
+  ]
+  written = [aligned(head), rule, *map(aligned, body)]
+  return "\n".join(f"| {' | '.join(row)} |" for row in written)
+
+
+def _md_entry(entry: Entry) -> str:
+  main = f"**{entry.main}**" if entry.standing == BEST else entry.main
+  lead = "≈ " if entry.standing == SHARED else ""
+  return f"{lead}{main} {entry.interval}".strip()
+
+
+def _md_cells(summary: Summary, wanted) -> str:
+  present = [(key, label) for key, label in wanted if summary.has(key)]
+  head = ["Method", *(label for _, label in present)]
+  body = [[markdown_text(mark(n).label), *(spread(summary.cell(n, key)) for key, _ in present)] for n in summary.order]
+  return _md_table(head, body)
+
+
+def _md_timings(data: ReportData) -> str:
+  head, body = facts.timings(data)
+  if not body:
+    return "This run stored no timings."
+  return _md_table(head, [[markdown_text(cell) for cell in row] for row in body])
+
+
+def _md_caution(caution: Caution) -> str:
+  return f"- **{markdown_text(caution.title)}** ({caution.level}). {markdown_text(caution.text)}"
+
+
+def _md_methods(data: ReportData, summary: Summary) -> list[str]:
+  return [
+    f"- **{card.label}** {markdown_text(card.title)}. {markdown_text(card.summary)} "
+    f"Touches: {', '.join(card.needs) or 'nothing'}. "
+    f"{markdown_text('; '.join(f'{k} = {v}' for k, v in card.hyperparameters))}"
+    for card in facts.method_cards(data, summary)
+  ]

@@ -1,0 +1,155 @@
+"""What was run: header, provenance, timings and method cards, as label and text."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jaxmu.report.data import ReportData
+from jaxmu.report.marks import mark
+from jaxmu.report.summary import Summary
+from jaxmu.report.text import MISSING, number, plural
+
+SETS = ("train", "retain", "forget", "val", "test")
+STAGE_COLUMNS = (
+  ("wall_s", "wall (s)"),
+  ("cpu_s", "CPU (s)"),
+  ("compile_s", "compilation (s)"),
+  ("predict_s", "predictions (s)"),
+  ("steps", "steps"),
+)
+
+
+class MethodCard(NamedTuple):
+  method: str
+  label: str
+  title: str
+  summary: str
+  paper: str
+  needs: tuple[str, ...]
+  oddities: str
+  hyperparameters: tuple[tuple[str, str], ...]
+
+
+def subject(data: ReportData) -> str:
+  """Name the experiment in one line: network on data set, seeds."""
+  model = data.settings.get("model", {}).get("name", "model")
+  dataset = data.manifest.get("dataset", {}).get("name") or data.settings.get("dataset", "data")
+  return f"{model} on {dataset}, {plural(len(data.seeds), 'seed')}"
+
+
+def header(data: ReportData) -> list[tuple[str, str]]:
+  """List what a reader must know before the first number."""
+  sizes = ", ".join(f"{name} {data.split_sizes[name]:,}" for name in SETS if name in data.split_sizes)
+  facts = [
+    ("Model", _model(data)),
+    ("Data set", _dataset(data)),
+    ("Seeds", _seeds(data.seeds)),
+    ("Split hash", str(data.manifest.get("split", {}).get("sha256", MISSING))[:12]),
+    ("Commit", str(data.manifest.get("commit") or MISSING)[:12]),
+    ("Date", data.date or MISSING),
+    ("Device", _device(data.manifest)),
+    ("Split sizes", sizes or MISSING),
+    ("Versions", _plain(data.manifest.get("versions", MISSING))),
+    ("Command", str(data.manifest.get("command") or MISSING)),
+  ]
+  if data.random_labels > 0:
+    facts.append(("Random labels", random_labels(data)))
+  return facts
+
+
+def random_labels(data: ReportData) -> str:
+  """Say what share of the labels is random, and why."""
+  return (
+    f"{100 * data.random_labels:g} % of the samples of every set got a random label. Only a model "
+    "that memorises can fit these, so the membership signal is visible on an easy data set; train, "
+    "forget, validation and test sets are treated alike and stay exchangeable."
+  )
+
+
+def provenance(data: ReportData) -> list[tuple[str, str]]:
+  """List everything that identifies the run."""
+  manifest = data.manifest
+  known = [
+    ("Commit", _plain(manifest.get("commit") or MISSING)),
+    ("Data SHA-256", str(manifest.get("dataset", {}).get("sha256", MISSING))),
+    ("Split SHA-256", str(manifest.get("split", {}).get("sha256", MISSING))),
+    ("Members per chunk", str(manifest.get("chunk", MISSING))),
+  ]
+  training = data.settings.get("training", {})
+  return [*known, *([("Training", _plain(training))] if training else [])]
+
+
+def timings(data: ReportData) -> tuple[list[str], list[list[str]]]:
+  """Return head and rows of the timings table; columns that no stage has are left out."""
+  shown = [c for c in STAGE_COLUMNS if any(c[0] in stage for stage in data.timings.values())]
+  body = [
+    [mark(name).label, *(_amount(stage.get(key), key) for key, _ in shown)]
+    for name, stage in data.timings.items()
+  ]
+  return ["Stage", *(label for _, label in shown)], body
+
+
+def clock_note(data: ReportData) -> str:
+  """Say what these clocks may not be used for."""
+  return (
+    "A stage's clock covers the whole population, trained in one compiled program, without "
+    "compilation and without evaluation. It depends on how many members share the device, so it is "
+    "no run-time efficiency of a method: read RTE, which counts work, for that."
+  )
+
+
+def method_cards(data: ReportData, summary: Summary) -> list[MethodCard]:
+  """Describe every method of the table as the manifest does."""
+  cards = []
+  for name in summary.order:
+    info = data.methods.get(name, {})
+    hyper = tuple((key, _plain(value)) for key, value in info.get("hyperparameters", {}).items())
+    words = (str(info.get(key, "")) for key in ("title", "summary", "paper"))
+    odd = str(info.get("oddities", ""))
+    cards.append(MethodCard(name, mark(name).label, *words, data.needs(name), odd, hyper))
+  return cards
+
+
+def _model(data: ReportData) -> str:
+  options = dict(data.settings.get("model", {}))
+  name = options.pop("name", MISSING)
+  return f"{name} ({_plain(options)})" if options else name
+
+
+def _dataset(data: ReportData) -> str:
+  info = data.manifest.get("dataset", {})
+  name = info.get("name") or data.settings.get("dataset", MISSING)
+  classes = info.get("num_classes")
+  return f"{name}, {classes} classes" if classes else str(name)
+
+
+def _device(manifest: Mapping) -> str:
+  """Name kind and number of the devices, then the processor where both say different things."""
+  device = manifest.get("device", MISSING)
+  if not isinstance(device, Mapping):
+    return str(device)
+  name = str(device.get("kind") or device.get("platform", MISSING))
+  count = device.get("count", 1)
+  processor = manifest.get("machine", {}).get("processor", "")
+  where = f" ({processor})" if processor and processor != name else ""
+  return f"{count} × {name}{where}" if count != 1 else f"{name}{where}"
+
+
+def _seeds(seeds: list[int]) -> str:
+  if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+    return f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
+  return ", ".join(map(str, seeds))
+
+
+def _amount(value: Any, key: str) -> str:
+  if value is None:
+    return MISSING
+  return f"{int(value):,}" if key == "steps" else number(float(value), 1)
+
+
+def _plain(value: Any) -> str:
+  """Write a value of the manifest on one line."""
+  if isinstance(value, Mapping):
+    return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+  if isinstance(value, list | tuple):
+    return ", ".join(map(_plain, value))
+  return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,105 @@
+"""Figures with one line per method: the spread over seeds, and the attack with its interval."""
+
+import math
+
+import pandas as pd
+from markupsafe import Markup
+
+from jaxmu.report.marks import mark
+from jaxmu.report.summary import Summary
+from jaxmu.report.svg import Scale, axes, drawing, line, marker, spanning, tag, text
+from jaxmu.report.text import interval, number
+
+WIDTH, ROW, LEFT, RIGHT, TOP = 420, 24, 78, 408, 12
+
+
+def distribution(
+  summary: Summary, rows: pd.DataFrame, shown: list[str], metric: str, label: str, ident: str
+) -> Markup:
+  """Draw every seed as a dot per method, over a box from quartile to quartile with the median."""
+  names = [name for name in shown if summary.cell(name, metric).n]
+  values = {name: _values(rows, name, metric) for name in names}
+  x, y, height = _lines(names, [v for found in values.values() for v in found])
+  parts = [axes(x, _bare(y), label, "", levels=False), _guide(summary, metric, x, y)]
+  for place, name in enumerate(names):
+    middle = TOP + ROW * (place + 0.5)
+    dots = [
+      tag("circle", cx=x.at(v), cy=middle + 6 * _jitter(k), r=2.2, class_="dot")
+      for k, v in enumerate(values[name])
+    ]
+    box = _box(summary.cell(name, metric), x, middle)
+    parts.append(tag("g", box, *dots, class_=f"hue-{mark(name).hue}"))
+    parts.append(text(LEFT - 8, middle + 4, mark(name).label, "name", "end"))
+  words = "; ".join(
+    f"{mark(name).label} median {number(summary.cell(name, metric).median)}" for name in names
+  )
+  return drawing(ident, WIDTH, height, f"{label}: every seed", f"{words}.", *parts)
+
+
+def attack(summary: Summary, ident: str) -> Markup:
+  """Draw T-MIA with its interval per method, V-MIA hollow beneath it, and the line of chance."""
+  names = [name for name in summary.order if summary.cell(name, "T_MIA").n]
+  cells = [summary.cell(name, metric) for name in names for metric in ("T_MIA", "V_MIA")]
+  x, y, height = _lines(names, [0.5, *(v for c in cells for v in (c.mean, *c.bounds))])
+  parts = [_band(summary, x, y), axes(x, _bare(y), "attack accuracy", "", levels=False)]
+  parts.append(line(x.at(0.5), TOP - 4, x.at(0.5), y, "chance"))
+  for place, name in enumerate(names):
+    middle = TOP + ROW * (place + 0.5)
+    test, val = summary.cell(name, "T_MIA"), summary.cell(name, "V_MIA")
+    group = []
+    if test.has_interval:
+      group.append(line(x.at(test.low), middle, x.at(test.high), middle, "bar"))
+    if val.n:
+      group.append(tag("circle", cx=x.at(val.mean), cy=middle + 6, r=2.6, class_="hollow"))
+    parts.append(tag("g", *group, class_=f"hue-{mark(name).hue}"))
+    hint = f"{mark(name).label}: T-MIA {number(test.mean)} {interval(test)}"
+    parts.append(marker(name, x.at(test.mean), middle, 4.6, hint.strip()))
+    parts.append(text(LEFT - 8, middle + 4, mark(name).label, "name", "end"))
+  words = "; ".join(
+    f"{mark(name).label} {number(summary.cell(name, 'T_MIA').mean)}" for name in names
+  )
+  title = "Membership inference per method; one half is chance"
+  return drawing(ident, WIDTH, height, title, f"T-MIA: {words}.", *parts)
+
+
+def _values(rows: pd.DataFrame, method: str, metric: str) -> list[float]:
+  found = rows[rows["method"] == method].sort_values("seed")[metric]
+  return [float(v) for v in found if math.isfinite(v)]
+
+
+def _lines(names: list[str], values: list[float]) -> tuple[Scale, float, float]:
+  """Lay out one line per method; returns the x scale, the axis' y and the figure's height."""
+  bottom = TOP + ROW * len(names) + 2
+  return spanning(values, LEFT, RIGHT), bottom, bottom + 38
+
+
+def _bare(y: float) -> Scale:
+  """A y scale that only spans the plot: its lines are named, not measured."""
+  return Scale(0, 1, y, TOP - 4)
+
+
+def _guide(summary: Summary, metric: str, x: Scale, y: float) -> Markup:
+  cell = summary.cell("retrained", metric)
+  return line(x.at(cell.mean), TOP - 4, x.at(cell.mean), y, "guide") if cell.n else Markup("")
+
+
+def _band(summary: Summary, x: Scale, y: float) -> Markup:
+  """Shade the interval of the retrained models: what forgetting looks like."""
+  cell = summary.cell("retrained", "T_MIA")
+  if not cell.has_interval:
+    return Markup("")
+  low, high = x.at(cell.low), x.at(cell.high)
+  return tag("rect", x=low, y=TOP - 4, width=high - low, height=y - TOP + 4, class_="band")
+
+
+def _box(cell, x: Scale, middle: float) -> Markup:
+  if cell.n < 2:
+    return Markup("")
+  low, high, median = (x.at(v) for v in (cell.q25, cell.q75, cell.median))
+  box = tag("rect", x=low, y=middle - 8, width=high - low, height=16, rx=2, class_="box")
+  return box + line(median, middle - 8, median, middle + 8, "median")
+
+
+def _jitter(k: int) -> float:
+  """Spread dots over -1..1 by the golden ratio: even, and the same every time."""
+  return 2 * ((0.5 + 0.618034 * k) % 1) - 1

@@ -1,0 +1,127 @@
+"""The main table as values; page.py and documents.py write it in their own form."""
+
+from typing import NamedTuple
+
+from jaxmu.report.cautions import Caution, destroyed
+from jaxmu.report.data import REFERENCES, ReportData
+from jaxmu.report.marks import mark
+from jaxmu.report.metric_cards import BY_KEY, METRICS
+from jaxmu.report.summary import BETTER, Summary, best, wall_rte
+from jaxmu.report.text import MISSING, factor, interval, plural, speed, spread
+
+BEST, SHARED = "best", "shared"  # a clear winner; the leading group whose intervals overlap
+
+
+class Column(NamedTuple):
+  key: str
+  label: str
+  ideal: str
+
+
+class Entry(NamedTuple):
+  """One cell: mean ± SD, the interval, and its standing among the methods."""
+
+  main: str
+  interval: str = ""
+  standing: str = ""
+
+
+class Line(NamedTuple):
+  method: str
+  label: str
+  reference: bool
+  entries: tuple[Entry, ...]
+  members: str  # "10", or "8/10" where members failed
+  flags: tuple[Caution, ...]
+
+
+def columns(data: ReportData) -> tuple[Column, ...]:
+  """Return the metric columns; a clock column only where an un-batched clock exists."""
+  found = [Column(m.key, m.label, m.ideal) for m in METRICS]
+  clean = Column("TA_clean", "TA (clean labels)", BY_KEY["TA"].ideal)
+  found = [clean if c.key == "TA" and data.test_metric == "TA_clean" else c for c in found]
+  if wall_rte(data):
+    found.append(Column("clock", "RTE (clock)", "large"))
+  return tuple(found)
+
+
+def lines(data: ReportData, summary: Summary, cautions: list[Caution]) -> tuple[Line, ...]:
+  """Return one line per method in the order of the tables."""
+  standings = _standings(summary, cautions)
+  clock = wall_rte(data)
+  return tuple(
+    Line(
+      method=name,
+      label=mark(name).label,
+      reference=name in REFERENCES,
+      entries=tuple(_entry(summary, name, c.key, standings, clock) for c in columns(data)),
+      members=_members(summary, name),
+      flags=tuple(c for c in cautions if c.method == name),
+    )
+    for name in summary.order
+  )
+
+
+def _entry(summary, method, key, standings, clock) -> Entry:
+  if method == "original" and key in ("RTE_work", "clock"):
+    return Entry(MISSING)  # nothing was unlearned, so nothing was saved
+  if key == "clock":
+    return Entry(factor(clock[method]) if method in clock else MISSING)
+  cell = summary.cell(method, key)
+  if key == "RTE_work":
+    return Entry(speed(cell), standing=standings.get((method, key), ""))
+  return Entry(spread(cell), interval(cell), standings.get((method, key), ""))
+
+
+def _standings(summary: Summary, cautions: list[Caution]) -> dict[tuple[str, str], str]:
+  eligible = set(summary.methods) - destroyed(cautions)
+  found = {}
+  for metric in BETTER:
+    names = best(summary, metric, eligible)
+    found |= {(name, metric): BEST if len(names) == 1 else SHARED for name in names}
+  return found
+
+
+def _members(summary: Summary, method: str) -> str:
+  failed, total = summary.failed.get(method, 0), summary.members[method]
+  return f"{total - failed}/{total}" if failed else str(total)
+
+
+def definitions(data: ReportData) -> list[tuple[str, str]]:
+  """Explain every column in words, as they stand beneath the table."""
+  words = []
+  for column in columns(data):
+    if column.key == "TA_clean":
+      words.append((column.label, _CLEAN))
+    elif column.key == "clock":
+      words.append((column.label, _CLOCK))
+    else:
+      words.append((column.label, BY_KEY[column.key].short))
+  return [*words, ("n", "Members (seeds) in the mean; failed ones are left out and counted.")]
+
+
+def legend(data: ReportData) -> str:
+  """Say how to read a cell."""
+  count = plural(len(data.seeds), "seed")
+  if len(data.seeds) == 1:
+    return "Values of the one seed; without others there is no spread and no interval."
+  return (
+    f"Mean ± sample standard deviation over {count}, and the 95 % bootstrap interval of the mean "
+    f"({data.bootstrap:,} resamples). Derived numbers are computed per seed, against the retrained "
+    "model of the same seed, then averaged."
+  )
+
+
+STANDING = (
+  "Bold marks the best method of a column if no other interval overlaps its interval; otherwise the "
+  "whole group that overlaps the best is marked with ≈, because the order inside it may be chance. "
+  "Methods that destroyed the model are not considered, nor are single seeds."
+)
+_CLEAN = (
+  "Test accuracy on the official test samples that kept their true label. RetDev uses the accuracy "
+  "on all test samples, random labels included."
+)
+_CLOCK = (
+  "Wall clock of retraining divided by that of the method, without compilation; both ran one model "
+  "after another on one device."
+)

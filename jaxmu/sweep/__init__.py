@@ -1,0 +1,6 @@
+"""The benchmark from a config to a report: train, unlearn, predict, attack, write down."""
+
+from jaxmu.sweep.driver import sweep
+from jaxmu.sweep.setup import catalog
+
+__all__ = ["catalog", "sweep"]

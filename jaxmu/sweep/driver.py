@@ -1,0 +1,93 @@
+"""The order of a benchmark: originals, retrained, every method, then attacks, metrics and report."""
+
+import sys
+
+from jaxmu import checkpoint, metrics, report
+from jaxmu.errors import StoreError
+from jaxmu.settings import Settings
+from jaxmu.store import Run
+from jaxmu.sweep import setup, tuning
+from jaxmu.sweep.reuse import borrow
+from jaxmu.sweep.stage import Stage
+from jaxmu.unlearning import ANCHORS
+
+
+def sweep(settings: Settings, *, command: str = "", out=sys.stderr) -> Run:
+  """Run an experiment, or what is left of it, and write its report.
+
+  Args:
+    settings: the checked config.
+    command: how to run it again; stored in the manifest.
+    out: where progress goes.
+
+  Raises:
+    DataError, StoreError, CheckpointError: with one line that says what to do.
+  """
+  dataset, split = setup.load_data(settings)
+  chunk = tuning.resolve_chunk(settings, dataset, split)
+  manifest = setup.manifest(settings, dataset, split, chunk, command)
+  run = Run.create(
+    settings.output_dir, settings.name, settings.hash8, settings.to_dict(), manifest,
+    identity=settings.identity(),
+  )  # fmt: skip
+  _check_same_data(run, manifest)
+  with run.lock():
+    print(f"run directory: {run.path}", file=out, flush=True)
+    bench = setup.build(settings, dataset, split, int(run.manifest["chunk"]))
+    names = (*ANCHORS, *settings.methods)
+    original = _Original(run)
+    for name in names:
+      stage = Stage(run, bench, name)
+      if not run.done(name) and not borrow(run, stage.identity, name):
+        run.log({"event": "start", "stage": name})
+        stage.complete(original)
+        run.log({"event": "done", "stage": name})
+    _write_results(run, bench, names)
+  return run
+
+
+class _Original:
+  """The original models' variables, read from the checkpoint when a stage first asks."""
+
+  def __init__(self, run: Run):
+    self.run, self.variables = run, None
+
+  def __call__(self):
+    if self.variables is None:
+      self.variables, _ = checkpoint.load(self.run.state_path("original"))
+      self.variables.setdefault("batch_stats", {})
+    return self.variables
+
+
+def _check_same_data(run: Run, manifest: dict) -> None:
+  """Refuse to go on with a run whose data or split were other ones."""
+  for part in ("dataset", "split"):
+    before, now = run.manifest[part]["sha256"], manifest[part]["sha256"]
+    if before != now:
+      raise StoreError(
+        f"{run.path} was made with another {part} (sha256 {before[:12]}, now {now[:12]}); "
+        "choose another --config.output_dir, or restore the data"
+      )
+
+
+def _write_results(run: Run, bench: setup.Bench, names) -> None:
+  """Attack and measure every stage, write the tables, then the report."""
+  dataset, split = bench.dataset, bench.split
+  markers = {name: run.marker(name) for name in names}
+  params = {name: checkpoint.load(run.state_path(name))[0]["params"] for name in ANCHORS}
+  measured = {}
+  for name in names:
+    rows = metrics.evaluate(
+      run.array(f"logits/{name}"), dataset.labels, dataset.original_labels, split,
+      seeds=bench.seeds, method=name, passes=markers[name]["passes"],
+      failed_steps=markers[name]["failures"],
+    )  # fmt: skip
+    own = params.get(name)
+    if own is None:
+      own = checkpoint.load(run.state_path(name))[0]["params"]
+    measured[name] = metrics.add_distances(rows, own, **params)
+  rows = [row for name in names for row in metrics.derive(measured[name], measured["retrained"])]
+  run.write_rows(rows)
+  run.write_table("curves", [row for name in names for row in markers[name]["curves"]])
+  run.write_json("timings.json", {name: markers[name]["timing"] for name in names})
+  report.write(run)

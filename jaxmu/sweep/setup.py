@@ -1,0 +1,179 @@
+"""From settings to arrays: the data, the split, the population and its initial weights."""
+
+import dataclasses
+import platform
+import subprocess
+from importlib import metadata
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu import data, models
+from jaxmu.data.augment import Preprocess
+from jaxmu.population import Population, member_keys
+from jaxmu.settings import Catalog, Settings
+from jaxmu.training import Task
+from jaxmu.training.task import Arrays
+from jaxmu.unlearning import ANCHORS, METHODS, describe, get
+from jaxmu.unlearning.runner import Problem
+
+INIT = 7  # folded into a seed's key for its initial weights; methods fold in other numbers
+PACKAGES = ("jaxmu", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
+
+
+def catalog() -> Catalog:
+  """Name what a config may ask for."""
+  return Catalog(
+    datasets=data.DATASETS,
+    models=models.MODELS,
+    methods={name: method.defaults for name, method in METHODS.items()},
+  )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bench:
+  """Everything a stage reads: settings, data, and the population on its devices.
+
+  Attributes:
+    dataset, split: NumPy arrays on the host.
+    problem: population, task, arrays on the devices, per-member index arrays.
+    keys: typed PRNG keys [K], one per seed.
+  """
+
+  settings: Settings
+  dataset: data.Dataset
+  split: data.Split
+  problem: Problem
+  keys: jax.Array
+
+  @property
+  def seeds(self) -> tuple[int, ...]:
+    return self.settings.seeds
+
+  def initial_variables(self) -> Any:
+    """Draw every seed's initial weights, leaves [K, ...]; original and retrained share them."""
+    population, module = self.problem.population, self.problem.task.module
+    size, channels = self.dataset.images.shape[1], self.dataset.channels
+
+    def draw(state, key_data, shared):
+      del shared
+      key = jax.random.fold_in(jax.random.wrap_key_data(key_data), INIT)
+      return state, module.init(key, jnp.zeros((1, size, size, channels)), train=False)
+
+    keys = population.place(np.asarray(jax.random.key_data(self.keys)))
+    return population.map(draw)({}, keys, {})[1]
+
+
+def load_data(settings: Settings) -> tuple[data.Dataset, data.Split]:
+  """Read the data set, take the subset, split it, and randomise labels as the settings ask."""
+  chosen = settings.data
+  dataset = data.load(
+    settings.dataset, data_dir=settings.data_dir or None, path=chosen.path or None
+  )
+  if chosen.subset_train or chosen.subset_test:
+    dataset = data.subset(dataset, chosen.subset_train, chosen.subset_test)
+  split = data.fixed_split(
+    dataset.num_train,
+    len(dataset.labels),
+    val_fraction=chosen.val_fraction,
+    forget_fraction=chosen.forget_fraction,
+    seed=chosen.split_seed,
+  )
+  if chosen.random_labels:
+    seed = chosen.random_label_seed
+    dataset = data.randomise_labels(dataset, split, chosen.random_labels, seed)
+  return dataset, split
+
+
+def build(settings: Settings, dataset: data.Dataset, split: data.Split, chunk: int) -> Bench:
+  """Put data on the devices and lay out the population."""
+  devices = tuple(jax.devices()[: settings.population.devices or None])
+  population = Population(len(settings.seeds), chunk=chunk, devices=devices)
+  augmentation = dataset.augmentation if settings.data.augment else "none"
+  preprocess = Preprocess(tuple(dataset.mean), tuple(dataset.std), augmentation, dataset.channels)
+  task = Task(make_model(settings, dataset.num_classes), dataset.num_classes, preprocess)
+  every = lambda positions: np.repeat(positions.astype(np.int32)[None], population.size, axis=0)
+  index = {name: every(getattr(split, name)) for name in ("retain", "forget", "val")}
+  arrays = population.share(Arrays(dataset.images, dataset.labels))
+  problem = Problem(population, task, arrays, index)
+  return Bench(settings, dataset, split, problem, member_keys(settings.seeds))
+
+
+def make_model(settings: Settings, num_classes: int, **options):
+  """Build the settings' network (no weights)."""
+  if settings.model.name == "cnn":
+    options["width"] = settings.model.width
+  return models.make(settings.model.name, num_classes, **options)
+
+
+def manifest(settings: Settings, dataset, split, chunk: int, command: str) -> dict[str, Any]:
+  """Describe what a run is made with: versions, devices, data, split, methods."""
+  names = (*ANCHORS, *settings.methods)
+  devices = jax.devices()[: settings.population.devices or None]
+  return {
+    "versions": {"python": platform.python_version(), **_versions()},
+    "device": {
+      "platform": devices[0].platform,
+      "kind": devices[0].device_kind,
+      "count": len(devices),
+    },
+    "machine": {"system": platform.system(), "processor": _processor()},
+    "seeds": list(settings.seeds),
+    "dataset": {
+      "name": dataset.name,
+      "sha256": dataset.sha256,
+      "num_train": dataset.num_train,
+      "num_classes": dataset.num_classes,
+      "image_shape": list(dataset.images.shape[1:]),
+      "sizes": {"total": len(dataset.labels)},
+    },
+    "split": {"sha256": split.sha256, "sizes": dict(split.sizes)},
+    "chunk": chunk,
+    "commit": _commit(),
+    "command": command,
+    "methods": {
+      name: describe(get(name)) | {"hyperparameters": hyperparameters(settings, name)}
+      for name in names
+    },
+  }
+
+
+def hyperparameters(settings: Settings, name: str) -> dict[str, Any]:
+  """Return the complete hyper-parameters that the settings give a method or an anchor."""
+  if name in ANCHORS:
+    given = dataclasses.asdict(settings.training)
+    given.pop("data_seed")
+    return ANCHORS[name].hyperparameters(given)
+  return METHODS[name].hyperparameters(settings.unlearning[name])
+
+
+def _versions():
+  found = {}
+  for package in PACKAGES:
+    try:
+      found[package] = metadata.version(package)
+    except metadata.PackageNotFoundError:
+      found[package] = "not installed"
+  return found
+
+
+def _processor() -> str:
+  try:
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+      return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+  except (OSError, StopIteration):
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+  """Return the commit of the source tree, or "" outside a checkout."""
+  from pathlib import Path
+
+  command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+  try:
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+  except (OSError, subprocess.TimeoutExpired):
+    return ""
+  return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,0 +1,162 @@
+"""One stage: a method on the whole population, checkpointed while it runs, its logits written once."""
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu import checkpoint, predictions
+from jaxmu.population import fold_keys
+from jaxmu.store import Run
+from jaxmu.sweep.progress import Progress
+from jaxmu.sweep.setup import Bench, hyperparameters
+from jaxmu.unlearning import ANCHORS, get, runner
+
+
+class Stage:
+  """A named stage of a run; `complete` does whatever of it is not done yet."""
+
+  def __init__(self, run: Run, bench: Bench, name: str):
+    self.run, self.bench, self.name = run, bench, name
+    self.progress = Progress(name, len(bench.seeds))
+    self.curves: list[dict[str, Any]] = []
+    self.saved_at = time.monotonic()
+
+  @property
+  def identity(self) -> str:
+    """Hash of what decides this stage's numbers; a run of equal identity may lend its result."""
+    return stage_identity(self.run, self.bench.settings, self.name)
+
+  def complete(self, original: Any) -> None:
+    """Train (or resume) and predict, unless the stage's marker says that it is done.
+
+    Args:
+      original: () -> the original models' variables; called where the stage starts from them.
+    """
+    if self.run.done(self.name):
+      return
+    outcome = self._train(original)
+    population = self.bench.problem.population
+    variables = population.collect(outcome.variables)
+    checkpoint.save(self.run.state_path(self.name), variables, self._metadata(outcome))
+    start = time.perf_counter()
+    logits = predictions.logits(
+      population, self.bench.problem.task, self.bench.problem.arrays, outcome.variables,
+      self.bench.settings.evaluation.batch_size,
+    )  # fmt: skip
+    self.run.write_array(f"logits/{self.name}", logits)
+    timing = {
+      "wall_s": outcome.seconds,
+      "compile_s": outcome.compile_seconds,
+      "predict_s": time.perf_counter() - start,
+      "steps": self._steps(),
+    }
+    self.run.mark(
+      self.name, identity=self.identity, passes=outcome.passes[0],
+      failures=list(outcome.failures), curves=self.curves, timing=timing,
+    )  # fmt: skip
+    checkpoint.clear_legs(self.run, self.name)
+    self._say(outcome, logits)
+
+  def _train(self, original) -> runner.Outcome:
+    name, settings = self.name, self.bench.settings
+    method, members = get(name), len(self.bench.seeds)
+    anchor = name in ANCHORS
+    variables = self.bench.initial_variables() if anchor else original()
+    # As in the reference, all seeds of an anchor see the same batch order; a method's members do not.
+    shared = jnp.repeat(jax.random.key(settings.training.data_seed)[None], members)
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    keys = fold_keys(self.bench.keys, number)
+    return runner.run(
+      method, self.bench.problem, variables,
+      hp=[hyperparameters(settings, name)] * members, keys=keys,
+      order_keys=shared if anchor else None,
+      fidelity=settings.fidelity, on_leg=self._on_leg, resume=self._resume(),
+    )  # fmt: skip
+
+  def _on_leg(self, leg: runner.Leg) -> None:
+    self.progress.leg(leg)
+    self.curves += list(curve_rows(self.name, leg, self.bench.seeds))
+    last = leg.epoch + 1 == leg.epochs
+    if not last and time.monotonic() - self.saved_at >= self.bench.settings.checkpoint_seconds:
+      snapshot = leg.snapshot()
+      arrays = {key: snapshot.pop(key) for key in ("variables", "failed_at", "optimizers")}
+      number = leg.number * 1_000_000 + leg.epoch
+      checkpoint.save_leg(
+        self.run, self.name, number, arrays,
+        snapshot | {"curves": self.curves, "identity": self.identity},
+      )  # fmt: skip
+      self.saved_at = time.monotonic()
+
+  def _resume(self):
+    found = checkpoint.latest_leg(self.run, self.name)
+    if found is None:
+      return None
+    _, arrays, metadata = found
+    self.curves = list(metadata["curves"])
+    self.progress.line(f"resuming after epoch {metadata['epoch'] + 1}")
+    return {**arrays, **metadata}
+
+  def _metadata(self, outcome):
+    return {
+      "stage": self.name,
+      "seeds": list(self.bench.seeds),
+      "epochs": len({(row["phase"], row["epoch"]) for row in self.curves}),
+      "steps": self._steps(),
+      "passes": outcome.passes[0],
+      "failures": list(outcome.failures),
+      "hyperparameters": hyperparameters(self.bench.settings, self.name),
+    }
+
+  def _steps(self) -> int:
+    return sum(row["steps"] for row in self.curves if row["seed"] == self.bench.seeds[0])
+
+  def _say(self, outcome, logits):
+    labels, split = self.bench.dataset.labels, self.bench.split
+    accuracy = lambda index: float((logits[:, index].argmax(-1) == labels[index]).mean())
+    sets = " ".join(
+      f"{name} {accuracy(getattr(split, name)):.3f}" for name in ("retain", "forget", "test")
+    )
+    failed = sum(bool(text) for text in outcome.failures)
+    note = f"; {failed} members turned non-finite" if failed else ""
+    self.progress.line(
+      f"done in {outcome.seconds:.1f} s (+{outcome.compile_seconds:.1f} s compiling): "
+      f"accuracy {sets}{note}"
+    )
+
+
+def stage_identity(run: Run, settings, name: str) -> str:
+  """Hash everything that decides the numbers of a stage."""
+  shared = {k: v for k, v in settings.identity().items() if k not in ("methods", "unlearning")}
+  parts = {
+    "settings": shared,
+    "hyperparameters": hyperparameters(settings, name),
+    "chunk": run.manifest["chunk"],
+    "platform": run.manifest["device"]["platform"],
+    "dataset": run.manifest["dataset"]["sha256"],
+    "split": run.manifest["split"]["sha256"],
+    "jax": run.manifest["versions"]["jax"],
+  }
+  return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def curve_rows(stage: str, leg: runner.Leg, seeds):
+  """Yield one row per member: means over the epoch's steps; members at rest have none."""
+  for k, seed in enumerate(seeds):
+    loss = leg.metrics.loss[k]
+    if np.isnan(leg.metrics.learning_rate[k]).all():
+      continue
+    yield {
+      "stage": stage,
+      "phase": leg.phase,
+      "seed": int(seed),
+      "epoch": leg.epoch + 1,
+      "steps": leg.steps,
+      "loss": float(np.mean(loss)),
+      "accuracy": float(np.mean(leg.metrics.accuracy[k])),
+      "learning_rate": float(leg.metrics.learning_rate[k][0]),
+    }

@@ -1,0 +1,108 @@
+"""Rebuild the golden problem with NumPy alone: weights, images and orders follow fixed rules.
+
+The golden folder (environment variable JAXMU_GOLDEN_DIR) holds results only; its README, sections 1
+and 2, defines the inputs that these functions make again, bit by bit.
+"""
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SPLITS = {"retain": (101, 88), "forget": (102, 24), "val": (103, 32), "test": (104, 32)}
+
+
+def load(case: str) -> dict[str, np.ndarray]:
+  """Return the arrays of one golden file; skip the calling test where the folder is not given."""
+  folder = os.environ.get("JAXMU_GOLDEN_DIR")
+  if not folder:
+    pytest.skip("JAXMU_GOLDEN_DIR is not set: golden results are not available")
+  with np.load(Path(folder) / f"{case}.npz") as stored:
+    return dict(stored)
+
+
+def generator(key: str) -> np.random.Generator:
+  """Return the generator that belongs to a key."""
+  return np.random.default_rng(zlib.crc32(key.encode("utf-8")))
+
+
+def noise(key: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Return the float64 standard normal array of a key."""
+  return generator(key).standard_normal(shape)
+
+
+def tensor(name: str, shape: tuple[int, ...], key: str | None = None) -> np.ndarray:
+  """Return the float32 tensor of a state-dict name, in PyTorch's layout."""
+  last = name.rsplit(".", 1)[-1]
+  if last == "num_batches_tracked":
+    return np.zeros(shape, np.int64)
+  g = noise(key or name, shape)
+  if last == "running_mean":
+    value = 0.1 * g
+  elif last == "running_var":
+    value = np.exp(0.1 * g)
+  elif last == "attention_biases":
+    value = 0.5 * g
+  elif len(shape) >= 2:
+    value = g / np.sqrt(np.prod(shape[1:]))
+  elif last == "weight":
+    value = 1 + 0.1 * g
+  else:
+    value = 0.1 * g
+  return value.astype(np.float32)
+
+
+def resnet18_shapes(num_classes: int = 10) -> dict[str, tuple[int, ...]]:
+  """Return the names and shapes of torchvision's ResNet-18 state dict, in its order."""
+  shapes = {"conv1.weight": (64, 3, 7, 7), **_norm("bn1", 64)}
+  width = 64
+  for stage, features in enumerate((64, 128, 256, 512), 1):
+    for block in (0, 1):
+      path = f"layer{stage}.{block}"
+      shapes[f"{path}.conv1.weight"] = (features, width, 3, 3)
+      shapes |= _norm(f"{path}.bn1", features)
+      shapes[f"{path}.conv2.weight"] = (features, features, 3, 3)
+      shapes |= _norm(f"{path}.bn2", features)
+      if width != features:
+        shapes[f"{path}.downsample.0.weight"] = (features, width, 1, 1)
+        shapes |= _norm(f"{path}.downsample.1", features)
+      width = features
+  return shapes | {"fc.weight": (num_classes, 512), "fc.bias": (num_classes,)}
+
+
+def resnet18_weights(prefix: str = "") -> dict[str, np.ndarray]:
+  """Return the state dict of the golden original model; prefix "bad/" gives the bad teacher's."""
+  return {n: tensor(n, shape, prefix + n) for n, shape in resnet18_shapes().items()}
+
+
+def images(split: str) -> tuple[np.ndarray, np.ndarray]:
+  """Return (float32 images [n, 3, 32, 32], labels [n]) of retain, forget, val or test."""
+  seed, n = SPLITS[split]
+  rng = np.random.default_rng(seed)
+  labels = rng.integers(0, 10, n)
+  z = rng.standard_normal((n, 3, 32, 32))
+  patterns = np.stack([pattern(c) for c in range(10)])
+  return (0.6 * z + 0.6 * patterns[labels]).astype(np.float32), labels
+
+
+def pattern(label: int) -> np.ndarray:
+  """Return the float64 pattern [3, 32, 32] that images of a class share."""
+  return np.kron(noise(f"pattern/{label}", (3, 8, 8)), np.ones((1, 4, 4)))
+
+
+def union_order() -> np.ndarray:
+  """Return the fixed order of the passes over retain and forget, retain samples numbered first."""
+  return np.random.default_rng(2024).permutation(112)
+
+
+def _norm(name, features):
+  vector = (features,)
+  return {
+    f"{name}.weight": vector,
+    f"{name}.bias": vector,
+    f"{name}.running_mean": vector,
+    f"{name}.running_var": vector,
+    f"{name}.num_batches_tracked": (),
+  }

@@ -1,0 +1,148 @@
+"""Convolutions: every lowering equals the stock operation, for every shape that the networks use."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxmu.errors import ModelError
+from jaxmu.models import layers, make
+from jaxmu.models.conv import LOWERINGS, conv, lowering
+
+INPUTS = {"resnet18": [(32, 3)], "cnn": [(8, 1), (32, 3)]}
+BATCH = 3
+
+
+def used_convolutions():
+  """Trace the networks and return the distinct (image, kernel, strides, padding) they ask for."""
+  seen = []
+
+  def record(x, kernel, strides, padding, how):
+    seen.append((x.shape, kernel.shape, strides, padding))
+    return conv(x, kernel, strides, padding, "lax")
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(layers, "conv", record)
+    for name, inputs in INPUTS.items():
+      for size, channels in inputs:
+        image = jax.ShapeDtypeStruct((BATCH, size, size, channels), jnp.float32)
+        jax.eval_shape(make(name, 10).init, jax.random.key(0), image)
+  return sorted(set(seen))
+
+
+CONVOLUTIONS = used_convolutions()
+
+
+def stock(x, kernel, strides, padding):
+  return lax.conv_general_dilated(
+    x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+
+
+def draw(shape, seed):
+  return jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
+
+
+def value_and_gradients(function, x, kernel, seed=2):
+  y, pullback = jax.vjp(function, x, kernel)
+  return y, *pullback(draw(y.shape, seed))
+
+
+def assert_close(actual, expected, tolerance=1e-12):
+  for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+    assert a.dtype == b.dtype
+    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
+
+
+def test_the_networks_use_the_expected_convolutions():
+  assert len(CONVOLUTIONS) == 19
+  assert ((BATCH, 32, 32, 3), (7, 7, 3, 64), (2, 2), ((3, 3), (3, 3))) in CONVOLUTIONS
+  assert ((BATCH, 1, 1, 512), (3, 3, 512, 512), (1, 1), ((1, 1), (1, 1))) in CONVOLUTIONS
+
+
+@pytest.mark.parametrize(("image", "kernel", "strides", "padding"), CONVOLUTIONS, ids=str)
+def test_values_and_gradients_equal_the_stock_convolution(x64, image, kernel, strides, padding):
+  x, k = draw(image, 0), draw(kernel, 1)
+
+  @jax.jit
+  def both(x, k):
+    auto = value_and_gradients(lambda x, k: conv(x, k, strides, padding), x, k)
+    return auto, value_and_gradients(lambda x, k: stock(x, k, strides, padding), x, k)
+
+  assert_close(*both(x, k))
+
+
+ODD_SHAPES = [
+  ((2, 5, 7, 3), (3, 3, 3, 4), (1, 1), ((1, 1), (1, 1))),
+  ((2, 6, 5, 3), (3, 2, 3, 4), (2, 1), ((1, 1), (0, 0))),
+  ((2, 4, 4, 3), (3, 3, 3, 4), (2, 2), ((1, 1), (1, 1))),
+  ((2, 5, 5, 3), (3, 3, 3, 4), (2, 2), ((0, 1), (2, 0))),
+  ((2, 4, 3, 3), (1, 1, 3, 4), (2, 2), ((0, 0), (0, 0))),
+  ((2, 2, 2, 3), (7, 7, 3, 4), (2, 2), ((3, 3), (3, 3))),
+]
+
+
+@pytest.mark.parametrize("how", LOWERINGS)
+@pytest.mark.parametrize(("image", "kernel", "strides", "padding"), ODD_SHAPES, ids=str)
+def test_each_lowering_holds_for_uneven_shapes(x64, how, image, kernel, strides, padding):
+  x, k = draw(image, 0), draw(kernel, 1)
+  actual = value_and_gradients(lambda x, k: conv(x, k, strides, padding, how), x, k)
+  expected = value_and_gradients(lambda x, k: stock(x, k, strides, padding), x, k)
+  assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("how", LOWERINGS)
+def test_each_lowering_works_under_vmap_and_scan(x64, how):
+  xs, ks = draw((3, 2, 4, 4, 2), 0), draw((3, 3, 3, 2, 5), 1)
+  strides, padding = (2, 2), ((1, 1), (1, 1))
+  single = lambda x, k: value_and_gradients(lambda x, k: conv(x, k, strides, padding, how), x, k)
+  expected = jax.vmap(
+    lambda x, k: value_and_gradients(lambda x, k: stock(x, k, strides, padding), x, k)
+  )(xs, ks)
+  assert_close(jax.vmap(single)(xs, ks), expected)
+  assert_close(lax.map(lambda pair: single(*pair), (xs, ks)), expected)
+
+
+@pytest.mark.parametrize("how", LOWERINGS)
+def test_reverse_over_reverse_second_derivative(x64, how):
+  x, k = draw((2, 3, 3, 2), 0), draw((3, 3, 2, 2), 1)
+
+  def slope(how):
+    energy = lambda k: jnp.sum(jnp.sin(conv(x, k, (1, 1), ((1, 1), (1, 1)), how)))
+    return lambda k: jnp.sum(jax.grad(energy)(k) ** 2)
+
+  assert_close(jax.grad(slope(how))(k), jax.grad(slope("lax"))(k))
+
+
+def test_lax_lowering_allows_forward_mode(x64):
+  x, k = draw((2, 3, 3, 2), 0), draw((3, 3, 2, 2), 1)
+  _, tangent = jax.jvp(lambda k: conv(x, k, how="lax"), (k,), (k,))
+  assert_close(tangent, conv(x, k, how="lax"))
+
+
+def test_dead_taps_have_exactly_zero_gradient():
+  x, k = draw((3, 1, 1, 4), 0), draw((3, 3, 4, 4), 1)
+  gradient = jax.grad(lambda k: jnp.sum(conv(x, k, (1, 1), ((1, 1), (1, 1))) ** 2))(k)
+  alive = np.zeros((3, 3), bool)
+  alive[1, 1] = True
+  np.testing.assert_array_equal(np.any(np.asarray(gradient) != 0, axis=(2, 3)), alive)
+
+
+def test_lowering_table():
+  edge = ((1, 1), (1, 1))
+  choose = lambda size, k, padding, backend: lowering(
+    (8, size, size, 4), (k, k, 4, 4), (1, 1), padding, backend
+  )
+  assert choose(8, 3, edge, "cpu") == "canonical"
+  assert choose(4, 3, edge, "cpu") == "mixed"
+  assert choose(2, 3, edge, "cpu") == "taps"
+  assert choose(8, 1, ((0, 0), (0, 0)), "cpu") == "taps"
+  assert choose(2, 3, edge, "gpu") == "lax"
+
+
+def test_errors_name_the_shapes():
+  with pytest.raises(ModelError, match=r"needs images \[B, H, W, 3\], got .* \(1, 4, 4, 2\)"):
+    conv(jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 3, 3, 8)))
+  with pytest.raises(ModelError, match="unknown lowering 'fast'; known: auto, lax, canonical"):
+    conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 3, 8)), how="fast")

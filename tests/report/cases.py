@@ -1,0 +1,129 @@
+"""Synthetic runs that look like real ones: ten seeds, numbers near spec evaluation 11.2."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from jaxmu.metrics import derive
+from jaxmu.report.data import CURVE_COLUMNS, ReportData
+
+# mean RA, FA, VA, TA, V-MIA, T-MIA, their common SD, sample-passes
+LIKE_CIFAR = {
+  "original": (1.0, 0.999, 0.875, 0.872, 0.612, 0.610, 0.004, 27846.0),
+  "retrained": (0.9993, 0.8734, 0.8712, 0.8687, 0.4984, 0.5008, 0.004, 25061.0),
+  "ft": (0.9990, 0.8480, 0.8289, 0.8280, 0.5121, 0.5030, 0.004, 1830.0),
+  "ga": (0.8656, 0.8519, 0.7820, 0.7805, 0.4250, 0.4210, 0.010, 64.0),
+  "srl": (0.9920, 0.9304, 0.8437, 0.8401, 0.4963, 0.4990, 0.005, 5330.0),
+  "ngplus": (0.9638, 0.8579, 0.8444, 0.8426, 0.4843, 0.4890, 0.005, 10440.0),
+  "msg": (0.9884, 0.8239, 0.8079, 0.8086, 0.5088, 0.5074, 0.006, 3390.0),
+  "ct": (0.9953, 0.8224, 0.8137, 0.8136, 0.5034, 0.5020, 0.005, 1134.0),
+  "kde": (0.9680, 0.8415, 0.8425, 0.7958, 0.5066, 0.5233, 0.012, 7160.0),
+  "ff": (0.0991, 0.0960, 0.1067, 0.1000, 0.5000, 0.5000, 0.001, 368.0),
+}
+NEEDS = {
+  "original": ("retain", "forget"),
+  "ga": ("forget",),
+  "kde": ("retain", "val"),
+  **dict.fromkeys(("ngplus", "srl", "msg"), ("forget", "retain")),
+}
+EPOCHS = {"original": 60, "retrained": 60, "ga": 1}
+
+
+def rows(methods=tuple(LIKE_CIFAR), seeds=range(10), **means) -> pd.DataFrame:
+  """Make result rows; `means` overrides values of a method: ft={"FA": 0.97}."""
+  measured = []
+  for number, method in enumerate(methods):
+    *centre, spread, passes = LIKE_CIFAR[method]
+    for seed in seeds:
+      rng = np.random.default_rng([number, seed])
+      values = np.array(centre) + spread * rng.standard_normal(6)
+      named = dict(zip(("RA", "FA", "VA", "TA", "V_MIA", "T_MIA"), np.clip(values, 0, 1).tolist()))
+      shift = {key: v + 0.001 * rng.standard_normal() for key, v in means.get(method, {}).items()}
+      measured.append({"method": method, "seed": int(seed), "finite": True, "failed_steps": ""}
+        | named | shift | _further(named | shift, rng) | {"passes": passes})
+  references = [row for row in measured if row["method"] == "retrained"]
+  return pd.DataFrame(derive(measured, references))
+
+
+def _further(named, rng):
+  distance = {f"{key}_{to}": float(rng.uniform(1, 5))
+    for key in ("l2", "rel", "nl2") for to in ("original", "retrained")}
+  losses = {f"loss_{name}": float(rng.uniform(0.01, 1)) for name in ("retain", "forget", "val", "test")}
+  return {"TA_clean": named["TA"] + 0.02, "V_AUC": named["V_MIA"], "T_AUC": named["T_MIA"],
+    "norm": 40.0} | losses | distance
+
+
+def fail(table: pd.DataFrame, method: str, seeds, steps="epoch 3 (steps 40-59)") -> pd.DataFrame:
+  """Turn members non-finite, as metrics.evaluate writes them."""
+  hit = (table["method"] == method) & table["seed"].isin(list(seeds))
+  numbers = [c for c in table.columns if c not in ("method", "seed", "finite", "failed_steps")]
+  table = table.copy()
+  table.loc[hit, "finite"] = False
+  table.loc[hit, "failed_steps"] = steps
+  table.loc[hit, numbers] = np.nan
+  return table
+
+
+def curves(methods, seeds) -> pd.DataFrame:
+  """Make curves; KDE has two phases."""
+  table = []
+  for stage in methods:
+    if stage == "ff":
+      continue  # an edit of the weights has no epochs
+    phases = (("warm-up", 3), ("distil", 9)) if stage == "kde" else (("train", EPOCHS.get(stage, 12)),)
+    for phase, epochs in phases:
+      for seed in seeds:
+        rng = np.random.default_rng([len(stage), seed])
+        for epoch in range(1, epochs + 1):
+          loss = 2.3 * np.exp(-epoch / 8) * (1 + 0.1 * rng.standard_normal()) + 1e-3
+          table.append((stage, phase, int(seed), epoch, loss, 1 - loss / 3, 0.1))
+  return pd.DataFrame(table, columns=list(CURVE_COLUMNS))
+
+
+def data(methods=tuple(LIKE_CIFAR), seeds=range(10), table=None, **changes) -> ReportData:
+  """Make a report's data; `changes` replaces fields."""
+  seeds = list(seeds)
+  made = ReportData(
+    title="resnet18_cifar10",
+    settings={
+      "dataset": "cifar10",
+      "model": {"name": "resnet18"},
+      "data": {"random_labels": 0.0},
+      "training": {"num_epochs": 60, "batch_size": 256, "learning_rate": 0.1},
+      "evaluation": {"bootstrap": 500, "batch_size": 500},
+    },
+    manifest=manifest(methods),
+    rows=rows(methods, seeds) if table is None else table,
+    curves=curves(methods, seeds),
+    timings={m: {"wall_s": 12.5 + k, "compile_s": 3.1, "predict_s": 0.4, "steps": 1200 + k}
+      for k, m in enumerate(methods)},
+    methods=manifest(methods)["methods"],
+    date="2025-11-21 14:00 UTC",
+  )
+  return dataclasses.replace(made, **changes)
+
+
+def manifest(methods=tuple(LIKE_CIFAR)) -> dict:
+  sizes = {"train": 42500, "retain": 38250, "forget": 4250, "val": 7500, "test": 10000}
+  return {
+    "versions": {"python": "3.12.1", "jax": "0.10.2", "flax": "0.12.0"},
+    "device": {"platform": "cpu", "kind": "cpu", "count": 2},
+    "machine": {"system": "Linux", "processor": "Some CPU @ 2.5 GHz"},
+    "dataset": {"name": "cifar10", "sha256": "ab" * 32, "num_classes": 10, "num_train": 50000},
+    "split": {"sha256": "0123456789abcdef" * 4, "sizes": sizes},
+    "chunk": 1,
+    "commit": "c0ffee" * 6,
+    "command": "python bin/sweep.py --config=configs/resnet18_cifar10.py:mini",
+    "methods": {
+      name: {
+        "title": f"Title of {name}",
+        "summary": "One line that says what the method does to a model, and why that should work.",
+        "paper": "A. Author 2024, arXiv 2410.01276",
+        "needs": list(NEEDS.get(name, ("retain",))),
+        "hyperparameters": {"learning_rate": 1e-3, "momentum": 0.9, "batch_size": 64},
+        "oddities": "",
+      }
+      for name in methods
+    },
+  }
