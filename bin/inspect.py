@@ -15,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]
 if __name__ == "inspect":
   del sys.modules["inspect"]
-  import inspect
+  __import__("inspect")
 
 
 def main(args):

@@ -2,7 +2,7 @@
 
 python bin/prepare_data.py cifar10 --data_dir=~/tensorflow_datasets
 
-Needs a network and the `prepare` extra: pip install 'jaxmu[prepare]'.
+Needs a network and the `prepare` extra: pip install -e '.[prepare]'.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import sys
 from jaxmu import cli
 from jaxmu.data import datasets, tfds_source
 from jaxmu.errors import DataError, closest
+
+WRITERS = ("tensorflow", "importlib_resources")  # what tensorflow-datasets writes images with
 
 
 def main(args: argparse.Namespace) -> None:
@@ -23,10 +25,11 @@ def main(args: argparse.Namespace) -> None:
     raise DataError(f"unknown data set '{args.name}'; {closest(args.name, names)}")
   folder = tfds_source.find(args.name, args.data_dir)
   if folder is None:
-    if importlib.util.find_spec("tensorflow") is None:
+    missing = [name for name in WRITERS if importlib.util.find_spec(name) is None]
+    if missing:
       raise DataError(
-        "tensorflow is not installed, and tensorflow-datasets writes image data sets only with it; "
-        "run pip install 'jaxmu[prepare]' (reading them does not need it)"
+        f"{' and '.join(missing)} not installed; tensorflow-datasets needs it to write data sets "
+        "(not to read them): run pip install -e '.[prepare]'"
       )
     folder = tfds_source.prepare(args.name, args.data_dir)
   print(f"{args.name} is ready in {folder}")
@@ -35,10 +38,15 @@ def main(args: argparse.Namespace) -> None:
   )
 
 
-if __name__ == "__main__":
+def make_flags() -> argparse.ArgumentParser:
+  """Return the script's command line."""
   flags = cli.parser(__doc__, config=False)
   flags.add_argument("name", metavar="NAME", help=", ".join(datasets.TRANSFORMS))
   flags.add_argument(
     "--data_dir", default="", help="where to (default: TFDS_DATA_DIR, else TFDS's)"
   )
-  sys.exit(cli.run(main, flags))
+  return flags
+
+
+if __name__ == "__main__":
+  sys.exit(cli.run(main, make_flags()))

@@ -34,7 +34,7 @@ class Leaf(NamedTuple):
 
 
 class Description(NamedTuple):
-  """What a checkpoint holds: the caller's metadata, and its leaves by name ("params/Conv_0/...")."""
+  """What a checkpoint holds: the caller's metadata, and leaves by name ("params/head/kernel")."""
 
   metadata: dict
   leaves: dict[str, Leaf]

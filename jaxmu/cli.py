@@ -72,7 +72,8 @@ def parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Names
   options = [o for action in flags._actions for o in action.option_strings]
   for word in unknown:
     if word.startswith("-"):
-      raise SettingsError(f"unknown flag {word}; {closest(word.split('=')[0], options)}")
+      flag = word.split("=")[0]
+      raise SettingsError(f"unknown flag {flag}; {closest(flag, options)}")
     raise SettingsError(f"unexpected argument '{word}'; see --help")
   if "--config" in options:
     if args.config is None:

@@ -24,7 +24,8 @@ def inspect(path: str | Path, norms: bool = False) -> dict[str, Any]:
 
   Returns:
     `run` (path, name, seeds, data set and network; None outside a run), `stages` (of a run: name,
-    done, failures) and `checkpoints` (path, stage, leg, metadata, members, accuracy, leaves, bytes).
+    done, failed members) and `checkpoints` (path, stage, leg, seeds, metadata, members with their
+    accuracies, leaves with shape, dtype and bytes).
 
   Raises:
     StoreError: neither a run nor a checkpoint.

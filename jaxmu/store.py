@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 
 from jaxmu import files
 from jaxmu.errors import StoreError
+
+if TYPE_CHECKING:
+  import pandas as pd
 
 COLUMNS = (
   *("method", "seed", "finite", "failed_steps", "RA", "FA", "VA", "TA", "TA_clean"),
@@ -155,7 +157,7 @@ class Run:
     """Write the result rows, one per method and seed, to rows.parquet."""
     self.write_table("rows", rows)
 
-  def rows(self) -> pd.DataFrame:
+  def rows(self) -> "pd.DataFrame":
     """Read the result rows."""
     return self.table("rows")
 
@@ -166,7 +168,7 @@ class Run:
     """
     files.write_table(self.path / f"{name}.parquet", rows, COLUMNS)
 
-  def table(self, name: str) -> pd.DataFrame:
+  def table(self, name: str) -> "pd.DataFrame":
     """Read `name`.parquet; StoreError if it is absent or damaged."""
     import pyarrow.parquet
 

@@ -4,6 +4,7 @@ The golden folder (environment variable JAXMU_GOLDEN_DIR) holds results only; it
 and 2, defines the inputs that these functions make again, bit by bit.
 """
 
+import hashlib
 import os
 import zlib
 from pathlib import Path
@@ -85,6 +86,11 @@ def images(split: str) -> tuple[np.ndarray, np.ndarray]:
   z = rng.standard_normal((n, 3, 32, 32))
   patterns = np.stack([pattern(c) for c in range(10)])
   return (0.6 * z + 0.6 * patterns[labels]).astype(np.float32), labels
+
+
+def sha256(array: np.ndarray) -> str:
+  """Return the SHA-256 of an array's little-endian bytes."""
+  return hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
 def pattern(label: int) -> np.ndarray:

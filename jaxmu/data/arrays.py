@@ -83,7 +83,9 @@ def make(
     )
   channels = channels or images.shape[-1]
   if mean is None or std is None:
-    mean, std = channel_statistics(images[:num_train])
+    measured = channel_statistics(images[:num_train])
+    mean = measured[0] if mean is None else mean
+    std = measured[1] if std is None else std
   return Dataset(
     name=name,
     images=images,

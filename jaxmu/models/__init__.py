@@ -4,4 +4,4 @@ from jaxmu.models.forward import forward, takes_mask
 from jaxmu.models.registry import MODELS, build, make
 from jaxmu.models.torch_weights import from_torch, to_torch
 
-__all__ = ["MODELS", "build", "forward", "from_torch", "make", "to_torch"]
+__all__ = ["MODELS", "build", "forward", "from_torch", "make", "takes_mask", "to_torch"]

@@ -51,11 +51,12 @@ def block_id(path: Path) -> int | None:
 def describe(params: PyTree, num_classes: int | None = None, channels: int | None = None) -> PyTree:
   """Return a tree like `params` whose leaves are `Leaf`.
 
-  The head is the last linear layer with `num_classes` outputs (the last of all if None); the stem
-  is the first convolution that reads `channels` channels (3, else 1, else any if None). First and
-  last refer to the natural order of the paths, numbers sorted by value (`Dense_10` after
-  `Dense_9`): a dictionary's own order is lost in tree transformations. Raises ModelError if linear
-  layers exist but none has `num_classes` outputs. Source: spec methods 0.7.
+  The head is the last linear layer with `num_classes` outputs (the last of all if None). The stem
+  is the first convolution that reads `channels` channels (3, else 1, else any if None), looked for
+  in the module `stem` if there is one. First and last refer to the natural order of the paths,
+  numbers sorted by value (`Dense_10` after `Dense_9`): a dictionary's own order is lost in tree
+  transformations. Raises ModelError if linear layers exist but none has `num_classes` outputs.
+  Source: spec methods 0.7.
   """
   flat, treedef = _flatten(params)
   kinds = {path: _kind(path, flat) for path in flat}
@@ -122,12 +123,11 @@ def _find_head(flat, kinds, num_classes):
 def _find_stem(flat, kinds, channels):
   """Return the path of the first convolution's kernel, or None."""
   convs = sorted((path for path in flat if kinds[path] == "conv"), key=_natural)
+  convs = [path for path in convs if path[0] == "stem"] or convs
   for count in (3, 1) if channels is None else (channels,):
     fitting = [path for path in convs if flat[path].shape[2] == count]
     if fitting:
-      # Depthwise kernels also read one channel each; a network with block names says where its stem
-      # is.
-      return min(fitting, key=lambda path: block_id(path) != 0)
+      return fitting[0]
   return convs[0] if convs else None
 
 

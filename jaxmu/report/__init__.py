@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jaxmu import files
-from jaxmu.report import cautions, documents, page, table, verdict
+from jaxmu.report import cautions, documents, figures, page, table, verdict
 from jaxmu.report.data import ReportData, from_run
 from jaxmu.report.summary import summarise
 
@@ -25,7 +25,7 @@ def write_figures(run, folder: str | Path) -> list[Path]:
   """Write every figure of the report as a standalone SVG file into `folder`."""
   data = from_run(run)
   summary = summarise(data)
-  sections = page.figures(data, summary, cautions.find(data, summary))
+  sections = figures.build(data, summary, cautions.find(data, summary))
   drawings = {
     f"{figure.name}.svg": page.standalone(figure.drawing)
     for section in sections.values()

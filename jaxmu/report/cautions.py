@@ -79,6 +79,8 @@ def _reference(data: ReportData, summary: Summary) -> list[Caution]:
       f"The size of the sets explains about ±{number(2 * noise)}; the rest means that forget and "
       "test samples differ by more than membership. "
     )
+  if summary.cell("retrained", "T_AUC").n:
+    text += f"The area under the ROC curve is {value(summary.cell('retrained', 'T_AUC'))}. "
   text += "Compare a method's MIA with the retrained models' MIA, and read Indisc with that offset."
   title = "The retrained models are not at one half"
   return [Caution("note" if explained else "caution", "biased_reference", "", title, text)]
@@ -112,7 +114,7 @@ def _non_finite(data: ReportData, summary: Summary, method: str) -> list[Caution
     for row in rows.sort_values("seed").itertuples()
   )
   total = summary.members[method]
-  text = f"{failed} of {plural(total, 'member')} became NaN or infinite and stopped there ({where}). "
+  text = f"{failed} of {plural(total, 'member')} became NaN or infinite and stopped ({where}). "
   text += (
     "Nothing is left to measure."
     if failed == total
@@ -164,7 +166,7 @@ def _hidden(summary: Summary, method: str) -> list[Caution]:
   if not (at_half and gap.mean > HIDDEN_GAP and gap.bounds[0] > 0):
     return []
   text = (
-    f"T-MIA is {value(attack)}, as after retraining, yet forget accuracy stays {number(gap.mean)} "
+    f"T-MIA is {value(attack)}, at one half, yet forget accuracy stays {number(gap.mean)} "
     "above the retrained models of the same seeds. The attack looks at one loss threshold and is "
     "blind to what remains; do not read Indisc as evidence of forgetting."
   )

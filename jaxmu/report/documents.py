@@ -107,7 +107,7 @@ def markdown(
 ) -> str:
   """Return the report for a terminal or a code host: the page without figures."""
   head = ["Method", *(c.label for c in columns), "n"]
-  body = [[markdown_text(line.label), *map(_md_entry, line.entries), line.members] for line in lines]
+  body = [[markdown_text(one.label), *map(_md_entry, one.entries), one.members] for one in lines]
   return "\n".join(
     [
       f"# {markdown_text(data.title)}",
@@ -156,7 +156,10 @@ def _md_entry(entry: Entry) -> str:
 def _md_cells(summary: Summary, wanted) -> str:
   present = [(key, label) for key, label in wanted if summary.has(key)]
   head = ["Method", *(label for _, label in present)]
-  body = [[markdown_text(mark(n).label), *(spread(summary.cell(n, key)) for key, _ in present)] for n in summary.order]
+  body = [
+    [markdown_text(mark(name).label), *(spread(summary.cell(name, key)) for key, _ in present)]
+    for name in summary.order
+  ]
   return _md_table(head, body)
 
 

@@ -38,7 +38,8 @@ def subject(data: ReportData) -> str:
 
 def header(data: ReportData) -> list[tuple[str, str]]:
   """List what a reader must know before the first number."""
-  sizes = ", ".join(f"{name} {data.split_sizes[name]:,}" for name in SETS if name in data.split_sizes)
+  known = data.split_sizes
+  sizes = ", ".join(f"{name} {known[name]:,}" for name in SETS if name in known)
   facts = [
     ("Model", _model(data)),
     ("Data set", _dataset(data)),

@@ -26,8 +26,8 @@ METRICS = (
     "FA",
     "as retrained",
     "Forget accuracy: the same on the samples to be deleted.",
-    "Retrained models still classify most of them, by generalising. Lower than retrained is damage, "
-    "not better forgetting.",
+    "Retrained models still classify most of them, by generalising. Lower than retrained is "
+    "damage, not better forgetting.",
   ),
   Metric(
     "VA",
@@ -47,25 +47,25 @@ METRICS = (
     "RetDev",
     "RetDev",
     "0",
-    "Retention deviation: |RR−1| + |FR−1| + |TR−1|, where RR, FR and TR are retain, forget and test "
-    "accuracy divided by those of the retrained model of the same seed.",
+    "Retention deviation: |RR−1| + |FR−1| + |TR−1|, where RR, FR and TR are retain, forget and "
+    "test accuracy divided by those of the retrained model of the same seed.",
     "Compares accuracies only. Two models can agree in all three and still differ on every sample.",
   ),
   Metric(
     "Indisc",
     "Indisc",
     "1",
-    "Indiscernibility: 1 − |2·MIA − 1|, from T-MIA, per seed. 1 means the attacker guesses; 0 means "
-    "the attacker is always right or always wrong.",
-    "Inherits everything that the attack misses, and a perfect model stays about 0.01 below 1 from "
-    "noise alone.",
+    "Indiscernibility: 1 − |2·MIA − 1|, from T-MIA, per seed. 1 means the attacker guesses; 0 "
+    "means the attacker is always right or always wrong.",
+    "Inherits everything that the attack misses. Noise alone keeps a perfect model below 1: "
+    "compare with the retrained row.",
   ),
   Metric(
     "T_MIA",
     "MIA",
     "0.5",
-    "Membership inference (T-MIA): accuracy of a balanced attack that tells forget samples from test "
-    "samples by one threshold on the loss, mean of ten random 90/10 splits.",
+    "Membership inference (T-MIA): accuracy of a balanced attack that tells forget samples from "
+    "test samples by one threshold on the loss, mean of ten random 90/10 splits.",
     "A weak population attack. At one half it does not prove that single samples are safe; "
     "per-sample attacks such as U-LiRA find more.",
   ),
@@ -73,8 +73,8 @@ METRICS = (
     "RTE_work",
     "RTE",
     "large",
-    "Run-time efficiency: sample-passes of retraining divided by those of the method (a forward pass "
-    "counts 1, a backward pass 2). Above 1 is cheaper than retraining.",
+    "Run-time efficiency: sample-passes of retraining divided by those of the method (a forward "
+    "pass counts 1, a backward pass 2). Above 1 is cheaper than retraining.",
     "Counts arithmetic, not seconds, so it does not depend on the machine; memory traffic and "
     "the search for hyper-parameters are not in it.",
   ),
@@ -86,7 +86,7 @@ DISTANCES = (
   ("l2_retrained", "‖U − R‖", "Euclidean distance to the retrained model's parameters"),
   ("rel_original", "‖U − O‖ / ‖U‖", "the same, relative to the model's own norm"),
   ("rel_retrained", "‖U − R‖ / ‖U‖", "the same for the retrained model"),
-  ("nl2_original", "normalised ‖U − O‖", "distance of the parameter vectors scaled to length 1, 0 to 2"),
+  ("nl2_original", "normalised ‖U − O‖", "distance of the vectors scaled to length 1, 0 to 2"),
   ("nl2_retrained", "normalised ‖U − R‖", "the same for the retrained model"),
   ("norm", "‖U‖", "norm of the parameters"),
 )

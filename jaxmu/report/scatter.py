@@ -19,6 +19,9 @@ LABELS = {
   "RTE_work": "RTE, times cheaper than retraining (log scale)",
 }
 
+_D = 0.8  # diagonal
+_DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (_D, -_D), (_D, _D), (-_D, -_D), (-_D, _D))
+
 
 class Box(NamedTuple):
   left: float
@@ -51,7 +54,7 @@ def scatter(
     parts += [line(px, TOP, px, BOTTOM, "guide"), line(LEFT, py, RIGHT, py, "guide")]
   parts += [_bars(summary, name, x_metric, y_metric, x, y) for name in names]
   parts += [marker(name, *places[name], 5, _hint(summary, name)) for name in names]
-  obstacles = [_extent(summary, name, x_metric, y_metric, x, y) for name in names]
+  obstacles = [box for n in names for box in _extents(summary, n, x_metric, y_metric, x, y)]
   if guide:
     obstacles += [Box(px - 1, TOP, px + 1, BOTTOM), Box(LEFT, py - 1, RIGHT, py + 1)]
   parts += _labels(places, obstacles)
@@ -102,11 +105,12 @@ def _bars(summary, name, x_metric, y_metric, x: Scale, y: Scale) -> Markup:
   return tag("g", *parts, class_=f"hue-{mark(name).hue}")
 
 
-def _extent(summary, name, x_metric, y_metric, x: Scale, y: Scale) -> Box:
-  """Return the space that the marker's horizontal bar takes, which no name should cover."""
-  low, high = summary.cell(name, x_metric).bounds
-  py = y.at(summary.cell(name, y_metric).mean)
-  return Box(x.at(low), py - 3, x.at(high), py + 3)
+def _extents(summary, name, x_metric, y_metric, x: Scale, y: Scale) -> list[Box]:
+  """Return the space that the marker's bars take, which no name should cover."""
+  across, along = summary.cell(name, x_metric), summary.cell(name, y_metric)
+  px, py = x.at(across.mean), y.at(along.mean)
+  (left, right), (bottom, top) = map(x.at, across.bounds), map(y.at, along.bounds)
+  return [Box(left, py - 3, right, py + 3), Box(px - 3, top, px + 3, bottom)]
 
 
 def _hint(summary: Summary, name: str) -> str:
@@ -122,12 +126,12 @@ def _labels(places: dict[str, tuple[float, float]], obstacles: list[Box]) -> lis
   parts = []
   for name, (px, py) in places.items():
     words = mark(name).label
-    box, radius = min(_candidates(px, py, 6.2 * len(words)), key=lambda c: _cost(c, taken))
+    box, radius = min(_candidates(px, py, 7 * len(words)), key=lambda c: _cost(c, taken))
     taken.append(Box(box.left - 3, box.top, box.right + 3, box.bottom))
     middle = (box.left + box.right) / 2
     if radius > 20:
-      end = box.bottom if box.bottom < py else box.top if box.top > py else (box.top + box.bottom) / 2
-      parts.append(line(px, py, min(max(px, box.left), box.right), end, "leader"))
+      near_x, near_y = min(max(px, box.left), box.right), min(max(py, box.top), box.bottom)
+      parts.append(line(px, py, near_x, near_y, "leader"))
     parts.append(text(middle, box.bottom - 3, words, "name"))
   return parts
 
@@ -135,7 +139,7 @@ def _labels(places: dict[str, tuple[float, float]], obstacles: list[Box]) -> lis
 def _candidates(px: float, py: float, width: float) -> list[tuple[Box, float]]:
   found = []
   for radius in (9, 14, 24, 36):
-    for dx, dy in ((1, 0), (-1, 0), (0, -1), (0, 1), (0.8, -0.8), (0.8, 0.8), (-0.8, -0.8), (-0.8, 0.8)):
+    for dx, dy in _DIRECTIONS:
       left = px + radius * dx - (0 if dx > 0 else width if dx < 0 else width / 2)
       middle = py + (radius + 2) * dy
       found.append((Box(left, middle - 7, left + width, middle + 7), radius))

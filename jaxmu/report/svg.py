@@ -161,6 +161,8 @@ def _labelled(scale: Scale, count: int) -> list[tuple[float, str]]:
   ticks = scale.ticks(count)
   if scale.log:
     return [(v, f"{v:g}" if 1e-3 <= v < 1e5 else f"{v:.0e}".replace("e-0", "e-")) for v in ticks]
+  if any(abs(v) >= 1e4 for v in ticks):
+    return [(v, f"{v:.3g}".replace("e+0", "e").replace("-", "−")) for v in ticks]
   step = ticks[1] - ticks[0] if len(ticks) > 1 else abs(ticks[0]) if ticks else 1
   digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0
   digits += step > 0 and not math.isclose(round(step, digits), step, rel_tol=1e-6)
@@ -180,5 +182,5 @@ def _log_ticks(low: float, high: float) -> list[float]:
   for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
     inside = [m * 10.0**d for d in decades for m in factors if low <= m * 10.0**d <= high]
     if len(inside) >= 3:
-      return inside[:: max(1, len(inside) // 6)]
+      return inside[:: math.ceil(len(inside) / 7)]
   return _ticks(low, high, 4)

@@ -113,9 +113,9 @@ def legend(data: ReportData) -> str:
 
 
 STANDING = (
-  "Bold marks the best method of a column if no other interval overlaps its interval; otherwise the "
-  "whole group that overlaps the best is marked with ≈, because the order inside it may be chance. "
-  "Methods that destroyed the model are not considered, nor are single seeds."
+  "Bold marks the best method of a column if no other interval overlaps its interval; otherwise "
+  "the whole group that overlaps the best is marked with ≈, because the order inside it may be "
+  "chance. Methods that destroyed the model are not considered, nor are single seeds."
 )
 _CLEAN = (
   "Test accuracy on the official test samples that kept their true label. RetDev uses the accuracy "

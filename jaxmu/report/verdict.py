@@ -8,6 +8,17 @@ from jaxmu.report.marks import mark
 from jaxmu.report.summary import Summary, best, retraining_floor
 from jaxmu.report.text import interval, listing, number, value
 
+_TITLES = {
+  "RetDev": "Closest to retraining in accuracy",
+  "Indisc": "Nearest to an attack at one half",
+}
+_TROUBLES = {  # of one method, of several
+  "collapse": ("destroyed the model", "destroyed the model"),
+  "over_unlearned": ("over-unlearned", "over-unlearned"),
+  "hidden_signal": ("hides the signal from this attack", "hide the signal from this attack"),
+  "non_finite": ("had non-finite members", "had non-finite members"),
+}
+
 
 def write(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[str]:
   """Return sentences: does the benchmark separate, what retraining changes, who comes closest."""
@@ -59,7 +70,7 @@ def _accuracy(data: ReportData, summary: Summary) -> str:
 def _winners(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[str]:
   eligible = set(summary.methods) - destroyed(cautions)
   found = []
-  for metric, title in (("RetDev", "Closest to retraining in accuracy"), ("Indisc", "Nearest to an attack at one half")):
+  for metric, title in _TITLES.items():
     names = best(summary, metric, eligible)
     if not names:
       continue
@@ -74,7 +85,8 @@ def _winners(data: ReportData, summary: Summary, cautions: list[Caution]) -> lis
 
 def _floor(data: ReportData, metric: str) -> str:
   floor = retraining_floor(data.rows) if metric == "RetDev" else math.nan
-  return f"; two retrained models differ by {number(floor)}" if math.isfinite(floor) else ""
+  words = "; two retrained models of different seeds differ by"
+  return f"{words} {number(floor)}" if math.isfinite(floor) else ""
 
 
 def _remaining(summary: Summary, excluded: frozenset[str]) -> str:
@@ -90,15 +102,9 @@ def _remaining(summary: Summary, excluded: frozenset[str]) -> str:
 
 
 def _troubled(cautions: list[Caution]) -> str:
-  kinds = {
-    "collapse": "destroyed the model",
-    "over_unlearned": "over-unlearned",
-    "hidden_signal": "hides the signal from this attack",
-    "non_finite": "had non-finite members",
-  }
   parts = []
-  for code, phrase in kinds.items():
+  for code, phrase in _TROUBLES.items():
     names = [mark(c.method).label for c in cautions if c.code == code and c.method]
     if names:
-      parts.append(f"{listing(names)} {phrase if len(names) == 1 else phrase.replace('hides', 'hide')}")
+      parts.append(f"{listing(names)} {phrase[len(names) > 1]}")
   return f"Warnings: {'; '.join(parts)}." if parts else ""

@@ -27,9 +27,9 @@ class Range(NamedTuple):
     """Say it in words, for messages."""
     if self.low == -math.inf:
       return "that is finite"
-    text = f"{'above' if self.low_open else 'at least'} {self.low:g}"
+    text = f"{'above' if self.low_open else 'at least'} {self.low:.10g}"
     if self.high < math.inf:
-      text += f" and {'below' if self.high_open else 'at most'} {self.high:g}"
+      text += f" and {'below' if self.high_open else 'at most'} {self.high:.10g}"
     return text
 
 

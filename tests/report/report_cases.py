@@ -7,6 +7,7 @@ import pandas as pd
 
 from jaxmu.metrics import derive
 from jaxmu.report.data import CURVE_COLUMNS, ReportData
+from jaxmu.store import Run
 
 # mean RA, FA, VA, TA, V-MIA, T-MIA, their common SD, sample-passes
 LIKE_CIFAR = {
@@ -40,18 +41,31 @@ def rows(methods=tuple(LIKE_CIFAR), seeds=range(10), **means) -> pd.DataFrame:
       values = np.array(centre) + spread * rng.standard_normal(6)
       named = dict(zip(("RA", "FA", "VA", "TA", "V_MIA", "T_MIA"), np.clip(values, 0, 1).tolist()))
       shift = {key: v + 0.001 * rng.standard_normal() for key, v in means.get(method, {}).items()}
-      measured.append({"method": method, "seed": int(seed), "finite": True, "failed_steps": ""}
-        | named | shift | _further(named | shift, rng) | {"passes": passes})
+      measured.append(
+        {"method": method, "seed": int(seed), "finite": True, "failed_steps": ""}
+        | named
+        | shift
+        | _further(named | shift, rng)
+        | {"passes": passes}
+      )
   references = [row for row in measured if row["method"] == "retrained"]
   return pd.DataFrame(derive(measured, references))
 
 
 def _further(named, rng):
-  distance = {f"{key}_{to}": float(rng.uniform(1, 5))
-    for key in ("l2", "rel", "nl2") for to in ("original", "retrained")}
-  losses = {f"loss_{name}": float(rng.uniform(0.01, 1)) for name in ("retain", "forget", "val", "test")}
-  return {"TA_clean": named["TA"] + 0.02, "V_AUC": named["V_MIA"], "T_AUC": named["T_MIA"],
-    "norm": 40.0} | losses | distance
+  distance = {
+    f"{key}_{to}": float(rng.uniform(1, 5))
+    for key in ("l2", "rel", "nl2")
+    for to in ("original", "retrained")
+  }
+  losses = {
+    f"loss_{name}": float(rng.uniform(0.01, 1)) for name in ("retain", "forget", "val", "test")
+  }
+  return (
+    {"TA_clean": named["TA"] + 0.02, "V_AUC": named["V_MIA"], "T_AUC": named["T_MIA"], "norm": 40.0}
+    | losses
+    | distance
+  )
 
 
 def fail(table: pd.DataFrame, method: str, seeds, steps="epoch 3 (steps 40-59)") -> pd.DataFrame:
@@ -65,13 +79,32 @@ def fail(table: pd.DataFrame, method: str, seeds, steps="epoch 3 (steps 40-59)")
   return table
 
 
+def concat(*tables: pd.DataFrame) -> pd.DataFrame:
+  return pd.concat(tables, ignore_index=True)
+
+
+def replace(made: ReportData, **changes) -> ReportData:
+  return dataclasses.replace(made, **changes)
+
+
+def save(root, made: ReportData):
+  """Store report data as the run directory that a sweep leaves behind."""
+  run = Run.create(root, made.title, "0123abcd", dict(made.settings), dict(made.manifest))
+  run.write_rows(made.rows.to_dict("records"))
+  run.write_table("curves", made.curves.to_dict("records"))
+  run.write_json("timings.json", dict(made.timings))
+  return run
+
+
 def curves(methods, seeds) -> pd.DataFrame:
   """Make curves; KDE has two phases."""
   table = []
   for stage in methods:
     if stage == "ff":
       continue  # an edit of the weights has no epochs
-    phases = (("warm-up", 3), ("distil", 9)) if stage == "kde" else (("train", EPOCHS.get(stage, 12)),)
+    phases = (
+      (("warm-up", 3), ("distil", 9)) if stage == "kde" else (("train", EPOCHS.get(stage, 12)),)
+    )
     for phase, epochs in phases:
       for seed in seeds:
         rng = np.random.default_rng([len(stage), seed])
@@ -96,8 +129,10 @@ def data(methods=tuple(LIKE_CIFAR), seeds=range(10), table=None, **changes) -> R
     manifest=manifest(methods),
     rows=rows(methods, seeds) if table is None else table,
     curves=curves(methods, seeds),
-    timings={m: {"wall_s": 12.5 + k, "compile_s": 3.1, "predict_s": 0.4, "steps": 1200 + k}
-      for k, m in enumerate(methods)},
+    timings={
+      m: {"wall_s": 12.5 + k, "compile_s": 3.1, "predict_s": 0.4, "steps": 1200 + k}
+      for k, m in enumerate(methods)
+    },
     methods=manifest(methods)["methods"],
     date="2025-11-21 14:00 UTC",
   )
@@ -113,6 +148,7 @@ def manifest(methods=tuple(LIKE_CIFAR)) -> dict:
     "dataset": {"name": "cifar10", "sha256": "ab" * 32, "num_classes": 10, "num_train": 50000},
     "split": {"sha256": "0123456789abcdef" * 4, "sizes": sizes},
     "chunk": 1,
+    "date": "2025-11-21 14:00 UTC",
     "commit": "c0ffee" * 6,
     "command": "python bin/sweep.py --config=configs/resnet18_cifar10.py:mini",
     "methods": {

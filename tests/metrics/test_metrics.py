@@ -1,0 +1,221 @@
+"""Metrics: closed forms, pairing by seed, distances, and golden values of the reference."""
+
+from types import SimpleNamespace
+
+import golden_rules
+import numpy as np
+import pytest
+
+from jaxmu import metrics
+from jaxmu.attacks.population_mia import population_mia
+from jaxmu.errors import DataError
+
+RNG = np.random.default_rng(0)
+N, C = 200, 4
+SPLIT = SimpleNamespace(
+  retain=np.arange(0, 100), forget=np.arange(100, 130), val=np.arange(130, 160),
+  test=np.arange(160, 200),
+)  # fmt: skip
+LABELS = RNG.integers(0, C, N)
+
+
+def logits(members=3):
+  """Members that know the retain and forget sets better than the others."""
+  found = RNG.normal(0, 1, (members, N, C)).astype(np.float32)
+  found[:, np.arange(N), LABELS] += np.where(np.arange(N) < 130, 4, 1)
+  return found
+
+
+def rows(seeds=(0, 1, 2), method="ft"):
+  base = {"RA": 0.9, "FA": 0.8, "VA": 0.7, "TA": 0.7, "V_MIA": 0.6, "T_MIA": 0.6, "passes": 100.0}
+  return [{"method": method, "seed": s, "finite": True} | base for s in seeds]
+
+
+def test_closed_forms():
+  assert metrics.indiscernibility(0.5) == 1
+  assert metrics.indiscernibility(0.0) == metrics.indiscernibility(1.0) == 0
+  assert metrics.indiscernibility(0.75) == 0.5
+  assert metrics.retention_deviation(1.0, 1.0, 1.0) == 0
+  assert metrics.retention_deviation(0.9, 1.2, 1.0) == pytest.approx(0.3)
+  assert metrics.sape(1.0, 3.0) == 50
+  assert metrics.sape(0.0, 0.0) == 0
+  assert metrics.rte(2.0, 10.0) == 5
+  assert metrics.rte(0.0, 10.0) == np.inf
+  assert metrics.equivalent_passes(10, 5) == 35
+  assert np.isnan(metrics.retention(0.5, 0.0))
+
+
+@pytest.mark.parametrize("value, reference, name", [(1.2, 0.5, "value"), (0.5, -0.1, "reference")])
+def test_retention_takes_accuracies_only(value, reference, name):
+  with pytest.raises(ValueError, match=rf"{name} must be an accuracy in \[0, 1\]"):
+    metrics.retention(value, reference)
+
+
+def test_scalars_equal_the_reference():
+  golden = golden_rules.load("eval_scalar")
+  exact = {"rtol": 1e-12, "atol": 1e-12}
+  check = lambda found, name: np.testing.assert_allclose(found, golden[name], **exact)
+  check(metrics.indiscernibility(golden["mia"]), "indiscernibility")
+  check(metrics.sape(*golden["sape_args"].T), "sape")
+  check(metrics.retention(*golden["retention_args"].T), "retention")
+  check(metrics.rte(*golden["rte_args_new_ref"].T), "rte")
+  columns = ("RA", "FA", "VA", "TA", "V_MIA", "T_MIA")
+  objectives = [
+    metrics.search_objective(dict(zip(columns, u)), dict(zip(columns, r)))
+    for u, r in zip(golden["objective_unlearned_metrics"], golden["objective_retrained_metrics"])
+  ]
+  check(objectives, "objective")
+  check([metrics.search_score(v) for v in objectives], "objective_norm")
+
+
+def test_distances_equal_the_reference():
+  golden = golden_rules.load("eval_scalar")
+  trained = lambda tree: {
+    n: x[None] for n, x in tree.items() if "running" not in n and "num_batches" not in n
+  }
+  a, b = (trained(golden_rules.resnet18_weights(prefix)) for prefix in ("", "bad/"))
+  found = metrics.distances(a, b)
+  for key, name in (
+    ("l2", "dist_l2"),
+    ("rel", "dist_rel"),
+    ("nl2", "dist_nl2"),
+    ("norm", "norm_a"),
+  ):
+    np.testing.assert_allclose(found[key], golden[name], rtol=1e-6)
+  np.testing.assert_allclose(metrics.distances(b, a)["norm"], golden["norm_b"], rtol=1e-6)
+
+
+def test_objective_is_never_chosen_when_not_finite():
+  good = {"RA": 0.9, "FA": 0.8, "VA": 0.7, "V_MIA": 0.5}
+  values = [metrics.search_objective(good | {"V_MIA": m}, good) for m in (np.nan, 0.6, 0.5)]
+  scores = [metrics.search_score(v) for v in values]
+  assert scores == [np.inf, pytest.approx(0.2), 0]
+  shifted = metrics.search_objective(good | {"RA": 0.6, "FA": 0.9}, good)
+  np.testing.assert_allclose(shifted, [0.1, 0.1 / 3, 0, 0])
+
+
+def test_accuracy_counts_largest_logits():
+  values = np.array([[[3.0, 1], [0, 2], [5, 4]], [[0, 1], [0, 2], [5, 4]]])
+  np.testing.assert_allclose(metrics.accuracy(values, np.array([0, 1, 1])), [2 / 3, 1 / 3])
+  assert metrics.accuracy(values[0], np.array([0, 1, 1]), np.array([2])) == 0
+  assert np.isnan(metrics.accuracy(values[0], np.array([0, 1, 1]), np.array([], int)))
+
+
+def test_evaluate_measures_every_member():
+  values = logits()
+  original = LABELS.copy()
+  original[165:170] = (original[165:170] + 1) % C
+  found = metrics.evaluate(values, LABELS, original, SPLIT, method="ft", seeds=(5, 6, 7), passes=30)
+  assert [row["seed"] for row in found] == [5, 6, 7]
+  for k, row in enumerate(found):
+    guess = values[k].argmax(-1) == LABELS
+    assert row["finite"] and row["failed_steps"] == "" and row["passes"] == 30.0
+    for column, index in {"RA": SPLIT.retain, "FA": SPLIT.forget, "TA": SPLIT.test}.items():
+      assert row[column] == pytest.approx(guess[index].mean())
+    assert row["TA_clean"] == pytest.approx(np.delete(guess[160:], range(5, 10)).mean())
+    p = np.exp(values[k].astype(float))
+    loss = -np.log(p[np.arange(N), LABELS] / p.sum(-1))
+    assert row["loss_val"] == pytest.approx(loss[SPLIT.val].mean())
+    attack = population_mia(loss[SPLIT.test], loss[SPLIT.forget])
+    assert row["T_MIA"] == pytest.approx(attack.accuracy)
+    assert row["T_AUC"] == pytest.approx(attack.auc)
+    assert row["V_MIA"] > 0.6
+
+
+def test_compat_runs_both_attacks_on_one_stream():
+  values = logits(1)
+  (row,) = metrics.evaluate(values, LABELS, LABELS, SPLIT, method="ft", seeds=(0,), compat=True)
+  p = np.exp(values[0].astype(float))
+  loss = -np.log(p[np.arange(N), LABELS] / p.sum(-1))
+  rng = np.random.RandomState(123)
+  for name, unseen in (("V_MIA", SPLIT.val), ("T_MIA", SPLIT.test)):
+    found = population_mia(loss[unseen], loss[SPLIT.forget], compat=True, rng=rng)
+    assert row[name] == pytest.approx(found.accuracy)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_non_finite_member_is_flagged_and_alone(bad):
+  values = logits()
+  sound = metrics.evaluate(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2))
+  values[1, 3, 2] = bad
+  found = metrics.evaluate(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2))
+  assert [row["finite"] for row in found] == [True, False, True]
+  assert all(np.isnan(found[1][column]) for column in metrics.MEASURED)
+  assert [found[0], found[2]] == [sound[0], sound[2]]
+  derived = metrics.derive(found, sound)
+  assert all(np.isnan(derived[1][column]) for column in metrics.DERIVED)
+
+
+def test_a_member_that_failed_in_training_has_no_metrics_though_its_logits_are_finite():
+  failures = ["", "epoch 3 (steps 40-59)", ""]
+  found = metrics.evaluate(
+    logits(), LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2), failed_steps=failures
+  )
+  assert [row["failed_steps"] for row in found] == failures
+  assert not found[1]["finite"] and np.isnan(found[1]["RA"]) and np.isfinite(found[2]["RA"])
+
+
+def test_members_and_seeds_must_agree():
+  with pytest.raises(ValueError, match="3 members, 2 seeds"):
+    metrics.evaluate(logits(), LABELS, LABELS, SPLIT, method="ft", seeds=(0, 1))
+
+
+def test_derived_metrics_pair_by_seed_not_by_position():
+  unlearned = rows()
+  retrained = [row | {"FA": 0.5 + 0.1 * row["seed"]} for row in rows(method="retrained")]
+  found = metrics.derive(unlearned, retrained)
+  assert metrics.derive(unlearned, retrained[::-1]) == found
+  for row in found:
+    assert row["FR"] == pytest.approx(0.8 / (0.5 + 0.1 * row["seed"]))
+    assert row["RetDev"] == pytest.approx(abs(row["FR"] - 1))
+    assert row["Indisc"] == pytest.approx(0.8)
+    assert row["SAPE_forget"] == pytest.approx(metrics.sape(0.8, 0.5 + 0.1 * row["seed"]))
+  # Giving R's results to other seeds is another experiment.
+  relabelled = [row | {"seed": 2 - row["seed"]} for row in retrained]
+  deviations = [row["RetDev"] for row in metrics.derive(unlearned, relabelled)]
+  assert deviations != [row["RetDev"] for row in found]
+
+
+def test_retrained_beside_itself_is_ideal():
+  for row in metrics.derive(rows(method="retrained"), rows(method="retrained")):
+    assert row["RetDev"] == 0 and row["RTE_work"] == 1 and row["SAPE_forget"] == 0
+
+
+def test_missing_or_double_retrained_seed_is_an_error():
+  with pytest.raises(
+    DataError, match=r"no retrained model of seed 2 .*'ft'; retrained seeds: 0, 1$"
+  ):
+    metrics.derive(rows(), rows((0, 1), "retrained"))
+  with pytest.raises(DataError, match="more than one retrained model of seed 1"):
+    metrics.derive(rows((0,)), rows((0, 1, 1), "retrained"))
+
+
+def test_distances_per_member():
+  a = {"head": {"kernel": RNG.normal(size=(2, 3, 4))}, "norms": [RNG.normal(size=(2, 5))]}
+  b = {"norms": [RNG.normal(size=(2, 5))], "head": {"kernel": RNG.normal(size=(2, 3, 4))}}
+  found = metrics.distances(a, b)
+  flat = lambda t: np.concatenate([t["head"]["kernel"].reshape(2, -1), t["norms"][0]], 1)
+  x, y = flat(a), flat(b)
+  length = np.linalg.norm(x, axis=1)
+  np.testing.assert_allclose(found["l2"], np.linalg.norm(x - y, axis=1))
+  np.testing.assert_allclose(found["norm"], length)
+  np.testing.assert_allclose(found["rel"], found["l2"] / length)
+  unit = x / length[:, None] - y / np.linalg.norm(y, axis=1)[:, None]
+  np.testing.assert_allclose(found["nl2"], np.linalg.norm(unit, axis=1))
+  scaled = {"head": {"kernel": 3 * a["head"]["kernel"]}, "norms": [3 * a["norms"][0]]}
+  np.testing.assert_allclose(metrics.distances(a, scaled)["nl2"], 0, atol=1e-12)
+
+
+def test_distances_refuse_other_trees():
+  with pytest.raises(ValueError, match="shorter"):
+    metrics.distances({"a": np.ones((2, 3)), "b": np.ones((2, 3))}, {"a": np.ones((2, 3))})
+
+
+def test_distance_columns_of_rows():
+  a, b = [np.ones((2, 4))], [np.array([[1.0, 1, 1, 1], [1, 1, 1, 3]])]
+  found = metrics.add_distances([{"finite": True}, {"finite": True}], b, original=a, retrained=b)
+  assert [row["l2_original"] for row in found] == [0, 2]
+  assert [row["l2_retrained"] for row in found] == [0, 0]
+  assert found[1]["rel_original"] == pytest.approx(2 / np.sqrt(12)) and found[0]["norm"] == 2
+  failed = metrics.add_distances([{"finite": False}, {"finite": True}], b, original=a)
+  assert np.isnan(failed[0]["norm"]) and failed[1]["norm"] == pytest.approx(np.sqrt(12))

@@ -1,0 +1,171 @@
+"""The networks: parameter counts, initial values, output shapes, what they refuse."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmu import models
+from jaxmu.errors import ModelError
+
+
+def count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def shapes_of(name, num_classes, image_size=32, channels=3):
+  module = models.make(name, num_classes)
+  image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
+  return jax.eval_shape(module.init, jax.random.key(0), image)
+
+
+@pytest.fixture(scope="module")
+def resnet18():
+  return models.build("resnet18", num_classes=10, image_size=32, key=jax.random.key(7))
+
+
+@pytest.mark.parametrize(
+  ("num_classes", "total"), [(2, 11_177_538), (5, 11_179_077), (10, 11_181_642), (100, 11_227_812)]
+)
+def test_resnet18_parameter_counts(num_classes, total):
+  shapes = shapes_of("resnet18", num_classes)
+  params = shapes["params"]
+  assert count(params) == total
+  assert count(params["stem"]["conv"]) == 9_408
+  assert count(params["stem"]["norm"]) == 128
+  for stage, expected in enumerate((147_968, 525_568, 2_099_712, 8_393_728), 1):
+    assert sum(count(params[f"stage{stage}_{block}"]) for block in (0, 1)) == expected
+  assert count(params["head"]) == 513 * num_classes
+  assert count(shapes["batch_stats"]) == 9_600
+  assert len(jax.tree.leaves(params)) == 62
+
+
+def test_resnet18_initial_values(resnet18):
+  params = resnet18[1]["params"]
+  for kernel, std in (
+    (params["stem"]["conv"]["kernel"], 0.02525),
+    (params["stage1_0"]["first"]["conv"]["kernel"], 0.0589),
+    (params["stage4_1"]["second"]["conv"]["kernel"], 0.02083),
+    (params["stage2_0"]["shortcut"]["conv"]["kernel"], 0.125),
+  ):
+    # The standard error of a standard deviation is std / sqrt(2n); the quoted values have 3 digits.
+    assert abs(float(kernel.std()) - std) < std * (4 / np.sqrt(2 * kernel.size) + 1e-3)
+    assert abs(float(kernel.mean())) < 4 * std / np.sqrt(kernel.size)
+  for leaf in jax.tree.leaves(params["head"]):
+    assert float(jnp.abs(leaf).max()) <= 1 / np.sqrt(512)
+  kernel = params["head"]["kernel"]
+  assert abs(float(kernel.std()) - 1 / np.sqrt(3 * 512)) < 2e-3
+  np.testing.assert_array_equal(params["stage3_0"]["second"]["norm"]["scale"], 1)
+  np.testing.assert_array_equal(params["stage3_0"]["second"]["norm"]["bias"], 0)
+
+
+def test_keys_give_distinct_and_repeatable_models():
+  build = lambda seed: models.build(
+    "cnn", num_classes=10, image_size=8, channels=1, width=4, key=jax.random.key(seed)
+  )[1]["params"]["stem"]["conv"]["kernel"]
+  np.testing.assert_array_equal(build(0), build(0))
+  assert not np.array_equal(build(0), build(1))
+
+
+def test_resnet18_dead_taps_have_exactly_zero_gradient(resnet18):
+  module, variables = resnet18
+  images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+
+  @jax.jit
+  def gradients(params):
+    loss = lambda params: jnp.sum(
+      models.forward(module, params, variables["batch_stats"], images, train=True)[0] ** 2
+    )
+    return jax.grad(loss)(params)
+
+  found = gradients(variables["params"])
+  dead = sum(
+    int(np.sum(np.all(np.asarray(leaf) == 0, axis=(2, 3)))) * leaf.shape[2] * leaf.shape[3]
+    for leaf in jax.tree.leaves(found)
+    if leaf.ndim == 4
+  )
+  assert dead == 6_946_816
+  tap = np.any(np.asarray(found["stage4_0"]["first"]["conv"]["kernel"]) != 0, axis=(2, 3))
+  np.testing.assert_array_equal(tap, [[0, 0, 0], [0, 1, 1], [0, 1, 1]])
+
+
+@pytest.mark.parametrize(("size", "channels"), [(8, 1), (12, 3), (28, 3), (32, 3)])
+def test_cnn_takes_small_images(size, channels):
+  shapes = shapes_of("cnn", 7, size, channels)
+  assert shapes["params"]["head"]["kernel"].shape == (64, 7)
+  # stem, three blocks, head: 32, 32, 64, 64 channels of 3x3 taps
+  convs = 9 * (channels * 32 + 32 * 32 + 32 * 64 + 64 * 64)
+  assert count(shapes["params"]) == convs + 2 * (32 + 32 + 64 + 64) + 64 * 7 + 7
+
+
+def test_cnn_halves_the_map_while_it_has_four_pixels():
+  module = models.make("cnn", 10, width=4)
+  sizes = []
+
+  def watch(call, args, kwargs, context):
+    if context.method_name == "__call__" and type(context.module).__name__ == "Unit":
+      sizes.append(args[0].shape[1])
+    return call(*args, **kwargs)
+
+  with nn.intercept_methods(watch):
+    jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+  assert sizes == [8, 4, 2, 2]
+
+
+def test_cnn_can_memorise_random_labels():
+  module, variables = models.build("cnn", num_classes=4, image_size=8, channels=1, width=8)
+  images = jax.random.normal(jax.random.key(1), (48, 8, 8, 1))
+  labels = jax.random.randint(jax.random.key(2), (48,), 0, 4)
+
+  def loss(params, stats):
+    logits, stats = models.forward(module, params, stats, images, train=True)
+    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)
+    return -jnp.mean(picked), stats
+
+  def step(_, state):
+    params, stats, momentum = state
+    gradient, stats = jax.grad(loss, has_aux=True)(params, stats)
+    momentum = jax.tree.map(lambda m, g: 0.9 * m + g, momentum, gradient)
+    return jax.tree.map(lambda p, m: p - 0.05 * m, params, momentum), stats, momentum
+
+  params, stats = variables["params"], variables["batch_stats"]
+  state = (params, stats, jax.tree.map(jnp.zeros_like, params))
+  params, stats, _ = jax.jit(lambda state: jax.lax.fori_loop(0, 150, step, state))(state)
+  evaluate = jax.jit(lambda p, s: models.forward(module, p, s, images, train=False)[0])
+  logits = evaluate(params, stats)
+  assert float(jnp.mean(logits.argmax(1) == labels)) == 1.0
+
+
+@pytest.mark.parametrize("lowering", ["lax", "canonical", "taps"])
+def test_pinned_lowerings_agree(x64, lowering):
+  module, variables = models.build("cnn", num_classes=5, image_size=8, channels=1, width=4)
+  images = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+  run = lambda module: jax.jit(
+    lambda v: models.forward(module, v["params"], v["batch_stats"], images, train=True)[0]
+  )(variables)
+  np.testing.assert_allclose(run(module.clone(lowering=lowering)), run(module), atol=1e-12)
+
+
+def test_lax_lowering_allows_forward_mode_through_a_network():
+  module, variables = models.build(
+    "cnn", num_classes=5, image_size=8, channels=1, width=4, lowering="lax"
+  )
+  images = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+  run = lambda params: models.forward(module, params, variables["batch_stats"], images, train=True)[
+    0
+  ]
+  params = variables["params"]
+  _, tangent = jax.jit(lambda p: jax.jvp(run, (p,), (p,)))(params)
+  shifted = jax.jit(lambda t: run(jax.tree.map(lambda p: (1 + t) * p, params)))
+  finite = (shifted(1e-2) - shifted(-1e-2)) / 2e-2
+  np.testing.assert_allclose(tangent, finite, atol=2e-2)
+
+
+def test_unknown_names_and_options_are_refused():
+  with pytest.raises(ModelError, match="unknown model 'resnet19'; did you mean 'resnet18'"):
+    models.make("resnet19", 10)
+  with pytest.raises(ModelError, match="unknown option 'widht' of cnn; did you mean 'width'"):
+    models.make("cnn", 10, widht=3)
+  with pytest.raises(ModelError, match="num_classes must be at least 2, got 1"):
+    models.make("cnn", 1)

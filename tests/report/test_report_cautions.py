@@ -1,0 +1,160 @@
+"""Every warning fires where it must, and only there; the verdict says what the numbers say."""
+
+import pytest
+import report_cases as cases
+
+from jaxmu.report import cautions, summary, verdict
+
+SMALL = ("original", "retrained", "ft", "ga", "msg")
+# A run without anything to warn of: exact means, five seeds, references as they should be.
+CALM = {
+  "original": {"T_MIA": 0.61},
+  "retrained": {"T_MIA": 0.5, "FA": 0.873},
+  "ft": {"T_MIA": 0.51, "FA": 0.86},
+  "ga": {"T_MIA": 0.49, "FA": 0.86},
+  "msg": {"T_MIA": 0.5, "FA": 0.86},
+}
+
+
+def run(table=None, seeds=range(5), methods=SMALL, **means):
+  table = cases.rows(methods, seeds, **{**CALM, **means}) if table is None else table
+  made = cases.data(methods, seeds, table=table)
+  found = summary.summarise(made)
+  return made, found, cautions.find(made, found)
+
+
+def codes(found):
+  return {(caution.code, caution.method) for caution in found}
+
+
+def test_a_calm_run_has_no_warning():
+  assert run()[2] == []
+
+
+def test_a_collapsed_model_is_severe():
+  found = run(ga={"TA": 0.3, "T_MIA": 0.5, "FA": 0.3})[2]
+  assert codes(found) == {("collapse", "ga")}
+  assert found[0].level == "severe" and "0.345 times" in found[0].text
+  assert codes(run(ga={"TA": 0.5, "T_MIA": 0.5, "FA": 0.5})[2]) == set()
+
+
+def test_near_chance_is_a_collapse_even_of_weak_models():
+  weak = {name: {**CALM[name], "TA": 0.2, "FA": 0.2} for name in SMALL}
+  assert codes(run(**weak)[2]) == set()
+  found = run(**{**weak, "ga": {**weak["ga"], "TA": 0.13}})[2]
+  assert codes(found) == {("collapse", "ga")}
+
+
+def test_references_that_learned_nothing_are_named():
+  nothing = {name: {**CALM[name], "TA": 0.1, "FA": 0.1} for name in SMALL}
+  found = [c for c in run(**nothing)[2] if c.method == "retrained"]
+  assert [c.title for c in found] == ["Retrained: the models have not learned"]
+
+
+@pytest.mark.parametrize(("attack", "fires"), [(0.42, True), (0.455, False), (0.58, False)])
+def test_over_unlearning_needs_an_attack_clearly_below_one_half(attack, fires):
+  assert (("over_unlearned", "ga") in codes(run(ga={"T_MIA": attack, "FA": 0.86})[2])) is fires
+
+
+def test_over_unlearning_is_judged_beside_the_retrained_models():
+  low = run(retrained={"T_MIA": 0.42, "FA": 0.873}, ga={"T_MIA": 0.43, "FA": 0.86})[2]
+  assert ("over_unlearned", "ga") not in codes(low)
+  assert ("biased_reference", "") in codes(low)
+
+
+@pytest.mark.parametrize(
+  ("attack", "forget", "fires"),
+  [(0.5, 0.93, True), (0.5, 0.89, False), (0.53, 0.93, False), (0.5, 0.80, False)],
+)
+def test_a_hidden_signal_is_a_high_forget_accuracy_with_an_attack_at_one_half(
+  attack, forget, fires
+):
+  found = run(msg={"T_MIA": attack, "FA": forget})[2]
+  assert (("hidden_signal", "msg") in codes(found)) is fires
+
+
+def test_non_finite_members_are_named_with_their_steps():
+  table = cases.fail(cases.rows(SMALL, range(5), **CALM), "msg", [1, 4])
+  found = run(table)[2]
+  assert codes(found) == {("non_finite", "msg")} and found[0].level == "caution"
+  assert "2 of 5 members" in found[0].text
+  assert "seed 1: epoch 3 (steps 40-59); seed 4: epoch 3 (steps 40-59)" in found[0].text
+  everyone = run(cases.fail(cases.rows(SMALL, range(5), **CALM), "msg", range(5)))[2]
+  assert everyone[0].level == "severe" and "Nothing is left" in everyone[0].text
+
+
+def test_validation_data_is_a_note():
+  methods = (*SMALL, "kde")
+  found = run(methods=methods, kde={"T_MIA": 0.5, "FA": 0.86})[2]
+  assert codes(found) == {("uses_validation", "kde")} and found[0].level == "note"
+
+
+def test_originals_without_a_signal_are_severe():
+  found = run(original={"T_MIA": 0.5})[2]
+  assert codes(found) == {("no_signal", "")} and found[0].level == "severe"
+  # Above one half, but no further than the retrained models: still no signal.
+  beside = run(original={"T_MIA": 0.56}, retrained={"T_MIA": 0.57, "FA": 0.873})[2]
+  assert ("no_signal", "") in codes(beside)
+
+
+def test_one_seed_must_exceed_what_the_sets_can_resolve():
+  assert ("no_signal", "") in codes(run(seeds=[0], original={"T_MIA": 0.506})[2])
+  assert ("no_signal", "") not in codes(run(seeds=[0], original={"T_MIA": 0.53})[2])
+
+
+def test_retrained_models_off_one_half_are_weighed_against_the_size_of_the_sets():
+  near = run(retrained={"T_MIA": 0.507, "FA": 0.873})[2]
+  assert codes(near) == {("biased_reference", "")} and near[0].level == "note"
+  assert "±0.011" in near[0].text and "lies within that" in near[0].text
+  far = run(retrained={"T_MIA": 0.53, "FA": 0.873})[2]
+  assert far[0].level == "caution" and "more than membership" in far[0].text
+
+
+def test_few_seeds_are_a_note():
+  assert codes(run(seeds=range(4))[2]) == {("few_seeds", "")}
+
+
+def test_the_gravest_come_first():
+  table = cases.fail(cases.rows(), "ct", [3])
+  found = cautions.find(cases.data(table=table), summary.summarise(cases.data(table=table)))
+  levels = [cautions.LEVELS.index(c.level) for c in found]
+  assert levels == sorted(levels) and len(set(levels)) == 3
+
+
+def sentences(**means):
+  return " ".join(verdict.write(*run(**means)))
+
+
+def test_the_verdict_says_that_the_benchmark_separates():
+  words = sentences()
+  assert "original 0.610 [" in words and "retrained 0.500 [" in words
+  assert "retraining forgets, as it must" in words and "Warnings" not in words
+
+
+def test_the_verdict_says_plainly_when_it_does_not():
+  assert "MIA cannot separate the methods" in sentences(original={"T_MIA": 0.5})
+  off = sentences(retrained={"T_MIA": 0.53, "FA": 0.873})
+  assert "does not contain one half" in off and "as it must" not in off
+
+
+def test_the_verdict_names_the_closest_and_those_it_cannot_separate():
+  means = {"ga": {"T_MIA": 0.49, "FA": 0.70}, "msg": {"T_MIA": 0.5, "FA": 0.70}}
+  words = sentences(**means)
+  found = run(**means)[1]
+  best = min(found.methods, key=lambda name: found.cell(name, "RetDev").mean)
+  assert best == "ft" and "Closest to retraining in accuracy: FT (RetDev 0." in words
+  assert "not separable" not in words.split("Nearest")[0]
+
+
+def test_the_verdict_names_what_remains_and_what_broke():
+  words = sentences(
+    ft={"T_MIA": 0.55, "FA": 0.95}, ga={"TA": 0.1, "FA": 0.1, "T_MIA": 0.5}, msg={"T_MIA": 0.4}
+  )
+  assert "Signal remains after FT [0." in words
+  assert "GA destroyed the model; MSG over-unlearned" in words
+
+
+def test_the_verdict_of_one_seed_is_a_hint():
+  made, found, warned = run(seeds=[0])
+  words = " ".join(verdict.write(made, found, warned))
+  assert "this is a hint" in words and "[" not in words and "Closest" not in words

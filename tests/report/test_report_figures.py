@@ -1,0 +1,138 @@
+"""Figures: scales, marks and curves hold the data they are given."""
+
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import report_cases as cases
+
+from jaxmu.report import cautions, curves, figures, marks, scatter, strips, summary, svg
+
+
+@pytest.mark.parametrize(
+  ("low", "high", "wanted"),
+  [
+    (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+    (-3, 7, [-2, 0, 2, 4, 6]),
+    (0.43, 0.62, [0.45, 0.5, 0.55, 0.6]),
+  ],
+)
+def test_ticks_are_round_and_inside(low, high, wanted):
+  np.testing.assert_allclose(svg.Scale(low, high, 0, 100).ticks(), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("span", [(0.3, 400), (1, 14), (0.9, 1.1), (1e-5, 1e5), (2.0, 2.01)])
+def test_log_ticks_are_few_sorted_and_inside(span):
+  ticks = svg.Scale(*span, 0, 100, log=True).ticks()
+  assert 2 <= len(ticks) <= 8 and ticks == sorted(ticks)
+  assert all(span[0] <= v <= span[1] * (1 + 1e-9) for v in ticks)
+
+
+def test_scales_map_ends_to_ends_and_logs_to_their_middle():
+  linear = svg.Scale(2, 4, 10, 20)
+  assert [linear.at(v) for v in (2, 3, 4)] == [10, 15, 20]
+  assert svg.Scale(1, 100, 0, 1, log=True).at(10) == pytest.approx(0.5)
+  assert math.isnan(svg.Scale(1, 100, 0, 1, log=True).at(-1))
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("values", [[], [5.0], [3.0, 3.0], [math.nan, math.inf, 7.0], [0.0, 1.0]])
+def test_a_span_holds_its_finite_values_with_a_margin(values, log):
+  scale = svg.spanning(values, 0, 100, log=log)
+  kept = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
+  assert scale.low < scale.high and all(scale.low < v < scale.high for v in kept)
+
+
+def test_a_path_lifts_its_pen_at_gaps():
+  points = [(0, 0), (1, 1), (2, math.nan), (3, 3), (4, 4)]
+  assert 'd="M0 0L1 1M3 3L4 4"' in svg.path(points, "curve")
+
+
+def test_attributes_and_text_are_escaped():
+  assert svg.text(0, 0, "<a&b>").endswith(">&lt;a&amp;b&gt;</text>")
+  assert "&#34;" in svg.tag("g", class_='x" onload="y') and 'onload="' not in svg.tag(
+    "g", class_='x" onload="y'
+  )
+
+
+def test_no_two_methods_look_alike():
+  looks = [(mark.hue, mark.shape) for mark in marks.MARKS.values()]
+  assert len(set(looks)) == len(looks) == 20
+  assert marks.mark("mine") == marks.mark("mine") and marks.mark("mine").label == "mine"
+  assert marks.mark("mine").shape in svg._OUTLINES or marks.mark("mine").shape == "circle"
+
+
+def test_a_curve_is_the_mean_and_range_of_the_seeds_counted_on_through_phases():
+  rows = [("ft", "b", s, e, 10 * e + s, 0.5, 0.1) for e in (1, 2) for s in (0, 1)]
+  rows += [("ft", "a", s, 1, 5.0 + s, 0.5, 0.1) for s in (0, 1)]
+  table = pd.DataFrame(rows, columns=["stage", "phase", "seed", "epoch", "loss", "accuracy", "lr"])
+  found = curves.curve(table, "ft", "loss")
+  np.testing.assert_array_equal(found.epochs, [1, 2, 3])
+  np.testing.assert_array_equal(found.mean, [10.5, 20.5, 5.5])
+  np.testing.assert_array_equal(found.low, [10, 20, 5])
+  np.testing.assert_array_equal(found.high, [11, 21, 6])
+  assert found.starts == (3,)
+
+
+def test_a_frozen_member_leaves_the_curve():
+  rows = [("ft", "a", 0, 1, 1.0, 0.5, 0.1), ("ft", "a", 1, 1, math.nan, 0.5, 0.1)]
+  table = pd.DataFrame(rows, columns=["stage", "phase", "seed", "epoch", "loss", "accuracy", "lr"])
+  assert curves.curve(table, "ft", "loss").mean[0] == 1.0
+
+
+@pytest.mark.parametrize(
+  ("losses", "log"), [([2.0, 0.01], True), ([2.0, 0.5], False), ([2.0, -0.01], False)]
+)
+def test_losses_use_a_logarithm_only_where_they_fall_far(losses, log):
+  rows = [("ft", "a", 0, k, v, 0.5, 0.1) for k, v in enumerate(losses, 1)]
+  table = pd.DataFrame(rows, columns=["stage", "phase", "seed", "epoch", "loss", "accuracy", "lr"])
+  drawing = curves.panel(table, ["ft"], "loss", "x", small=False)
+  assert ("log scale" in drawing) is log
+
+
+def test_names_in_a_scatter_cover_neither_each_other_nor_markers():
+  rng = np.random.default_rng(0)
+  places = {f"m{k}": tuple(rng.uniform((120, 80), (320, 220))) for k in range(8)}
+  written = scatter._labels(places, [])
+  found = [re.search(r'<text x="([\d.]+)" y="([\d.]+)"', str(one)) for one in written]
+  boxes = [
+    scatter.Box(float(m[1]) - 7, float(m[2]) - 9, float(m[1]) + 7, float(m[2])) for m in found if m
+  ]
+  boxes += [scatter.Box(x - 3, y - 3, x + 3, y + 3) for x, y in places.values()]
+  assert len(boxes) == 16
+  assert all(a.overlap(b) == 0 for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+def test_methods_that_would_squeeze_the_plane_are_left_out_and_named():
+  made = cases.data()
+  found = summary.summarise(made)
+  shown, out = scatter.without_outliers(found, ())
+  assert out == ["ff"] and shown == [name for name in found.order if name != "ff"]
+  assert scatter.without_outliers(found, {"ga"})[1] == ["ga", "ff"]
+  plane = figures.build(made, found, cautions.find(made, found))["comparison"][0]
+  assert "Not drawn" in plane.caption and "FF (RetDev 2.67" in plane.caption
+  assert "FF" not in plane.drawing
+
+
+def test_every_seed_is_a_dot():
+  made = cases.data(("original", "retrained", "ft"), range(6))
+  found = summary.summarise(made)
+  drawing = strips.distribution(found, made.rows, list(found.order), "FA", "forget accuracy", "x")
+  assert drawing.count('class="dot"') == 18 and drawing.count('class="box"') == 3
+
+
+def test_the_attack_figure_holds_chance_and_intervals():
+  made = cases.data(("original", "retrained", "ft"), range(6))
+  found = summary.summarise(made)
+  drawing = str(strips.attack(found, "x"))
+  assert drawing.count('class="chance"') == drawing.count('class="band"') == 1
+  assert drawing.count('class="bar"') == drawing.count('class="hollow"') == 3
+  x = svg.spanning([0.5, *_reach(found)], strips.LEFT, strips.RIGHT).at(0.5)
+  assert f'<line x1="{svg.num(x)}"' in drawing
+
+
+def _reach(found):
+  cells = [found.cell(name, metric) for name in found.order for metric in ("T_MIA", "V_MIA")]
+  return [v for cell in cells for v in (cell.mean, *cell.bounds)]

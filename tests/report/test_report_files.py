@@ -1,0 +1,232 @@
+"""The files of a report: written whole, the same every time, readable without a network."""
+
+import re
+import runpy
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import report_cases as cases
+
+from jaxmu import report
+from jaxmu.errors import StoreError
+from jaxmu.store import Run
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("original", "retrained", "ft", "ga")
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+@pytest.fixture(scope="module")
+def texts():
+  return report.render(cases.data(table=cases.fail(cases.rows(), "ct", [3, 7])))
+
+
+class Page(HTMLParser):
+  """Collects tags with their attributes and checks that they close in order."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.tags, self.open = [], []
+    self.feed(text)
+    assert not self.open, f"never closed: {self.open}"
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+    if tag not in VOID:
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def named(self, *names):
+    return [attributes for tag, attributes in self.tags if tag in names]
+
+
+def test_write_puts_four_files_into_the_run_and_returns_them(tmp_path):
+  run = cases.save(tmp_path, cases.data(SMALL))
+  paths = report.write(run)
+  assert [p.name for p in paths] == ["report.md", "report.csv", "report.tex", "report.html"]
+  assert all(p.parent == run.path and p.stat().st_size > 500 for p in paths)
+  assert not list(run.path.glob(".*.tmp"))
+
+
+def test_equal_runs_give_equal_bytes(tmp_path):
+  runs = [cases.save(tmp_path / name, cases.data(SMALL, range(3))) for name in ("a", "b")]
+  for one, other in zip(*map(report.write, runs)):
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_reopened_run_gives_the_same_report_as_the_data_it_was_made_of(tmp_path):
+  made = cases.data(SMALL, range(3))
+  paths = report.write(Run.open(cases.save(tmp_path, made).path))
+  assert paths[0].read_text() == report.render(made)["report.md"].replace(
+    "# resnet18_cifar10\n", "# resnet18_cifar10-0123abcd\n", 1
+  )
+
+
+def test_the_date_falls_back_to_the_first_event(tmp_path):
+  made = cases.data(SMALL, range(2))
+  made.manifest.pop("date")
+  run = cases.save(tmp_path, made)
+  run.log({"event": "later"})
+  (run.path / "log.jsonl").write_text('{"time": 1700000060.0}\n{"time": 1700000000.0}\n{"torn')
+  assert "Date: 2023-11-14 22:13 UTC" in report.write(run)[0].read_text()
+
+
+def test_a_run_without_rows_is_refused_in_one_line(tmp_path):
+  run = Run.create(tmp_path, "empty", "0" * 8, {}, {})
+  with pytest.raises(StoreError, match=r"rows\.parquet does not exist"):
+    report.write(run)
+  assert not list(run.path.glob("report.*"))
+
+
+def test_reporting_imports_no_accelerator_and_no_plotting_library(tmp_path):
+  run = cases.save(tmp_path, cases.data(SMALL, range(2)))
+  code = (
+    "import sys; from jaxmu import report; from jaxmu.store import Run;"
+    f"report.write(Run.open({str(run.path)!r}));"
+    "heavy = {'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'matplotlib'} & set(sys.modules);"
+    "sys.exit(f'imported {heavy}' if heavy else 0)"
+  )
+  done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+
+
+def test_the_page_loads_nothing(texts):
+  html = texts["report.html"]
+  page = Page(html)
+  assert not page.named("script", "iframe", "img", "object", "embed", "base")
+  for attributes in (attributes for _, attributes in page.tags):
+    assert not {"src", "srcset", "xlink:href", "onclick", "onload", "style"} & set(attributes)
+    assert re.match(r"#|data:,$", attributes.get("href", "#"))
+  assert "@import" not in html and "url(" not in html
+  assert set(re.findall(r"https?://[^\"\s<]*", html)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_the_page_is_well_formed_and_its_links_lead_somewhere(texts):
+  page = Page(texts["report.html"])
+  ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+  assert len(ids) == len(set(ids))
+  targets = [a["href"][1:] for a in page.named("a")]
+  assert len(targets) > 10 and set(targets) <= set(ids)
+
+
+def test_figures_and_tables_speak_to_a_screen_reader(texts):
+  page = Page(texts["report.html"])
+  ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+  charts = [a for a in page.named("svg") if a["class"] == "chart"]
+  assert len(charts) >= 10
+  for chart in charts:
+    assert chart["role"] == "img" and set(chart["aria-labelledby"].split()) <= ids
+  assert all(a.get("aria-hidden") == "true" for a in page.named("svg") if a["class"] == "swatch")
+  assert {a.get("scope") for a in page.named("th")} == {"col", "row"}
+  assert len(page.named("table")) == len(page.named("caption")) == 6
+  scrolls = [a for a in page.named("div") if "scroll" in a.get("class", "").split()]
+  assert len(scrolls) == 6 and all(a["tabindex"] == "0" and a["aria-label"] for a in scrolls)
+
+
+def test_text_from_outside_is_escaped_everywhere():
+  evil = "<script>alert('x')</script>"
+  made = cases.data(("original", "retrained", "ft", evil), range(2), table=_with_method(evil))
+  made = cases.replace(made, title=evil, manifest={**made.manifest, "command": evil})
+  made.methods[evil]["summary"] = evil
+  html = report.render(made)["report.html"]
+  assert "<script" not in html and html.count("&lt;script&gt;") > 5
+
+
+def _with_method(name):
+  table = cases.rows(("original", "retrained", "ft"), range(2))
+  extra = table[table["method"] == "ft"].assign(method=name)
+  return cases.concat(table, extra)
+
+
+@pytest.mark.parametrize(
+  ("changes", "present", "absent"),
+  [
+    ({"seeds": [4]}, ["Values of the one seed", "Few seeds"], [" ± 0", "<small>[", 'class="bar"']),
+    ({"curves": cases.curves((), ())}, ["no training curves"], ["fig-training-loss"]),
+    ({"timings": {}}, ["stored no timings"], ["Clocks of whole stages"]),
+    ({"methods": ("original", "retrained")}, ["fig-plane"], ["fig-speed", "<h3>Unlearning</h3>"]),
+    ({"manifest": {}, "methods_info": {}}, ["does not describe this method"], ["classes"]),
+  ],
+  ids=["one seed", "no curves", "no timings", "only references", "empty manifest"],
+)
+def test_a_report_is_written_of_what_there_is(changes, present, absent):
+  changes = dict(changes)
+  methods, seeds = changes.pop("methods", SMALL), changes.pop("seeds", range(3))
+  info = {"methods": changes.pop("methods_info")} if "methods_info" in changes else {}
+  made = cases.replace(cases.data(methods, seeds), **changes, **info)
+  html = report.render(made)["report.html"]
+  Page(html)
+  body = html[html.index("<main>") :]
+  assert all(words in body for words in present), [w for w in present if w not in body]
+  assert not any(words in body for words in absent), [w for w in absent if w in body]
+  assert not re.search(r"\bnan\b", re.sub(r"<[^>]*>", "", body), re.IGNORECASE)
+
+
+def test_a_method_without_a_finite_member_is_a_row_of_dashes():
+  made = cases.data(SMALL, range(3), table=cases.fail(cases.rows(SMALL, range(3)), "ga", range(3)))
+  texts = report.render(made)
+  line = next(x for x in texts["report.md"].splitlines() if x.startswith("| GA"))
+  assert [cell.strip() for cell in line.split("|")[1:-1]] == ["GA", *["–"] * 8, "0/3"]
+  assert "Without a finite member: GA." in texts["report.html"]
+  Page(texts["report.html"])
+
+
+def test_figures_are_written_as_standalone_files(tmp_path):
+  run = cases.save(tmp_path, cases.data(SMALL, range(3)))
+  paths = report.write_figures(run, tmp_path / "figures")
+  names = {path.stem for path in paths}
+  assert {"deviation-indiscernibility", "membership", "seeds-fa", "training-loss"} <= names
+  for path in paths:
+    root = ElementTree.fromstring(path.read_text())
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "--paper" in root.find("{*}style").text
+
+
+def test_no_coordinate_is_lost_when_losses_explode():
+  table = cases.curves(SMALL, range(3))
+  table.loc[table["stage"] == "ga", "loss"] = [-3e7, np.nan, np.inf]
+  html = report.render(cases.data(SMALL, range(3), curves=table))["report.html"]
+  drawings = re.findall(r"<svg xmlns.*?</svg>", html, re.S)
+  assert drawings and not any(re.search(r'="[^"]*\b(nan|inf)\b', one) for one in drawings)
+
+
+@pytest.fixture
+def script(monkeypatch, capsys):
+  """Run bin/report.py with arguments; returns exit code, stdout and stderr."""
+
+  def call(*arguments):
+    monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+      runpy.run_path(str(ROOT / "bin" / "report.py"), run_name="__main__")
+    return stopped.value.code, *capsys.readouterr()
+
+  return call
+
+
+def test_the_script_writes_a_report_again(tmp_path, script):
+  run = cases.save(tmp_path, cases.data(SMALL, range(2)))
+  code, out, _ = script(run.path, "--figures", tmp_path / "figures")
+  assert code == 0 and out.splitlines()[0] == str(run.path / "report.md")
+  assert (run.path / "report.html").exists() and (tmp_path / "figures/membership.svg").exists()
+
+
+def test_the_script_refuses_what_is_no_run_in_one_line(tmp_path, script):
+  code, out, error = script(tmp_path)
+  assert (code, out) == (2, "")
+  assert error == f"error: {tmp_path} is not a run directory (it has no config.json)\n"
+
+
+def test_the_script_refuses_damaged_rows_and_keeps_the_old_report(tmp_path, script):
+  run = cases.save(tmp_path, cases.data(SMALL, range(2)))
+  before = report.write(run)[0].read_text()
+  (run.path / "rows.parquet").write_bytes(b"PAR1 torn")
+  code, _, error = script(run.path)
+  assert code == 2 and "rows.parquet is damaged" in error and error.count("\n") == 1
+  assert (run.path / "report.md").read_text() == before

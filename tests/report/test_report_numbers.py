@@ -1,0 +1,186 @@
+"""Numbers of the report against hand computation."""
+
+import io
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import report_cases as cases
+
+from jaxmu import report
+from jaxmu.report import cautions, summary, table, text
+from jaxmu.report.summary import Cell
+
+SMALL = ("original", "retrained", "ft", "ga")
+
+
+def cells(line):
+  return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def main_table(markdown):
+  """Read the main table back: label -> column -> text."""
+  lines = markdown.split("## Results")[1].split("\n## ")[0].splitlines()
+  rows = [cells(line) for line in lines if line.startswith("|")]
+  return {row[0]: dict(zip(rows[0], row)) for row in rows[2:]}
+
+
+def test_the_table_holds_mean_and_sample_deviation_over_seeds():
+  made = cases.data(SMALL)
+  shown = main_table(report.render(made)["report.md"])
+  columns = {"RA": "RA", "FA": "FA", "VA": "VA", "TA": "TA", "RetDev": "RetDev", "MIA": "T_MIA"}
+  for method, label in (("ft", "FT"), ("original", "Original"), ("retrained", "Retrained")):
+    rows = made.rows[made.rows["method"] == method]
+    for column, key in columns.items():
+      values = rows[key].to_numpy()
+      wanted = f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
+      assert wanted in shown[label][column]
+  assert shown["FT"]["RTE"] == "13.7"  # 25061 / 1830
+  assert shown["Original"]["RTE"] == "–"
+  assert shown["FT"]["n"] == "10"
+
+
+def test_retention_deviation_is_paired_by_seed():
+  made = cases.data(SMALL, range(4))
+  by = {m: g.set_index("seed") for m, g in made.rows.groupby("method")}
+  ratios = sum(abs(by["ft"][a] / by["retrained"][a] - 1) for a in ("RA", "FA", "TA"))
+  shown = main_table(report.render(made)["report.md"])["FT"]["RetDev"]
+  assert f"{ratios.mean():.3f} ± {ratios.std(ddof=1):.3f}" in shown
+
+
+def test_failed_members_are_left_out_and_counted():
+  made = cases.data(SMALL, table=cases.fail(cases.rows(SMALL), "ft", [0, 9]))
+  shown = main_table(report.render(made)["report.md"])["FT"]
+  kept = made.rows[(made.rows["method"] == "ft") & made.rows["finite"]]
+  assert shown["n"] == "8/10" and len(kept) == 8
+  assert f"{kept['FA'].mean():.3f} ± {kept['FA'].std(ddof=1):.3f}" in shown["FA"]
+
+
+def test_methods_follow_their_deviation_after_the_references():
+  markdown = report.render(cases.data())["report.md"]
+  order = list(main_table(markdown))
+  assert order == ["Retrained", "Original", "FT", "NG+", "SRL", "CT", "MSG", "KDE", "GA", "FF"]
+
+
+def test_clean_test_accuracy_is_shown_where_labels_are_random():
+  made = cases.data(SMALL)
+  made.settings["data"]["random_labels"] = 0.1
+  texts = report.render(made)
+  shown = main_table(texts["report.md"])["FT"]
+  mean = made.rows[made.rows["method"] == "ft"]["TA_clean"].mean()
+  assert shown["TA (clean labels)"].startswith(f"{mean:.3f}") and "TA" not in shown
+  assert "10 % of the samples of every set got a random label" in texts["report.html"]
+  assert "random label" not in report.render(cases.data(SMALL))["report.html"]
+
+
+def test_the_csv_is_tidy_and_exact():
+  made = cases.data(SMALL)
+  tidy = pd.read_csv(io.StringIO(report.render(made)["report.csv"]))
+  wanted = ["method", "metric", "n", "mean", "sd", "median", "q25", "q75", "low", "high"]
+  assert list(tidy.columns) == wanted and not tidy.duplicated(["method", "metric"]).any()
+  values = made.rows[made.rows["method"] == "ga"]["FA"].to_numpy()
+  line = tidy[(tidy["method"] == "ga") & (tidy["metric"] == "FA")].iloc[0]
+  assert line["n"] == 10
+  np.testing.assert_allclose(
+    line[["mean", "sd", "median", "q25", "q75"]].to_numpy(float),
+    [values.mean(), values.std(ddof=1), *np.quantile(values, [0.5, 0.25, 0.75])],
+  )
+  assert line["low"] < line["mean"] < line["high"]
+  assert {"RetDev_of_means", "Indisc_of_means", "norm", "SAPE_forget"} <= set(tidy["metric"])
+  assert summary.FORGET_GAP not in set(tidy["metric"])
+
+
+def make(*entries):
+  """Build a summary of RetDev cells: name, mean, low, high."""
+  found = {(n, "RetDev"): Cell(5, m, 0.01, m, m, m, low, high) for n, m, low, high in entries}
+  return summary.Summary(found, tuple(e[0] for e in entries), {}, {})
+
+
+def test_best_needs_an_interval_apart_from_all_others():
+  clear = make(("a", 0.1, 0.09, 0.11), ("b", 0.2, 0.18, 0.22))
+  assert summary.best(clear, "RetDev", {"a", "b"}) == ("a",)
+  shared = make(("a", 0.1, 0.09, 0.19), ("b", 0.2, 0.18, 0.22), ("c", 0.5, 0.4, 0.6))
+  assert summary.best(shared, "RetDev", {"a", "b", "c"}) == ("a", "b")
+  assert summary.best(shared, "RetDev", {"b", "c"}) == ("b",)
+
+
+def test_best_is_not_named_without_rivals_or_without_a_spread():
+  one = make(("a", 0.1, 0.09, 0.11))
+  assert summary.best(one, "RetDev", {"a"}) == ()
+  bare = make(("a", 0.1, math.nan, math.nan), ("b", 0.2, math.nan, math.nan))
+  assert summary.best(bare, "RetDev", {"a", "b"}) == ()
+  lost = make(("a", math.nan, math.nan, math.nan), ("b", 0.2, 0.1, 0.3))
+  assert summary.best(lost, "RetDev", {"a", "b"}) == ()
+
+
+def test_a_destroyed_model_is_never_best():
+  made = cases.data()
+  found = summary.summarise(made)
+  warned = cautions.find(made, found)
+  lines = {line.method: line for line in table.lines(made, found, warned)}
+  place = [c.key for c in table.columns(made)].index("Indisc")
+  assert found.cell("ff", "Indisc").mean > found.cell("ct", "Indisc").mean
+  assert lines["ff"].entries[place].standing == ""
+  assert lines["ct"].entries[place].standing == table.SHARED
+
+
+def test_the_floor_is_the_deviation_between_retrained_models():
+  rows = pd.DataFrame(
+    {"method": "retrained", "seed": [0, 1], "RA": [1.0, 0.5], "FA": [0.8, 0.8], "TA": [0.5, 0.5]}
+  )
+  assert summary.retraining_floor(rows) == pytest.approx((1.0 + 0.5) / 2)
+  assert math.isnan(summary.retraining_floor(rows[:1]))
+
+
+def test_the_resolution_of_a_split_is_that_of_a_fair_coin():
+  made = cases.data(SMALL)
+  assert summary.split_resolution(made) == pytest.approx(0.5 / math.sqrt(2 * 4250))
+  assert math.isnan(summary.split_resolution(cases.replace(made, manifest={})))
+
+
+@pytest.mark.parametrize(
+  ("chunk", "devices", "shown"), [(1, 1, True), (1, 2, False), (5, 1, False), (None, 1, False)]
+)
+def test_a_clock_becomes_an_efficiency_only_where_models_ran_alone(chunk, devices, shown):
+  made = cases.data(SMALL, range(2))
+  made.manifest.update(chunk=chunk, device={"kind": "cpu", "count": devices})
+  made.timings["retrained"]["wall_s"], made.timings["ft"]["wall_s"] = 90.0, 4.5
+  assert summary.wall_rte(made).get("ft") == (20.0 if shown else None)
+  header = main_table(report.render(made)["report.md"])["FT"]
+  assert header.get("RTE (clock)") == ("20.0" if shown else None)
+  assert header["RTE"] == "13.7"
+
+
+@pytest.mark.parametrize(
+  ("value", "shown"),
+  [(0.12345, "0.123"), (-0.5, "−0.500"), (-1e-9, "0.000"), (math.nan, "–"), (math.inf, "∞"),
+   (-math.inf, "−∞"), (123456789.0, "1.2e+08")],
+)  # fmt: skip
+def test_numbers_have_fixed_decimals(value, shown):
+  assert text.number(value) == shown
+
+
+@pytest.mark.parametrize(
+  ("value", "shown"),
+  [(390.1, "390"), (44.4, "44.4"), (8.7, "8.70"), (0.0421, "0.0421"), (1, "1.00")],
+)
+def test_speed_ups_have_three_digits(value, shown):
+  assert text.factor(value) == shown
+
+
+def test_spread_and_interval_appear_only_where_they_exist():
+  one = Cell(1, 0.5, math.nan, 0.5, 0.5, 0.5, math.nan, math.nan)
+  assert (text.spread(one), text.interval(one), text.value(one)) == ("0.500", "", "0.500")
+  many = Cell(3, 0.5, 0.1, 0.5, 0.4, 0.6, 0.4, 0.6)
+  assert text.value(many) == "0.500 [0.400, 0.600]"
+  assert text.spread(many) == "0.500 ± 0.100" and text.spread(Cell()) == "–"
+  assert text.speed(many._replace(sd=0.0)) == "0.500"
+  assert text.speed(many) == "0.500 ± 0.100"
+
+
+def test_lists_and_counts_read_as_sentences():
+  assert [text.listing(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+    "", "a", "a and b", "a, b and c",
+  ]  # fmt: skip
+  assert [text.plural(n, "seed") for n in (1, 2000)] == ["1 seed", "2,000 seeds"]

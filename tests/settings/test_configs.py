@@ -1,0 +1,61 @@
+"""Every shipped config, with each of its arguments, builds into settings."""
+
+from pathlib import Path
+
+import pytest
+from settings_catalog import CATALOG
+
+from jaxmu import cli
+from jaxmu.errors import SettingsError
+from jaxmu.settings import Settings
+
+FOLDER = Path(__file__).parents[2] / "configs"
+ARGUMENTS = {"cnn_digits": ("",), "resnet18_cifar10": ("", "mini", "tiny")}
+SPECS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
+
+
+def build(name, argument="", overrides=()):
+  spec = f"{FOLDER / name}.py" + (f":{argument}" if argument else "")
+  return Settings.from_config(cli.load_config(spec, overrides), CATALOG)
+
+
+def test_every_config_file_is_covered():
+  assert {path.stem for path in FOLDER.glob("*.py")} == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize(("name", "argument"), SPECS)
+def test_config_builds(name, argument):
+  settings = build(name, argument)
+  assert settings.name == f"{name}_{argument}".rstrip("_")
+  assert settings.methods == ("ft", "ga", "ngplus", "msg", "ct")
+  small = build(name, argument, [("methods", "msg,ct"), ("seeds", "0"), ("data_dir", "/data")])
+  assert (small.methods, small.seeds, small.data_dir) == (("msg", "ct"), (0,), "/data")
+
+
+@pytest.mark.parametrize(("name", "argument"), SPECS)
+def test_config_says_what_it_is(name, argument):
+  text = (FOLDER / f"{name}.py").read_text().split('"""')[1]
+  assert f"python bin/sweep.py --config=configs/{name}.py" in text
+  assert "Hardware:" in text
+  assert "Expected" in text
+  assert not argument or f":{argument}" in text
+
+
+def test_full_recipe_is_the_reference_s():
+  training = build("resnet18_cifar10").training
+  assert (training.num_epochs, training.batch_size, training.learning_rate) == (182, 256, 0.1)
+  assert (training.momentum, training.weight_decay, training.data_seed) == (0.9, 5e-4, 123)
+  settings = build("resnet18_cifar10")
+  assert settings.seeds == tuple(range(10))
+  assert settings.data.augment
+  assert settings.unlearning["msg"] == CATALOG.methods["msg"]
+
+
+def test_only_the_quickstart_has_random_labels():
+  shares = {name: build(name).data.random_labels for name in ARGUMENTS}
+  assert shares == {"cnn_digits": 0.1, "resnet18_cifar10": 0.0}
+
+
+def test_unknown_argument_is_refused():
+  with pytest.raises(SettingsError, match="unknown argument 'huge'; expected mini, tiny, or none"):
+    build("resnet18_cifar10", "huge")

@@ -1,0 +1,88 @@
+"""A tiny problem on which every method runs in seconds: four classes of 6x6 images, two convolutions."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu.models.layers import Conv, Linear
+from jaxmu.models.norm import BatchNorm
+from jaxmu.population import Population, member_keys
+from jaxmu.training import Task
+from jaxmu.training.task import Arrays
+from jaxmu.unlearning import get, runner
+
+SIZES = {"retain": 22, "forget": 10, "val": 6}
+CLASSES = 4
+SMALL = {"batch_size": 8, "num_epochs": 2}
+
+
+class TinyNet(nn.Module):
+  """Two convolutions and a head: little to compile, but every kind of leaf."""
+
+  num_classes: int = CLASSES
+
+  @nn.compact
+  def __call__(self, x, train=False, mask=None):
+    x = Conv(4, 3, 1, 1, name="stem")(x)
+    x = jax.nn.relu(BatchNorm(name="norm")(x, train=train, mask=mask))
+    x = jax.nn.relu(Conv(6, 3, 2, 1, name="stage1")(x))
+    return Linear(self.num_classes, name="head")(jnp.mean(x, (1, 2)))
+
+
+def samples(seed=0):
+  """Return x float [38, 6, 6, 1] and y [38], one pattern per class with noise."""
+  rng = np.random.default_rng(seed)
+  y = rng.integers(0, CLASSES, sum(SIZES.values()))
+  patterns = rng.normal(size=(CLASSES, 6, 6, 1))
+  x = patterns[y] + 0.5 * rng.normal(size=(len(y), 6, 6, 1))
+  return x.astype(np.float32), y.astype(np.int32)
+
+
+def index(members=1, shifts=None):
+  """Return set -> int [K, n]; a shift gives a member another split of the same samples."""
+  ends = np.cumsum(list(SIZES.values()))
+  shifts = [0] * members if shifts is None else shifts
+  order = lambda shift: np.roll(np.arange(ends[-1]), shift)
+  return {
+    name: np.stack([order(shift)[end - size : end] for shift in shifts])
+    for (name, size), end in zip(SIZES.items(), ends)
+  }
+
+
+def problem(members=1, *, chunk=1, devices=1, shifts=None, x=None, y=None, shuffle=True):
+  """Return a runner.Problem over the tiny data."""
+  population = Population(members, chunk=chunk, devices=tuple(jax.devices()[:devices]))
+  default_x, default_y = samples()
+  x, y = default_x if x is None else x, default_y if y is None else y
+  task = Task(TinyNet(), CLASSES, shuffle=shuffle)
+  arrays = population.share(Arrays(jnp.asarray(x), jnp.asarray(y)))
+  return runner.Problem(population, task, arrays, index(members, shifts))
+
+
+def weights(seeds):
+  """Return initial variables of several seeds, leaves [K, ...], as NumPy arrays."""
+  each = [TinyNet().init(jax.random.key(seed), jnp.zeros((1, 6, 6, 1))) for seed in seeds]
+  return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+
+
+def run(name, problem, variables, seeds, hp=None, **options):
+  """Run a method with small defaults; returns (NumPy variables [K, ...], legs, outcome)."""
+  method, legs = get(name), []
+  each = hp if isinstance(hp, list) else [hp or {}] * len(seeds)
+  outcome = runner.run(
+    method,
+    problem,
+    variables,
+    hp=[method.hyperparameters({**SMALL, **given}) for given in each],
+    keys=member_keys(seeds),
+    on_leg=legs.append,
+    **options,
+  )
+  return problem.population.collect(outcome.variables), legs, outcome
+
+
+def equal(a, b):
+  """Tell whether two trees are equal bit for bit."""
+  same = lambda x, y: np.array_equal(np.asarray(x), np.asarray(y), equal_nan=True)
+  return all(jax.tree.leaves(jax.tree.map(same, a, b)))

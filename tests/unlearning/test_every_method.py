@@ -1,0 +1,206 @@
+"""One battery over the whole table: what any method must satisfy, anchors included."""
+
+import jax
+import numpy as np
+import problems
+import pytest
+
+from jaxmu.errors import MethodError
+from jaxmu.unlearning import ANCHORS, METHODS, get
+
+EVERY = [*ANCHORS, *METHODS]
+SEEDS = (3, 4, 5)
+EVAL_MODE = {"ngplus"}  # frozen BatchNorm by design (methods.md 9.4)
+
+
+@pytest.fixture(scope="module")
+def start():
+  return problems.weights(SEEDS)
+
+
+def member(tree, k):
+  return jax.tree.map(lambda leaf: leaf[k : k + 1], tree)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_keeps_shapes_and_dtypes_and_changes_weights(name, start):
+  result, legs, outcome = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
+  describe = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+  assert describe(result) == describe(start)
+  assert not problems.equal(result["params"], start["params"])
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
+  assert outcome.failures == ("", "", "")
+  assert outcome.passes[0] > 0
+  assert len(legs) == 2
+  assert np.isfinite(legs[0].metrics.loss).all()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_population_equals_single_runs_bit_for_bit(name, start):
+  """K members on two devices at chunk 1 are K single runs on one device."""
+  alone = [
+    problems.run(name, problems.problem(1), member(start, k), SEEDS[k : k + 1])[0] for k in range(3)
+  ]
+  together, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
+  for k in range(3):
+    assert problems.equal(member(together, k), alone[k]), k
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_members_may_differ_in_hyper_parameters_and_splits(name, start):
+  """One population of different rates, epochs and splits equals separate runs."""
+  given = [
+    {"learning_rate": 0.01, "num_epochs": 1},
+    {"learning_rate": 0.03, "num_epochs": 2},
+    {"learning_rate": 0.02, "num_epochs": 2, "momentum": 0.5},
+  ]
+  shifts = (0, 5, 9)
+  together, legs, _ = problems.run(
+    name, problems.problem(3, devices=2, shifts=shifts), start, SEEDS, given
+  )
+  assert np.isnan(legs[1].metrics.loss[0]).all()  # one epoch only: at rest in the second
+  for k, shift in enumerate(shifts):
+    alone, _, _ = problems.run(
+      name, problems.problem(1, shifts=(shift,)), member(start, k), SEEDS[k : k + 1], given[k]
+    )
+    assert problems.equal(member(together, k), alone)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_chunks_agree_with_single_members(name, start):
+  """vmap reassociates sums; equal up to round-off after two epochs."""
+  one, _, _ = problems.run(
+    name, problems.problem(3, devices=2), start, SEEDS, {"learning_rate": 1e-3}
+  )
+  two, _, _ = problems.run(
+    name, problems.problem(3, chunk=2), start, SEEDS, {"learning_rate": 1e-3}
+  )
+  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two)):
+    np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_sees_only_the_sets_it_needs(name, start):
+  """Images outside the declared sets are NaN: any use of them would poison the weights."""
+  x, _ = problems.samples()
+  hidden = [n for n in problems.SIZES if n not in get(name).needs]
+  for other in hidden:
+    x[problems.index()[other][0]] = np.nan
+  result, _, outcome = problems.run(name, problems.problem(1, x=x), member(start, 0), SEEDS[:1])
+  assert outcome.failures == ("",)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_reads_every_set_it_declares(name, start):
+  """The counterpart: NaN in a declared set must show, or the declaration is too wide."""
+  for needed in get(name).needs:
+    x, _ = problems.samples()
+    x[problems.index()[needed][0]] = np.nan
+    result, _, outcome = problems.run(name, problems.problem(1, x=x), member(start, 0), SEEDS[:1])
+    spoiled = not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
+    assert spoiled or outcome.failures[0] or mask_changed(name, result, start), needed
+
+
+def mask_changed(name, result, start):
+  """MSG reads the forget set through its mask only: BatchNorm statistics are overwritten later."""
+  clean, _, _ = problems.run(name, problems.problem(1), member(start, 0), SEEDS[:1])
+  return not problems.equal(clean["params"], result["params"])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_resumes_bit_for_bit_from_any_epoch(name, start):
+  whole, legs, _ = problems.run(
+    name, problems.problem(3, devices=2), start, SEEDS, {"num_epochs": 3}
+  )
+  snapshots = []
+
+  def stop_after(epoch):
+    def on_leg(leg):
+      snapshots.append(leg.snapshot())
+      if leg.epoch == epoch:
+        raise KeyboardInterrupt
+
+    return on_leg
+
+  for epoch in (0, 1):
+    problem, method = problems.problem(3, devices=2), get(name)
+    options = {
+      "hp": [method.hyperparameters({**problems.SMALL, "num_epochs": 3})] * 3,
+      "keys": problems.member_keys(SEEDS),
+    }
+    with pytest.raises(KeyboardInterrupt):
+      problems.runner.run(method, problem, start, **options, on_leg=stop_after(epoch))
+    outcome = problems.runner.run(method, problem, start, **options, resume=snapshots[-1])
+    assert problems.equal(problem.population.collect(outcome.variables), whole)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_non_finite_member_is_frozen_and_leaves_the_others_alone(name, start):
+  healthy, _, _ = problems.run(
+    name, problems.problem(3, devices=2), start, SEEDS, {"num_epochs": 3}
+  )
+  sick = jax.tree.map(np.copy, start)
+  sick["params"]["head"]["kernel"][1, 0, 0] = np.nan
+  result, legs, outcome = problems.run(
+    name, problems.problem(3, devices=2), sick, SEEDS, {"num_epochs": 3}
+  )
+  assert problems.equal(member(result, 0), member(healthy, 0))
+  assert problems.equal(member(result, 2), member(healthy, 2))
+  assert outcome.failures[0] == outcome.failures[2] == ""
+  steps = legs[0].steps
+  assert outcome.failures[1].endswith(f"epoch 1 (steps 0-{steps - 1})")
+  assert np.isnan(legs[2].metrics.learning_rate[1]).all()  # frozen: no step was taken
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_randomness_follows_the_key_alone(name, start):
+  twice = [problems.run(name, problems.problem(1), member(start, 0), (8,))[0] for _ in range(2)]
+  other, _, _ = problems.run(name, problems.problem(1), member(start, 0), (9,))
+  assert problems.equal(*twice)
+  assert not problems.equal(twice[0], other)
+
+
+@pytest.mark.parametrize("name", sorted(EVAL_MODE))
+def test_frozen_batch_norm_keeps_its_statistics_bit_for_bit(name, start):
+  result, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
+  assert problems.equal(result["batch_stats"], start["batch_stats"])
+
+
+@pytest.mark.parametrize("name", sorted(set(EVERY) - EVAL_MODE))
+def test_train_mode_batch_norm_moves_its_statistics(name, start):
+  result, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
+  moved = jax.tree.map(
+    lambda a, b: not np.array_equal(a, b), result["batch_stats"], start["batch_stats"]
+  )
+  assert all(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_rejects_what_it_does_not_know(name):
+  method = get(name)
+  with pytest.raises(
+    MethodError, match=f"{name} has no hyper-parameter 'learning_rat'; did you mean"
+  ):
+    method.hyperparameters({"learning_rat": 0.1})
+  with pytest.raises(MethodError, match="learning_rate must be a number"):
+    method.hyperparameters({"learning_rate": "fast"})
+  with pytest.raises(MethodError, match="num_epochs must be finite and at least 1, got 0"):
+    method.hyperparameters({"num_epochs": 0})
+  with pytest.raises(MethodError, match="batch_size must be a whole number"):
+    method.hyperparameters({"batch_size": 2.5})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_table_is_complete(name):
+  method = METHODS[name]
+  assert method.name == name
+  assert method.needs <= {"retain", "forget", "val"}
+  assert set(method.space) <= set(method.defaults)
+  assert all((method.title, method.summary, method.paper))
+  assert method.fidelity in method.fidelities
+
+
+def test_unknown_names_are_answered_with_the_closest():
+  with pytest.raises(MethodError, match="unknown method 'mgs'; did you mean 'msg'"):
+    get("mgs")
