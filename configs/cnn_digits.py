@@ -26,6 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     "val_fraction": 0.15,
     "forget_fraction": 0.10,
     "split_seed": 123,
+    "split_per_seed": True,
     "random_labels": 0.10,
     "random_label_seed": 123,
     "augment": True,  # digits have no augmentation to apply

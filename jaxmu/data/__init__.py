@@ -5,7 +5,7 @@ This door stays free of JAX: `augment` and `streams` are imported by name where 
 
 from jaxmu.data.arrays import Dataset
 from jaxmu.data.datasets import DATASETS, load
-from jaxmu.data.splits import Split, custom_split, fixed_split
+from jaxmu.data.splits import Split, custom_split, fixed_split, redrawn_split
 from jaxmu.data.transforms import randomise_labels, subset
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
   "fixed_split",
   "load",
   "randomise_labels",
+  "redrawn_split",
   "subset",
 ]

@@ -66,6 +66,18 @@ def fixed_split(
   return split
 
 
+def redrawn_split(num_train: int, num_total: int, *, seed: int, **fractions: float) -> Split:
+  """Draw all parts anew, the test part too, with the sizes of `fixed_split`.
+
+  Where every member of a population has such a split of its own, the spread over members includes
+  the choice of samples, and no part is special: an attack on a retrained model is at one half on
+  average. Only for data whose official parts are exchangeable.
+  """
+  order = np.random.default_rng(seed).permutation(num_total)
+  base = fixed_split(num_train, num_total, seed=seed, **fractions)
+  return Split(*(order[getattr(base, part)] for part in PARTS))
+
+
 def custom_split(
   *,
   retain: np.ndarray,

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from jaxmu.data.arrays import Dataset
-from jaxmu.data.splits import Split
 from jaxmu.errors import DataError
 
 SUBSET_SEED = 123
@@ -32,20 +31,21 @@ def subset(dataset: Dataset, num_train: int = 0, num_test: int = 0) -> Dataset:
   )
 
 
-def randomise_labels(dataset: Dataset, split: Split, share: float, seed: int) -> Dataset:
-  """Give round(share * n) samples of each of retain, forget, val and test a uniformly random label.
+def randomise_labels(dataset: Dataset, share: float, seed: int) -> Dataset:
+  """Give round(share * N) samples, drawn from all parts alike, a uniformly random label.
 
-  Only memorisation fits such labels, so members and non-members come apart; because every part gets
-  the same share, they stay exchangeable. The true class is among the labels drawn.
+  Only memorisation fits such labels, so members and non-members come apart; because train,
+  validation and test samples are drawn alike, they stay exchangeable. (An exact share in every part
+  would not do: it makes the parts more alike than chance, and a cross-validated attack on a model
+  without any signal would then sit below one half.) The true class is among the labels drawn;
   `original_labels` keeps the truth. Raises `DataError` for a share outside [0, 1).
   """
   if not 0 <= share < 1:
     raise DataError(f"random_labels is {share}; expected a share from 0 up to, not including, 1")
   rng = np.random.default_rng(seed)
   labels = dataset.labels.copy()
-  for part in (split.retain, split.forget, split.val, split.test):
-    chosen = rng.permutation(part)[: round(share * len(part))]
-    labels[chosen] = rng.integers(0, dataset.num_classes, len(chosen))
+  chosen = rng.permutation(len(labels))[: round(share * len(labels))]
+  labels[chosen] = rng.integers(0, dataset.num_classes, len(chosen))
   return replace(dataset, labels=labels)
 
 

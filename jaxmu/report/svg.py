@@ -56,10 +56,12 @@ def drawing(
 
 
 def text(x: float, y: float, words: str, kind: str = "tick", anchor: str = "middle") -> Markup:
+  """Write words at a point; `kind` is a class of figure.css, `anchor` start, middle or end."""
   return tag("text", words, x=x, y=y, class_=kind, text_anchor=anchor)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+  """Draw a straight line of the class `kind`."""
   return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
 
 

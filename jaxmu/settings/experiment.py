@@ -49,6 +49,7 @@ class DataSettings:
   val_fraction: float = limited(OPEN_UNIT, default=0.15)
   forget_fraction: float = limited(OPEN_UNIT, default=0.10)
   split_seed: int = limited(checks.SEED, default=123)
+  split_per_seed: bool = False  # draw every part anew for each seed, the test part too
   random_labels: float = limited(SHARE, default=0.0)  # share of all samples
   random_label_seed: int = limited(checks.SEED, default=123)
   augment: bool = True

@@ -23,9 +23,9 @@ def sweep(settings: Settings, *, command: str = "", out=sys.stderr) -> Run:
   Raises:
     DataError, StoreError, CheckpointError: with one line that says what to do.
   """
-  dataset, split = setup.load_data(settings)
-  chunk = tuning.resolve_chunk(settings, dataset, split)
-  manifest = setup.manifest(settings, dataset, split, chunk, command)
+  dataset, splits = setup.load_data(settings)
+  chunk = tuning.resolve_chunk(settings, dataset, splits)
+  manifest = setup.manifest(settings, dataset, splits, chunk, command)
   run = Run.create(
     settings.output_dir, settings.name, settings.hash8, settings.to_dict(), manifest,
     identity=settings.identity(),
@@ -33,7 +33,7 @@ def sweep(settings: Settings, *, command: str = "", out=sys.stderr) -> Run:
   _check_same_data(run, manifest)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)
-    bench = setup.build(settings, dataset, split, int(run.manifest["chunk"]))
+    bench = setup.build(settings, dataset, splits, int(run.manifest["chunk"]))
     names = (*ANCHORS, *settings.methods)
     original = _Original(run)
     for name in names:
@@ -72,22 +72,36 @@ def _check_same_data(run: Run, manifest: dict) -> None:
 
 def _write_results(run: Run, bench: setup.Bench, names) -> None:
   """Attack and measure every stage, write the tables, then the report."""
-  dataset, split = bench.dataset, bench.split
   markers = {name: run.marker(name) for name in names}
-  params = {name: checkpoint.load(run.state_path(name))[0]["params"] for name in ANCHORS}
+  params = {name: _params(run, name) for name in ANCHORS}
   measured = {}
   for name in names:
-    rows = metrics.evaluate(
-      run.array(f"logits/{name}"), dataset.labels, dataset.original_labels, split,
-      seeds=bench.seeds, method=name, passes=markers[name]["passes"],
-      failed_steps=markers[name]["failures"],
-    )  # fmt: skip
-    own = params.get(name)
-    if own is None:
-      own = checkpoint.load(run.state_path(name))[0]["params"]
+    rows = _measure(bench, run.array(f"logits/{name}"), name, markers[name])
+    own = params[name] if name in params else _params(run, name)
     measured[name] = metrics.add_distances(rows, own, **params)
   rows = [row for name in names for row in metrics.derive(measured[name], measured["retrained"])]
   run.write_rows(rows)
   run.write_table("curves", [row for name in names for row in markers[name]["curves"]])
   run.write_json("timings.json", {name: markers[name]["timing"] for name in names})
   report.write(run)
+
+
+def _measure(bench: setup.Bench, logits, name: str, marker: dict) -> list[dict]:
+  """Evaluate each member on its own split."""
+  rows = []
+  for k, (seed, split) in enumerate(zip(bench.seeds, bench.splits)):
+    rows += metrics.evaluate(
+      logits[k : k + 1],
+      bench.dataset.labels,
+      bench.dataset.original_labels,
+      split,
+      method=name,
+      seeds=[seed],
+      passes=marker["passes"],
+      failed_steps=[marker["failures"][k]],
+    )
+  return rows
+
+
+def _params(run: Run, name: str):
+  return checkpoint.load(run.state_path(name))[0]["params"]

@@ -1,9 +1,12 @@
 """From settings to arrays: the data, the split, the population and its initial weights."""
 
 import dataclasses
+import hashlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,14 +40,14 @@ class Bench:
   """Everything a stage reads: settings, data, and the population on its devices.
 
   Attributes:
-    dataset, split: NumPy arrays on the host.
+    dataset, splits: NumPy arrays on the host; one split per member.
     problem: population, task, arrays on the devices, per-member index arrays.
     keys: typed PRNG keys [K], one per seed.
   """
 
   settings: Settings
   dataset: data.Dataset
-  split: data.Split
+  splits: tuple[data.Split, ...]
   problem: Problem
   keys: jax.Array
 
@@ -66,39 +69,40 @@ class Bench:
     return population.map(draw)({}, keys, {})[1]
 
 
-def load_data(settings: Settings) -> tuple[data.Dataset, data.Split]:
-  """Read the data set, take the subset, split it, and randomise labels as the settings ask."""
+def load_data(settings: Settings) -> tuple[data.Dataset, tuple[data.Split, ...]]:
+  """Read the data, take the subset, split it for every seed, randomise labels as asked."""
   chosen = settings.data
   dataset = data.load(
     settings.dataset, data_dir=settings.data_dir or None, path=chosen.path or None
   )
   if chosen.subset_train or chosen.subset_test:
     dataset = data.subset(dataset, chosen.subset_train, chosen.subset_test)
-  split = data.fixed_split(
-    dataset.num_train,
-    len(dataset.labels),
-    val_fraction=chosen.val_fraction,
-    forget_fraction=chosen.forget_fraction,
-    seed=chosen.split_seed,
-  )
+  sizes = dataset.num_train, len(dataset.labels)
+  fractions = {"val_fraction": chosen.val_fraction, "forget_fraction": chosen.forget_fraction}
+  if chosen.split_per_seed:
+    draw = lambda seed: data.redrawn_split(*sizes, seed=chosen.split_seed + seed, **fractions)
+    splits = tuple(draw(seed) for seed in settings.seeds)
+  else:
+    splits = (data.fixed_split(*sizes, seed=chosen.split_seed, **fractions),) * len(settings.seeds)
   if chosen.random_labels:
-    seed = chosen.random_label_seed
-    dataset = data.randomise_labels(dataset, split, chosen.random_labels, seed)
-  return dataset, split
+    dataset = data.randomise_labels(dataset, chosen.random_labels, chosen.random_label_seed)
+  return dataset, splits
 
 
-def build(settings: Settings, dataset: data.Dataset, split: data.Split, chunk: int) -> Bench:
+def build(
+  settings: Settings, dataset: data.Dataset, splits: Sequence[data.Split], chunk: int
+) -> Bench:
   """Put data on the devices and lay out the population."""
   devices = tuple(jax.devices()[: settings.population.devices or None])
   population = Population(len(settings.seeds), chunk=chunk, devices=devices)
   augmentation = dataset.augmentation if settings.data.augment else "none"
   preprocess = Preprocess(tuple(dataset.mean), tuple(dataset.std), augmentation, dataset.channels)
   task = Task(make_model(settings, dataset.num_classes), dataset.num_classes, preprocess)
-  every = lambda positions: np.repeat(positions.astype(np.int32)[None], population.size, axis=0)
-  index = {name: every(getattr(split, name)) for name in ("retain", "forget", "val")}
+  stack = lambda part: np.stack([getattr(split, part) for split in splits]).astype(np.int32)
+  index = {part: stack(part) for part in ("retain", "forget", "val")}
   arrays = population.share(Arrays(dataset.images, dataset.labels))
   problem = Problem(population, task, arrays, index)
-  return Bench(settings, dataset, split, problem, member_keys(settings.seeds))
+  return Bench(settings, dataset, tuple(splits), problem, member_keys(settings.seeds))
 
 
 def make_model(settings: Settings, num_classes: int, **options):
@@ -108,7 +112,7 @@ def make_model(settings: Settings, num_classes: int, **options):
   return models.make(settings.model.name, num_classes, **options)
 
 
-def manifest(settings: Settings, dataset, split, chunk: int, command: str) -> dict[str, Any]:
+def manifest(settings: Settings, dataset, splits, chunk: int, command: str) -> dict[str, Any]:
   """Describe what a run is made with: versions, devices, data, split, methods."""
   names = (*ANCHORS, *settings.methods)
   devices = jax.devices()[: settings.population.devices or None]
@@ -129,7 +133,11 @@ def manifest(settings: Settings, dataset, split, chunk: int, command: str) -> di
       "image_shape": list(dataset.images.shape[1:]),
       "sizes": {"total": len(dataset.labels)},
     },
-    "split": {"sha256": split.sha256, "sizes": dict(split.sizes)},
+    "split": {
+      "sha256": _joint_hash(splits),
+      "sizes": dict(splits[0].sizes),
+      "per_seed": settings.data.split_per_seed,
+    },
     "chunk": chunk,
     "commit": _commit(),
     "command": command,
@@ -147,6 +155,12 @@ def hyperparameters(settings: Settings, name: str) -> dict[str, Any]:
     given.pop("data_seed")
     return ANCHORS[name].hyperparameters(given)
   return METHODS[name].hyperparameters(settings.unlearning[name])
+
+
+def _joint_hash(splits) -> str:
+  """Give the hash of the one split that all members share, or one over all of theirs."""
+  hashes = sorted({split.sha256 for split in splits})
+  return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _versions():
@@ -169,8 +183,6 @@ def _processor() -> str:
 
 def _commit() -> str:
   """Return the commit of the source tree, or "" outside a checkout."""
-  from pathlib import Path
-
   command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
   try:
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)

@@ -116,16 +116,17 @@ class Stage:
     return sum(row["steps"] for row in self.curves if row["seed"] == self.bench.seeds[0])
 
   def _say(self, outcome, logits):
-    labels, split = self.bench.dataset.labels, self.bench.split
-    accuracy = lambda index: float((logits[:, index].argmax(-1) == labels[index]).mean())
-    sets = " ".join(
-      f"{name} {accuracy(getattr(split, name)):.3f}" for name in ("retain", "forget", "test")
-    )
+    labels, splits = self.bench.dataset.labels, self.bench.splits
+    sets = []
+    for part in ("retain", "forget", "test"):
+      index = [getattr(split, part) for split in splits]
+      right = [(logits[k, i].argmax(-1) == labels[i]).mean() for k, i in enumerate(index)]
+      sets.append(f"{part} {np.mean(right):.3f}")
     failed = sum(bool(text) for text in outcome.failures)
     note = f"; {failed} members turned non-finite" if failed else ""
     self.progress.line(
       f"done in {outcome.seconds:.1f} s (+{outcome.compile_seconds:.1f} s compiling): "
-      f"accuracy {sets}{note}"
+      f"accuracy {' '.join(sets)}{note}"
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -18,7 +19,7 @@ from jaxmu.unlearning import ANCHORS, runner
 STEPS = 4  # batches per timed epoch
 
 
-def resolve_chunk(settings: Settings, dataset: Dataset, split: Split) -> int:
+def resolve_chunk(settings: Settings, dataset: Dataset, splits: Sequence[Split]) -> int:
   """Return the chunk that the settings ask for.
 
   On CPU "auto" is 1: members one after another keep results bit-identical to single runs, and
@@ -30,10 +31,12 @@ def resolve_chunk(settings: Settings, dataset: Dataset, split: Split) -> int:
     return int(settings.population.chunk)
   if jax.devices()[0].platform == "cpu":
     return 1
-  return measured_chunk(settings, dataset, split, cache_home() / "chunks.json")
+  return measured_chunk(settings, dataset, splits, cache_home() / "chunks.json")
 
 
-def measured_chunk(settings: Settings, dataset: Dataset, split: Split, cache: Path) -> int:
+def measured_chunk(
+  settings: Settings, dataset: Dataset, splits: Sequence[Split], cache: Path
+) -> int:
   """Time training epochs of a few steps at each chunk, or recall an earlier measurement."""
   devices = jax.devices()[: settings.population.devices or None]
   local = math.ceil(len(settings.seeds) / len(devices))
@@ -45,16 +48,16 @@ def measured_chunk(settings: Settings, dataset: Dataset, split: Split, cache: Pa
   )  # fmt: skip
   known = json.loads(cache.read_text()) if cache.is_file() else {}
   if key not in known:
-    known[key], _ = choose_chunk(lambda chunk: _seconds(settings, dataset, split, chunk), local)
+    known[key], _ = choose_chunk(lambda chunk: _seconds(settings, dataset, splits, chunk), local)
     cache.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(cache, known)
   return int(known[key])
 
 
-def _seconds(settings, dataset, split, chunk) -> float:
+def _seconds(settings, dataset, splits, chunk) -> float:
   """Time one short epoch per member at a chunk; infinite where memory does not suffice."""
-  batch = min(settings.training.batch_size, max(len(split.retain) // STEPS, 1))
-  few = dataclasses.replace(split, retain=split.retain[: STEPS * batch])
+  batch = min(settings.training.batch_size, max(len(splits[0].retain) // STEPS, 1))
+  few = [dataclasses.replace(split, retain=split.retain[: STEPS * batch]) for split in splits]
   bench = setup.build(settings, dataset, few, chunk)
   recipe = setup.hyperparameters(settings, "retrained") | {"num_epochs": 3, "batch_size": batch}
   times = []

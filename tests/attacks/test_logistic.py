@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from jaxmu.attacks.logistic import fit_logistic, objective
 
@@ -51,6 +52,23 @@ def test_no_other_solver_finds_a_lower_objective(name):
   starts = [np.zeros(2), np.array([w[0], b[0]]), np.array([1.0, -np.median(x)])]
   best = min(minimize(value, s, method="Nelder-Mead", options={"maxiter": 400}).fun for s in starts)
   assert ours <= best + 1e-8 * abs(best)
+
+
+def test_damping_saves_the_rare_problem_that_plain_newton_overshoots():
+  """About one in a thousand of these unbalanced, heavy-tailed problems needs a shorter step."""
+  rng = np.random.default_rng(2)
+  y = (rng.random((10_000, 60)) < 0.1).astype(float)
+  x = np.exp(3 * rng.normal(size=y.shape)) * rng.choice([-1, 1], y.shape)
+  both = y.min(1) < y.max(1)  # with one class only there is no finite minimum
+  w, b = fit_logistic(x[both], y[both])
+  x, y = x[both], y[both]
+  p = expit(w[:, None] * x + b[:, None])
+  gradient = np.stack([((p - y) * x).sum(1) + w, (p - y).sum(1)], -1)[..., None]
+  design = np.stack([x, np.ones_like(x)], 1)
+  hessian = (design * (p * (1 - p))[:, None]) @ design.swapaxes(1, 2)
+  hessian[:, 0, 0] += 1
+  decrement = gradient.swapaxes(1, 2) @ np.linalg.solve(hessian, gradient)
+  assert decrement.max() < 1e-6
 
 
 def test_problems_do_not_influence_each_other():

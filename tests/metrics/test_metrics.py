@@ -183,7 +183,7 @@ def test_retrained_beside_itself_is_ideal():
 
 def test_missing_or_double_retrained_seed_is_an_error():
   with pytest.raises(
-    DataError, match=r"no retrained model of seed 2 .*'ft'; retrained seeds: 0, 1$"
+    DataError, match=r"no retrained model of seed 2 .*'ft' with; retrained seeds: 0, 1$"
   ):
     metrics.derive(rows(), rows((0, 1), "retrained"))
   with pytest.raises(DataError, match="more than one retrained model of seed 1"):

@@ -170,9 +170,13 @@ def test_unwritable_folder_is_one_line(tmp_path):
 
 def test_log_level_is_put_back(path):
   before = logging.get_verbosity()
-  checkpoint.save(path, {"w": np.zeros(2)}, {})
-  checkpoint.load(path)
-  assert logging.get_verbosity() == before
+  logging.set_verbosity(logging.INFO)
+  try:
+    checkpoint.save(path, {"w": np.zeros(2)}, {})
+    checkpoint.load(path)
+    assert logging.get_verbosity() == logging.INFO
+  finally:
+    logging.set_verbosity(before)
 
 
 def test_small_checkpoints_are_fast(path):
