@@ -63,17 +63,16 @@ def unlearn(
   _check_variables(variables)
   given = {"retain": retain, "forget": forget, "val": validation}
   sets = {name: _pair(name, given[name], chosen) for name in sorted(chosen.needs)}
-  classes = _count_classes(model, variables, next(iter(sets.values()))[0])
+  first, _ = next(iter(sets.values()))
+  classes = _count_classes(model, variables, first)
   for name, (x, y) in sets.items():
-    _check_pair(name, x, y, next(iter(sets.values()))[0].shape[1:], classes)
+    _check_pair(name, x, y, first.shape[1:], classes)
   population = Population(1, devices=(jax.devices()[0],))
   problem = _problem(population, Task(model, classes, shuffle=shuffle), sets)
-  stacked = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
   outcome = runner.run(
-    chosen, problem,
-    {"params": stacked(variables["params"]), "batch_stats": stacked(variables.get("batch_stats", {}))},
+    chosen, problem, _alone(_collections(variables)),
     hp=[chosen.hyperparameters(hyperparameters)], keys=_key(key)[None], fidelity=fidelity,
-    draws=stacked(dict(randomness or {})),
+    draws=_alone(dict(randomness or {})),
   )  # fmt: skip
   if outcome.failures[0]:
     raise FloatingPointError(
@@ -98,16 +97,22 @@ def predict(
   population = Population(1, devices=(jax.devices()[0],))
   task = Task(model, _count_classes(model, variables, x))
   arrays = population.share(Arrays(jnp.asarray(x), jnp.zeros(len(x), jnp.int32)))
-  stacked = jax.tree.map(
-    lambda leaf: jnp.asarray(leaf)[None],
-    {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})},
-  )
+  stacked = _alone(_collections(variables))
   return predictions.logits(population, task, arrays, stacked, batch_size)[0]
 
 
 def methods() -> dict[str, dict[str, Any]]:
   """Return name -> title, summary, paper, needs, defaults, fidelity, oddities and draws."""
   return {name: describe(method) for name, method in METHODS.items()}
+
+
+def _collections(variables):
+  return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def _alone(tree):
+  """Make one model a population of one: leaves [...] become [1, ...]."""
+  return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
 
 
 def _key(key):

@@ -1,6 +1,7 @@
 """Metrics of single models and of models beside the retrained one, per seed and paired by seed."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ MEASURED = (
   *("loss_retain", "loss_forget", "loss_val", "loss_test"),
   *("V_MIA", "T_MIA", "V_AUC", "T_AUC"),
 )
+_BLOCK = 1 << 15  # weights at a time
 DERIVED = (*("RR", "FR", "TR", "RetDev", "Disc", "Indisc", "V_Indisc", "SAPE_forget", "RTE_work"),)
 
 
@@ -190,14 +192,11 @@ def distances(params: Any, reference: Any) -> dict[str, np.ndarray]:
   Both are (nested) dicts or lists of arrays with a leading member axis, trainable parameters only.
   `norm` is of `params`, and `rel` is l2 / norm.
   """
-
-  def pairs():  # one pair of leaves at a time: populations are large
-    return zip(_leaves(params), _leaves(reference), strict=True)
-
-  norm, norm_reference = _norm(_leaves(params)), _norm(_leaves(reference))
-  l2 = _norm(a - b for a, b in pairs())
+  sums = sum(_squares(a, b) for a, b in zip(_leaves(params), _leaves(reference), strict=True))
+  norm, other, l2 = np.sqrt(sums)
   with np.errstate(divide="ignore", invalid="ignore"):
-    nl2 = _norm(a / norm[:, None] - b / norm_reference[:, None] for a, b in pairs())
+    # |a/|a| - b/|b||^2 = (|a - b|^2 - (|a| - |b|)^2) / (|a| |b|): no second pass over the weights.
+    nl2 = np.sqrt(np.maximum(l2**2 - (norm - other) ** 2, 0) / (norm * other))
     return {"l2": l2, "norm": norm, "rel": l2 / norm, "nl2": nl2}
 
 
@@ -206,10 +205,11 @@ def add_distances(rows: Sequence[Mapping], params: Any, **references: Any) -> li
 
   The members of `params` and of every reference are in the order of `rows`.
   """
-  columns = {"norm": _norm(_leaves(params))}
+  columns = {}
   for name, reference in references.items():
     found = distances(params, reference)
     columns |= {f"{key}_{name}": found[key] for key in ("l2", "rel", "nl2")}
+    columns["norm"] = found["norm"]
   return [
     dict(row) | {key: float(v[k]) if row["finite"] else np.nan for key, v in columns.items()}
     for k, row in enumerate(rows)
@@ -230,18 +230,27 @@ def _attacks(losses: np.ndarray, split: Any, compat: bool) -> list[dict]:
 
 
 def _leaves(tree: Any) -> Iterator[np.ndarray]:
-  """Yield the leaves as float64 [K, size], dictionary keys in sorted order."""
+  """Yield the leaves as [K, size], dictionary keys in sorted order."""
   if isinstance(tree, Mapping):
     tree = [tree[key] for key in sorted(tree)]
   if isinstance(tree, list | tuple):
     for child in tree:
       yield from _leaves(child)
   else:
-    leaf = np.asarray(tree, np.float64)
+    leaf = np.asarray(tree)
     yield leaf.reshape(len(leaf), -1)
 
 
-def _norm(leaves: Iterator[np.ndarray]) -> np.ndarray:
-  """Return the Euclidean norm over all leaves, [K]; NumPy's pairwise sums, so always the same."""
+def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Return the sums of squares of a, b and a - b [K, size], [3, K] in float64.
+
+  In blocks that stay in the cache; the same blocks and NumPy's sums always give the same bits.
+  """
+  if a.shape != b.shape:
+    raise ValueError(f"populations have different leaves: {a.shape} and {b.shape}")
+  total = np.zeros((3, len(a)))
   with np.errstate(over="ignore", invalid="ignore"):
-    return np.sqrt(sum(np.square(leaf).sum(1) for leaf in leaves))
+    for k, start in product(range(len(a)), range(0, a.shape[1], _BLOCK)):
+      x, y = (leaf[k, start : start + _BLOCK].astype(np.float64) for leaf in (a, b))
+      total[:, k] += [np.square(v).sum() for v in (x, y, x - y)]
+  return total

@@ -1,4 +1,4 @@
-"""How jax is set up before its first use: CPU cores as devices, compilation cache, random numbers."""
+"""How jax is set up before its first use: CPU cores as devices, compilation cache, keys."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,7 @@ def configure(cpu_devices: int = 0) -> None:
 
 
 def require_threefry() -> None:
-  """Raise RuntimeError unless keys are threefry: other generators give all members of a vmap one key."""
+  """Raise RuntimeError unless keys are threefry; others give all members of a vmap one key."""
   import jax
 
   implementation = jax.config.jax_default_prng_impl

@@ -1,4 +1,4 @@
-"""Two single-threaded CPU devices and the compilation cache, as the programs in bin/ set them up."""
+"""Two single-threaded CPU devices and the compilation cache, as the programs in bin/ use them."""
 
 from jaxmu import runtime
 

@@ -1,9 +1,9 @@
 """Orders in which one epoch visits the data (methods.md 0.8, 9.2), computed on the device.
 
-A stream is laid out as `Order(full, rest)`: the equal batches of a pass, stacked to be scanned, and
-the last, shorter batch with a shape of its own (or None). Nothing is dropped. Where a caller asks for
-padding, and always in `zip_cycle`, a short batch is filled up with samples of weight 0 instead: losses
-and BatchNorm leave them out exactly, and a program has one step to compile instead of two.
+A stream is laid out as `Order(full, rest)`: the equal batches of a pass, stacked to be scanned,
+and the last, shorter batch with a shape of its own (or None). Nothing is dropped. Where a caller
+asks for padding, and always in `zip_cycle`, a short batch is filled up with samples of weight 0
+instead: losses and BatchNorm leave them out exactly, and there is one step to compile, not two.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The order of a benchmark: originals, retrained, every method, then attacks, metrics and report."""
+"""A benchmark from start to end: anchors, every method, then attacks, metrics and report."""
 
 import sys
 
@@ -38,7 +38,11 @@ def sweep(settings: Settings, *, command: str = "", out=sys.stderr) -> Run:
     original = _Original(run)
     for name in names:
       stage = Stage(run, bench, name)
-      if not run.done(name) and not borrow(run, stage.identity, name):
+      if run.done(name):
+        print(f"{name}: done before", file=out, flush=True)
+      elif lender := borrow(run, stage.identity, name):
+        print(f"{name}: taken over from {lender}", file=out, flush=True)
+      else:
         run.log({"event": "start", "stage": name})
         stage.complete(original)
         run.log({"event": "done", "stage": name})

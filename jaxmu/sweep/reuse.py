@@ -1,5 +1,6 @@
 """Borrow finished stages from sibling runs: changing one method must not retrain the originals."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,14 +8,14 @@ from jaxmu.errors import StoreError
 from jaxmu.store import Run
 
 
-def borrow(run: Run, identity: str, name: str) -> bool:
+def borrow(run: Run, identity: str, name: str) -> str:
   """Copy stage `name` from a run beside this one that computed exactly the same numbers.
 
   Args:
     identity: hash of everything that decides the stage's numbers.
 
   Returns:
-    True if the stage is done now. The lender is only read.
+    Name of the run that lent the stage, now done here; "" where there is none.
   """
   for marker in sorted(run.path.parent.glob(f"*/stages/{name}.json")):
     if marker.parent.parent == run.path:
@@ -32,8 +33,8 @@ def borrow(run: Run, identity: str, name: str) -> bool:
     found.pop("stage")
     run.mark(name, **(found | {"borrowed_from": lender.path.name}))
     run.log({"event": "borrowed", "stage": name, "from": lender.path.name})
-    return True
-  return False
+    return lender.path.name
+  return ""
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -42,5 +43,13 @@ def _copy(source: Path, target: Path) -> None:
   target.parent.mkdir(parents=True, exist_ok=True)
   partial = target.with_name(f".{target.name}.partial")
   shutil.rmtree(partial, ignore_errors=True)
-  shutil.copytree(source, partial)
+  shutil.copytree(source, partial, copy_function=_link)
   partial.rename(target)
+
+
+def _link(source: str, target: str) -> None:
+  """Share the bytes where the file system can: checkpoint files are never changed in place."""
+  try:
+    os.link(source, target)
+  except OSError:
+    shutil.copy2(source, target)

@@ -1,6 +1,7 @@
 """From settings to arrays: the data, the split, the population and its initial weights."""
 
 import dataclasses
+import datetime
 import hashlib
 import platform
 import subprocess
@@ -141,6 +142,7 @@ def manifest(settings: Settings, dataset, splits, chunk: int, command: str) -> d
     "chunk": chunk,
     "commit": _commit(),
     "command": command,
+    "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     "methods": {
       name: describe(get(name)) | {"hyperparameters": hyperparameters(settings, name)}
       for name in names

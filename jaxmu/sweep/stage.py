@@ -1,4 +1,4 @@
-"""One stage: a method on the whole population, checkpointed while it runs, its logits written once."""
+"""One stage: a method on the whole population, checkpointed on the way, its logits written once."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ class Stage:
     method, members = get(name), len(self.bench.seeds)
     anchor = name in ANCHORS
     variables = self.bench.initial_variables() if anchor else original()
-    # As in the reference, all seeds of an anchor see the same batch order; a method's members do not.
+    # As in the reference, all seeds of an anchor see one batch order; a method's members do not.
     shared = jnp.repeat(jax.random.key(settings.training.data_seed)[None], members)
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     keys = fold_keys(self.bench.keys, number)

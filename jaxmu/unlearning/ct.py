@@ -1,8 +1,8 @@
 """CT, convolution transpose: turn every kernel on its side, then fine-tune on the retain set.
 
 Solution 5 of the NeurIPS 2023 unlearning challenge (methods.md 6.5). Where a network treats height
-and width alike, f_CT(x) = f(x transposed): the network must relearn the retain set in an orientation
-that it has never seen.
+and width alike, f_CT(x) = f(x transposed): the network must relearn the retain set in an
+orientation that it has never seen.
 """
 
 from jaxmu.unlearning.ft import fine_tune

@@ -1,4 +1,4 @@
-"""Losses of passes, as several methods share them: (forward, params, batch_stats, batch, ...) -> scalar."""
+"""Losses of passes that several methods share: (forward, params, batch_stats, batch, ...)."""
 
 from jaxmu.training.losses import correct, cross_entropy, mean
 from jaxmu.training.phase import Report

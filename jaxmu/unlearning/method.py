@@ -69,7 +69,7 @@ class Method:
     phases: (hp with static values) -> the phases.
     prepare: (key, variables, view, hp) -> (variables, aux): resets, masks, noise, teachers.
     finish: (variables, aux, hp) -> variables; None where nothing is done.
-    prepare_samples: (hp, set sizes) -> equivalent sample-passes of `prepare` (forward 1, backward 2).
+    prepare_samples: (hp, set sizes) -> sample-passes of `prepare` (forward 1, backward 2).
     fidelity: the level of methods.md 0.2 that we take by default (its table 10.3).
     fidelities: levels that differ from one another; one entry where both coincide.
     oddities: what the reference does that a reader would not expect, and what we do.

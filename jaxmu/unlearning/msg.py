@@ -99,7 +99,8 @@ METHOD = Method(
   phases=lambda hp: (Phase("masked fine-tune", (FINE_TUNE,)),),
   prepare_samples=lambda hp, sizes: 3 * (min(sizes["forget"], sizes["retain"]) + sizes["forget"]),
   fidelities=(REFERENCE, FIXED),
-  oddities="The pass over R' always uses batches of 64 (reference, our default); 'fixed' uses the batch size.",
+  oddities="The pass over R' always uses batches of 64 (reference, our default); 'fixed' uses the "
+  "batch size.",
   draws={
     "subset": "int [min(n_forget, n_retain)], places within the retain set that form R'",
     "fresh": "tree like params; its convolution kernels replace the drawn ones",

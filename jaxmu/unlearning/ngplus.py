@@ -45,5 +45,6 @@ METHOD = Method(
   },
   space={**COMMON, "alpha": U01},
   phases=lambda hp: (Phase("descend and ascend", (DESCEND_AND_ASCEND,)),),
-  oddities="Eval-mode BatchNorm throughout; the reference's anchor penalty is a constant 0 and left out.",
+  oddities="Eval-mode BatchNorm throughout; the reference's anchor penalty is a constant 0 and "
+  "left out.",
 )

@@ -150,7 +150,7 @@ class _Execution:
       variables, _ = self._timed(self.compiled.finish, variables, (member, aux))
     spent = self.compiled.compile_seconds - self.compiled_before
     passes = tuple(
-      _passes(self.method, self.compiled.phases, hp, self.problem.sizes) for hp in self.hp
+      sample_passes(self.method, self.compiled.phases, hp, self.problem.sizes) for hp in self.hp
     )
     return Outcome(variables, tuple(self.failures), self.seconds, spent, passes)
 
@@ -254,7 +254,7 @@ def _epoch_samples(phase, static, sizes):
   return sum(streams.visits(p.stream, sizes, static[p.batch_size]) for p in phase.passes)
 
 
-def _passes(method, phases, hp, sizes):
-  """Equivalent sample-passes of one member: 3 for each sample trained on."""
+def sample_passes(method: Method, phases: Sequence[Any], hp: Mapping[str, Any], sizes) -> float:
+  """Return equivalent sample-passes of one member: 3 per sample trained on (evaluation.md 5)."""
   trained = sum(phase.epochs(hp) * _epoch_samples(phase, hp, sizes) for phase in phases)
   return float(method.prepare_samples(hp, sizes) + 3 * trained)

@@ -203,12 +203,22 @@ def test_distances_per_member():
   unit = x / length[:, None] - y / np.linalg.norm(y, axis=1)[:, None]
   np.testing.assert_allclose(found["nl2"], np.linalg.norm(unit, axis=1))
   scaled = {"head": {"kernel": 3 * a["head"]["kernel"]}, "norms": [3 * a["norms"][0]]}
-  np.testing.assert_allclose(metrics.distances(a, scaled)["nl2"], 0, atol=1e-12)
+  np.testing.assert_allclose(metrics.distances(a, scaled)["nl2"], 0, atol=1e-7)
+
+
+def test_distances_do_not_depend_on_the_blocks(monkeypatch):
+  a, b = [RNG.normal(size=(2, 1000))], [RNG.normal(size=(2, 1000))]
+  whole = metrics.distances(a, b)
+  monkeypatch.setattr(metrics, "_BLOCK", 7)
+  for key, value in metrics.distances(a, b).items():
+    np.testing.assert_allclose(value, whole[key], rtol=1e-12)
 
 
 def test_distances_refuse_other_trees():
   with pytest.raises(ValueError, match="shorter"):
     metrics.distances({"a": np.ones((2, 3)), "b": np.ones((2, 3))}, {"a": np.ones((2, 3))})
+  with pytest.raises(ValueError, match=r"different leaves: \(2, 3\) and \(3, 3\)"):
+    metrics.distances([np.ones((2, 3))], [np.ones((3, 3))])
 
 
 def test_distance_columns_of_rows():

@@ -1,4 +1,4 @@
-"""A tiny problem on which every method runs in seconds: four classes of 6x6 images, two convolutions."""
+"""A tiny problem for every method: four classes of 6x6 images, two convolutions."""
 
 import flax.linen as nn
 import jax

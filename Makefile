@@ -1,0 +1,47 @@
+# Two commands do all the set-up: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONFIG ?= configs/cnn_digits.py
+
+.PHONY: quickstart test test-slow lint format clean help
+
+help:
+	@echo "make quickstart  install into $(VENV) and run the benchmark on the embedded digits data"
+	@echo "make test        install with test tools and run the tests (make test-slow: the long ones)"
+	@echo "make lint        formatting, lint, and the order of imports"
+	@echo "make format      format the code"
+	@echo "make clean       remove $(VENV) and caches (never checkpoints/)"
+
+quickstart: $(VENV)/.installed
+	$(BIN)/python bin/sweep.py --config=$(CONFIG)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,110 @@
+"""What an experiment will cost, and what of it is done, without touching data or a device."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from jaxmu.data import streams
+from jaxmu.errors import SettingsError
+from jaxmu.models.cost import forward_flops, parameter_count
+from jaxmu.settings import Settings
+from jaxmu.sweep.setup import hyperparameters, make_model
+from jaxmu.unlearning import ANCHORS, get
+from jaxmu.unlearning.runner import sample_passes
+
+# name -> train, test, image size, channels of the network input, classes (data_models.md 1)
+SIZES: Mapping[str, tuple[int, int, int, int, int]] = {
+  "digits": (1438, 359, 8, 1, 10),
+  "mnist": (60_000, 10_000, 32, 3, 10),
+  "fashion_mnist": (60_000, 10_000, 32, 3, 10),
+  "cifar10": (50_000, 10_000, 32, 3, 10),
+  "cifar100": (50_000, 10_000, 32, 3, 100),
+  "synthetic": (400, 100, 8, 3, 4),
+}
+# FLOP/s that two AVX-512 cores reached in training (docs/benchmarks.md); --images-per-second wins.
+MEASURED_FLOPS = {"resnet18": 190e9, "cnn": 90e9}
+
+
+def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
+  """Return a table: per stage members, steps, work, bytes, hours, and whether it is done.
+
+  Args:
+    images_per_second: training speed of the whole machine, all members together; 0 takes what was
+      measured on two CPU cores.
+
+  Raises:
+    SettingsError: the data set's size is not known in advance (npz).
+  """
+  train, test, size, channels, classes = _dimensions(settings)
+  sizes = _split_sizes(settings, train)
+  module = make_model(settings, classes)
+  flops = forward_flops(module, size, channels)
+  weights = parameter_count(module, size, channels)
+  members = len(settings.seeds)
+  speed = images_per_second or MEASURED_FLOPS[settings.model.name] / (3 * flops)
+  run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"
+  lines = [
+    f"{settings.name}: {settings.model.name} ({weights:,} parameters, {flops / 1e6:.1f} MFLOP an "
+    f"image) on {settings.dataset}, {members} members",
+    f"retain {sizes['retain']:,}, forget {sizes['forget']:,}, validation {sizes['val']:,}, test "
+    f"{test:,} images; run directory {run}",
+    f"assumed speed: {speed:,.0f} training images/s over all members",
+    "",
+    f"{'stage':<12}{'models':>7}{'steps/model':>13}{'PFLOP':>10}{'checkpoint':>12}{'hours':>9}",
+  ]
+  total = np.zeros(2)
+  for name in (*ANCHORS, *settings.methods):
+    cost = _stage(settings, name, sizes, flops, members, speed)
+    total += cost[1:]
+    done = "done" if (run / "stages" / f"{name}.json").is_file() else ""
+    lines.append(
+      f"{name:<12}{members:>7}{cost[0]:>13,}{cost[1]:>10.3f}{_bytes(4 * weights * members):>12}"
+      f"{cost[2]:>9.2f}  {done}"
+    )
+  logits = 4 * classes * (train + test) * members * (2 + len(settings.methods))
+  lines += [
+    f"{'total':<12}{members * (2 + len(settings.methods)):>7}{'':>13}{total[0]:>10.3f}"
+    f"{_bytes(4 * weights * members * (2 + len(settings.methods))):>12}{total[1]:>9.2f}",
+    f"logits: {_bytes(logits)}",
+  ]
+  return "\n".join(lines)
+
+
+def _stage(settings, name, sizes, flops, members, speed):
+  """Return steps per model, PFLOP and hours of one stage."""
+  method, hp = get(name), hyperparameters(settings, name)
+  static = {**hp, "fidelity": method.resolve_fidelity(settings.fidelity)}
+  phases = method.phases(static)
+  steps = sum(
+    phase.epochs(hp) * streams.steps(p.stream, sizes, hp[p.batch_size])
+    for phase in phases
+    for p in phase.passes
+  )
+  passes = sample_passes(method, phases, hp, sizes) * members
+  return steps, passes * flops / 1e15, passes / 3 / speed / 3600
+
+
+def _dimensions(settings):
+  if settings.dataset not in SIZES:
+    raise SettingsError(
+      f"--plan does not know the size of data set '{settings.dataset}' without reading it; "
+      f"known: {', '.join(SIZES)}"
+    )
+  train, test, *rest = SIZES[settings.dataset]
+  return settings.data.subset_train or train, settings.data.subset_test or test, *rest
+
+
+def _split_sizes(settings, train):
+  """Repeat the arithmetic of data_models.md 3.1: held-out parts are rounded up."""
+  val = int(np.ceil(settings.data.val_fraction * train))
+  forget = int(np.ceil(settings.data.forget_fraction * (train - val)))
+  return {"retain": train - val - forget, "forget": forget, "val": val}
+
+
+def _bytes(count: float) -> str:
+  for unit in ("B", "kB", "MB", "GB"):
+    if count < 1000:
+      return f"{count:.0f} {unit}"
+    count /= 1000
+  return f"{count:.1f} TB"
