@@ -13,7 +13,20 @@ import sys
 from jaxmu import cli, runtime
 
 
-def main(args):
+def flags() -> cli.Parser:
+  made = cli.parser(__doc__)
+  made.add_argument("--plan", action="store_true", help="print cost and progress, run nothing")
+  made.add_argument(
+    "--images-per-second",
+    type=float,
+    default=0.0,
+    metavar="N",
+    help="training speed of the whole machine that --plan assumes (default: as on 2 CPU cores)",
+  )
+  return made
+
+
+def main(args) -> None:
   from jaxmu.settings import Settings
   from jaxmu.sweep import catalog
 
@@ -33,10 +46,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-  flags = cli.parser(__doc__)
-  flags.add_argument("--plan", action="store_true", help="print cost and progress, run nothing")
-  flags.add_argument(
-    "--images-per-second", type=float, default=0.0, metavar="N",
-    help="training speed of the whole machine that --plan assumes (default: measured on 2 cores)",
-  )  # fmt: skip
-  sys.exit(cli.run(main, flags))
+  sys.exit(cli.run(main, flags()))

@@ -1,5 +1,6 @@
 """How jax is set up before its first use: CPU cores as devices, compilation cache, keys."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def configure(cpu_devices: int = 0) -> None:
     os.environ["XLA_FLAGS"] = f"{flags} {SINGLE_THREADED}".strip()
   import jax
 
-  jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
+  with contextlib.suppress(RuntimeError):  # devices that run already stay as they are
+    jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
   jax.config.update(
     "jax_compilation_cache_dir", os.environ.get(CACHE_ENV, str(cache_home() / "xla"))
   )

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxmu.errors import DataError
 
+REDRAW_STREAM = 2  # apart from other uses of the same seed
 PARTS = ("train", "retain", "forget", "val", "test")
 
 
@@ -73,7 +74,7 @@ def redrawn_split(num_train: int, num_total: int, *, seed: int, **fractions: flo
   the choice of samples, and no part is special: an attack on a retrained model is at one half on
   average. Only for data whose official parts are exchangeable.
   """
-  order = np.random.default_rng(seed).permutation(num_total)
+  order = np.random.default_rng((seed, REDRAW_STREAM)).permutation(num_total)
   base = fixed_split(num_train, num_total, seed=seed, **fractions)
   return Split(*(order[getattr(base, part)] for part in PARTS))
 

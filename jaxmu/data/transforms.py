@@ -8,6 +8,7 @@ from jaxmu.data.arrays import Dataset
 from jaxmu.errors import DataError
 
 SUBSET_SEED = 123
+LABEL_STREAM = 1
 
 
 def subset(dataset: Dataset, num_train: int = 0, num_test: int = 0) -> Dataset:
@@ -42,7 +43,8 @@ def randomise_labels(dataset: Dataset, share: float, seed: int) -> Dataset:
   """
   if not 0 <= share < 1:
     raise DataError(f"random_labels is {share}; expected a share from 0 up to, not including, 1")
-  rng = np.random.default_rng(seed)
+  # A stream of its own: with equal seeds, a split's permutation must not choose the same samples.
+  rng = np.random.default_rng((seed, LABEL_STREAM))
   labels = dataset.labels.copy()
   chosen = rng.permutation(len(labels))[: round(share * len(labels))]
   labels[chosen] = rng.integers(0, dataset.num_classes, len(chosen))

@@ -36,6 +36,17 @@ def _count(jaxpr) -> int:
       contracted = equation.params["dimension_numbers"][0][0]
       depth = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
       total += 2 * depth * math.prod(out.shape)
-    for inner in jax.core.jaxprs_in_params(equation.params):
+    for inner in _inner(equation.params.values()):
       total += _count(inner)
   return total
+
+
+def _inner(values):
+  """Yield the jaxprs among an equation's parameters, closed ones opened."""
+  for value in values:
+    if isinstance(value, tuple | list):
+      yield from _inner(value)
+    elif hasattr(value, "eqns"):
+      yield value
+    elif hasattr(value, "jaxpr"):
+      yield value.jaxpr

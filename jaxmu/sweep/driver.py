@@ -12,17 +12,18 @@ from jaxmu.sweep.stage import Stage
 from jaxmu.unlearning import ANCHORS
 
 
-def sweep(settings: Settings, *, command: str = "", out=sys.stderr) -> Run:
+def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   """Run an experiment, or what is left of it, and write its report.
 
   Args:
     settings: the checked config.
     command: how to run it again; stored in the manifest.
-    out: where progress goes.
+    out: where the first lines go; standard error where None.
 
   Raises:
     DataError, StoreError, CheckpointError: with one line that says what to do.
   """
+  out = out or sys.stderr
   dataset, splits = setup.load_data(settings)
   chunk = tuning.resolve_chunk(settings, dataset, splits)
   manifest = setup.manifest(settings, dataset, splits, chunk, command)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from jaxmu import data
 from sklearn.model_selection import train_test_split
 
 from jaxmu.data import splits
@@ -229,3 +231,14 @@ def test_custom_split_keeps_what_is_given():
 def test_custom_split_refuses(changes, message):
   with pytest.raises(DataError, match=message):
     custom_split(**parts(**changes), num_total=8)
+
+
+def test_redrawn_splits_are_new_in_every_part_and_keep_the_sizes():
+  base = data.fixed_split(1438, 1797)
+  first, same, other = (data.redrawn_split(1438, 1797, seed=seed) for seed in (1, 1, 2))
+  assert first.sizes == other.sizes == base.sizes
+  assert first.sha256 == same.sha256 != other.sha256
+  parts = [first.retain, first.forget, first.val, first.test]
+  np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(1797))
+  np.testing.assert_array_equal(np.sort(first.train), np.sort(np.concatenate(parts[:2])))
+  assert 0 < np.isin(first.test, base.test).mean() < 0.5

@@ -48,20 +48,35 @@ def test_subset_refuses(sizes, message):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.99])
-def test_random_labels_have_exact_shares_in_every_part(share):
-  split = data.fixed_split(DIGITS.num_train, len(DIGITS.labels))
+def test_random_labels_have_the_exact_share(share):
   # so many classes that a random label is never the true one
   classes = tuple(str(c) for c in range(1_000_000))
-  noisy = data.randomise_labels(replace(DIGITS, class_names=classes), split, share, seed=5)
-  for part in ("retain", "forget", "val", "test"):
-    indices = getattr(split, part)
-    changed = (noisy.labels != noisy.original_labels)[indices].sum()
-    assert changed == round(share * len(indices))
+  noisy = data.randomise_labels(replace(DIGITS, class_names=classes), share, seed=5)
+  assert (noisy.labels != noisy.original_labels).sum() == round(share * len(noisy.labels))
+
+
+def test_random_labels_fall_on_all_parts_alike():
+  """Hypergeometric counts: over many seeds every part gets its share, within 4 standard errors.
+
+  The seed of the split is the seed of the labels on purpose: the two must not draw from one stream.
+  """
+  counts = {part: [] for part in ("retain", "forget", "val", "test")}
+  classes = tuple(str(c) for c in range(1_000_000))
+  many = replace(DIGITS, class_names=classes)
+  for seed in range(40):
+    split = data.redrawn_split(DIGITS.num_train, len(DIGITS.labels), seed=seed)
+    noisy = data.randomise_labels(many, 0.1, seed)
+    changed = noisy.labels != noisy.original_labels
+    for part, found in counts.items():
+      found.append(changed[getattr(split, part)].mean())
+  for part, found in counts.items():
+    error = np.sqrt(0.1 * 0.9 / len(getattr(split, part)) / len(found))
+    assert abs(np.mean(found) - 0.1) < 4 * error, part
+    assert np.std(found) > 0, part
 
 
 def test_random_labels_are_uniform_and_keep_the_truth():
-  split = data.fixed_split(DIGITS.num_train, len(DIGITS.labels))
-  noisy = data.randomise_labels(DIGITS, split, 0.9, seed=5)
+  noisy = data.randomise_labels(DIGITS, 0.9, seed=5)
   np.testing.assert_array_equal(noisy.original_labels, DIGITS.labels)
   assert noisy.labels.dtype == np.int32
   changed = (noisy.labels != DIGITS.labels).mean()
@@ -73,15 +88,13 @@ def test_random_labels_are_uniform_and_keep_the_truth():
 
 
 def test_random_labels_depend_on_the_seed_alone():
-  split = data.fixed_split(DIGITS.num_train, len(DIGITS.labels))
-  first, same, other = (data.randomise_labels(DIGITS, split, 0.1, seed) for seed in (1, 1, 2))
+  first, same, other = (data.randomise_labels(DIGITS, 0.1, seed) for seed in (1, 1, 2))
   np.testing.assert_array_equal(first.labels, same.labels)
   assert (first.labels != other.labels).any()
-  assert data.randomise_labels(DIGITS, split, 0.0, 1).sha256 == DIGITS.sha256
+  assert data.randomise_labels(DIGITS, 0.0, 1).sha256 == DIGITS.sha256
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_share_out_of_range_is_refused(share):
-  split = data.fixed_split(DIGITS.num_train, len(DIGITS.labels))
   with pytest.raises(DataError, match=f"random_labels is {share}; expected a share from 0"):
-    data.randomise_labels(DIGITS, split, share, 1)
+    data.randomise_labels(DIGITS, share, 1)

@@ -110,9 +110,7 @@ def mask_changed(name, result, start):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_resumes_bit_for_bit_from_any_epoch(name, start):
-  whole, _, _ = problems.run(
-    name, problems.problem(3, devices=2), start, SEEDS, {"num_epochs": 3}
-  )
+  whole, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS, {"num_epochs": 3})
   snapshots = []
 
   def stop_after(epoch):

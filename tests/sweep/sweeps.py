@@ -1,0 +1,45 @@
+"""A benchmark small enough to run whole in a test: synthetic 8x8 images, two seeds."""
+
+import runpy
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SWEEP = str(ROOT / "bin" / "sweep.py")
+
+
+def arguments(output_dir, *overrides, methods="ft,msg", epochs=3):
+  """Return the command line of the tiny benchmark; later overrides win."""
+  return [
+    f"--config={ROOT / 'configs' / 'cnn_digits.py'}",
+    "--config.dataset=synthetic",
+    "--config.model.width=4",
+    "--config.seeds=0,1",
+    f"--config.methods={methods}",
+    f"--config.training.num_epochs={epochs}",
+    "--config.unlearning.ft.num_epochs=3",
+    "--config.unlearning.msg.num_epochs=3",
+    "--config.checkpoint_seconds=0",
+    "--config.evaluation.bootstrap=50",
+    f"--config.output_dir={output_dir}",
+    *overrides,
+  ]
+
+
+def call(*argv) -> int:
+  """Run bin/sweep.py in this process; returns its exit code."""
+  from jaxmu import cli
+
+  script = runpy.run_path(SWEEP, run_name="sweep")
+  return cli.run(script["main"], script["flags"](), list(argv))
+
+
+def command(*argv) -> list[str]:
+  """Return the same as a command for a process of its own."""
+  return [sys.executable, SWEEP, *argv]
+
+
+def only_run(output_dir) -> Path:
+  """Return the one run directory in a folder."""
+  (run,) = [path for path in Path(output_dir).iterdir() if path.is_dir()]
+  return run

@@ -1,0 +1,113 @@
+"""Bad overrides and inputs: one clear line, exit code 2, and results that exist stay untouched."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sweeps
+
+from jaxmu import checkpoint
+from jaxmu.store import Run
+
+CASES = {
+  "unknown key": (["--config.trainng.num_epochs=3"], "config has no entry 'trainng'; did you mean"),
+  "misspelt method": (["--config.methods=ft,mgs"], "unknown.*'mgs'; did you mean 'msg'"),
+  "wrong type": (["--config.training.num_epochs=many"], "expected a whole number"),
+  "negative size": (["--config.training.batch_size=-1"], "batch_size"),
+  "unknown data set": (["--config.dataset=cifr10"], "cifr10.*did you mean 'cifar10'"),
+  "absent data set": (
+    ["--config.dataset=cifar10", "--config.data_dir=/nonexistent"],
+    "python bin/prepare_data.py cifar10",
+  ),
+  "empty forget set": (["--config.data.forget_fraction=0"], "forget_fraction"),
+  "no seeds": (["--config.seeds="], "seeds"),
+  "unknown hyper-parameter": (["--config.unlearning.ft.lr=1"], "lr"),
+  "unknown flag": (["--plann"], "unknown flag --plann; did you mean '--plan'"),
+  "absent npz": (["--config.dataset=npz", "--config.data.path=/no.npz"], "does not exist"),
+}
+
+
+def refused(capsys, argv, pattern):
+  assert sweeps.call(*argv) == 2
+  said = capsys.readouterr().err.strip().splitlines()
+  errors = [line for line in said if line.startswith("error: ")]
+  assert len(errors) == 1, said
+  assert not any("Traceback" in line for line in said)
+  assert re.search(pattern, errors[0]), errors[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_overrides_give_one_line(case, tmp_path, capsys):
+  overrides, pattern = CASES[case]
+  refused(capsys, sweeps.arguments(tmp_path, *overrides), pattern)
+  assert list(tmp_path.iterdir()) == []
+
+
+def arrays(tmp_path, **changed):
+  rng = np.random.default_rng(0)
+  content = {
+    "images": rng.integers(0, 255, (60, 8, 8, 1), np.uint8),
+    "labels": rng.integers(0, 3, 60),
+    "num_train": 50,
+  } | changed
+  path = tmp_path / "mine.npz"
+  np.savez(path, **content)
+  return ["--config.dataset=npz", f"--config.data.path={path}"]
+
+
+@pytest.mark.parametrize(
+  ("changed", "pattern"),
+  [
+    ({"labels": np.full(60, -1)}, "label"),
+    ({"labels": np.zeros(60, float)}, "label"),
+    ({"images": np.arange(60 * 64).reshape(60, 8, 8).astype(np.uint8)}, "shape"),
+    ({"images": np.zeros((59, 8, 8, 1), np.uint8)}, "label per image|length|images"),
+    ({"images": np.full((60, 8, 8, 1), np.nan)}, "NaN|uint8"),
+    ({"labels": np.zeros(60, int)}, "class"),
+  ],
+)
+def test_bad_arrays_give_one_line(changed, pattern, tmp_path, capsys):
+  out = tmp_path / "out"
+  refused(capsys, sweeps.arguments(out, *arrays(tmp_path, **changed)), pattern)
+  assert not out.exists()
+
+
+def test_an_unwritable_folder(tmp_path, capsys):
+  blocked = tmp_path / "file"
+  blocked.write_text("not a folder")
+  refused(capsys, sweeps.arguments(blocked), "cannot make the run directory .*Not a directory")
+  assert blocked.read_text() == "not a folder"
+
+
+@pytest.fixture
+def finished(tmp_path):
+  assert sweeps.call(*sweeps.arguments(tmp_path, methods="ft")) == 0
+  return Run.open(sweeps.only_run(tmp_path))
+
+
+def test_a_corrupt_checkpoint_is_named_and_nothing_is_lost(finished, tmp_path, capsys):
+  rows = (finished.path / "rows.parquet").read_bytes()
+  state = finished.state_path("original")
+  victim = max((p for p in state.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+  victim.write_bytes(os.urandom(victim.stat().st_size))
+  refused(capsys, sweeps.arguments(tmp_path, methods="ft"), "checkpoint .*original.* is damaged")
+  assert (finished.path / "rows.parquet").read_bytes() == rows
+
+
+def test_changed_data_under_a_finished_run(finished, tmp_path, capsys):
+  path = finished.path / "manifest.json"
+  manifest = json.loads(path.read_text())
+  manifest["dataset"]["sha256"] = "0" * 64
+  path.write_text(json.dumps(manifest))
+  refused(capsys, sweeps.arguments(tmp_path, methods="ft"), "was made with another dataset")
+
+
+def test_a_damaged_neighbour_is_not_borrowed_from(finished, tmp_path):
+  (finished.path / "config.json").write_text("{")
+  changed = sweeps.arguments(tmp_path, "--config.unlearning.ft.num_epochs=1", methods="ft")
+  assert sweeps.call(*changed) == 0
+  other = next(p for p in Path(tmp_path).iterdir() if p.is_dir() and p != finished.path)
+  assert checkpoint.exists(Run.open(other).state_path("original"))

@@ -1,0 +1,169 @@
+"""The whole chain in one process: files, numbers, resumption, borrowing, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import sweeps
+
+from jaxmu import checkpoint, models
+from jaxmu.attacks.population_mia import population_mia
+from jaxmu.attacks.scores import cross_entropy
+from jaxmu.store import COLUMNS, Run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("runs")
+  assert sweeps.call(*sweeps.arguments(folder)) == 0
+  return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+  return Run.open(sweeps.only_run(folder))
+
+
+def test_writes_one_row_per_method_and_seed_with_all_columns(run):
+  rows = run.rows()
+  assert list(rows.columns[: len(COLUMNS)]) == list(COLUMNS)
+  assert [tuple(r) for r in rows[["method", "seed"]].to_numpy()] == [
+    (method, seed) for method in ("original", "retrained", "ft", "msg") for seed in (0, 1)
+  ]
+  assert rows["finite"].all()
+  assert (rows[rows.method == "retrained"]["RetDev"] == 0).all()
+
+
+def test_rows_are_recomputed_from_logits_and_split(run):
+  """An independent path: logits on disk, the split's arithmetic, the attack called by hand."""
+  from jaxmu.settings import Settings
+  from jaxmu.sweep import catalog
+  from jaxmu.sweep.setup import load_data
+
+  dataset, splits = load_data(Settings.from_config(run.config, catalog()))
+  rows = run.rows().set_index(["method", "seed"])
+  for method in ("original", "msg"):
+    logits = run.array(f"logits/{method}")
+    for k, split in enumerate(splits):
+      right = logits[k].argmax(-1) == dataset.labels
+      row = rows.loc[(method, k)]
+      assert pytest.approx(right[split.retain].mean()) == row.RA
+      assert pytest.approx(right[split.forget].mean()) == row.FA
+      assert pytest.approx(right[split.test].mean()) == row.TA
+      kept = dataset.labels[split.test] == dataset.original_labels[split.test]
+      assert 0 < kept.mean() < 1
+      assert row.TA_clean == pytest.approx(right[split.test][kept].mean())
+      loss = cross_entropy(logits[k], dataset.labels)
+      assert population_mia(loss[split.test], loss[split.forget]).accuracy == row.T_MIA
+  reference = rows.loc[("retrained", 1)]
+  ratios = [rows.loc[("ft", 1)][c] / reference[c] for c in ("RA", "FA", "TA")]
+  assert rows.loc[("ft", 1)].RetDev == pytest.approx(sum(abs(r - 1) for r in ratios))
+
+
+def test_every_seed_has_its_own_weights_and_its_own_split(run):
+  variables, metadata = checkpoint.load(run.state_path("original"))
+  kernel = variables["params"]["stem"]["conv"]["kernel"]
+  assert metadata["seeds"] == [0, 1]
+  assert np.abs(kernel[0] - kernel[1]).max() > 0.1
+  assert run.manifest["split"]["per_seed"]
+
+
+def test_work_is_counted_in_sample_passes(run):
+  """Synthetic: 400 train = 60 validation + 34 forget + 306 retain samples, 3 epochs each."""
+  rows = run.rows().drop_duplicates("method").set_index("method")
+  assert rows.passes["original"] == 3 * 3 * 340
+  assert rows.passes["retrained"] == 3 * 3 * 306
+  assert rows.passes["ft"] == 3 * 3 * 306
+  assert rows.passes["msg"] == 3 * 3 * 306 + 3 * (34 + 34)
+  assert rows.RTE_work["ft"] == 1
+
+
+def test_saved_weights_give_the_saved_logits(run):
+  variables, _ = checkpoint.load(run.state_path("ft"))
+  member = {name: {k: v for k, v in part.items()} for name, part in _member(variables, 1).items()}
+  from jaxmu.data import datasets
+  from jaxmu.data.augment import Preprocess, preprocess
+
+  dataset = datasets.load("synthetic")
+  spec = Preprocess(tuple(dataset.mean), tuple(dataset.std), "none", dataset.channels)
+  x = preprocess(spec, dataset.images[:50], None, False)
+  module = models.make("cnn", dataset.num_classes, width=4)
+  logits = module.apply(member, x, train=False)
+  np.testing.assert_allclose(logits, run.array("logits/ft")[1][:50], atol=1e-5)
+
+
+def _member(tree, k):
+  import jax
+
+  return jax.tree.map(lambda leaf: leaf[k], tree)
+
+
+def test_report_and_side_files_are_there(run):
+  for name in ("report.html", "report.md", "report.tex", "report.csv", "config.json"):
+    assert (run.path / name).stat().st_size > 100
+  assert set(run.read_json("timings.json")) == {"original", "retrained", "ft", "msg"}
+  curves = run.table("curves")
+  assert set(curves.stage) == {"original", "retrained", "ft", "msg"}
+  assert curves[curves.stage == "original"].epoch.tolist() == [1, 1, 2, 2, 3, 3]
+  assert not (run.path / "legs").exists() or not any((run.path / "legs").iterdir())
+  events = [event["event"] for event in run.events()]
+  assert events.count("done") == 4
+
+
+def test_the_same_command_again_changes_nothing(folder, run, capsys):
+  before = {path: path.read_bytes() for path in run.path.rglob("*.parquet")}
+  states = {path: path.stat().st_mtime_ns for path in (run.path / "state").rglob("*")}
+  assert sweeps.call(*sweeps.arguments(folder)) == 0
+  assert "msg: done before" in capsys.readouterr().err
+  assert {path: path.read_bytes() for path in before} == before
+  assert {path: path.stat().st_mtime_ns for path in states} == states
+
+
+def test_another_method_setting_borrows_everything_else(folder, run, capsys):
+  changed = sweeps.arguments(folder, "--config.unlearning.ft.learning_rate=0.01")
+  assert sweeps.call(*changed) == 0
+  said = capsys.readouterr().err
+  assert f"original: taken over from {run.path.name}" in said
+  assert f"msg: taken over from {run.path.name}" in said
+  assert "ft: done in" in said
+  (other,) = [p for p in folder.iterdir() if p.is_dir() and p != run.path]
+  ours, theirs = (Run.open(p).rows().set_index("method") for p in (run.path, other))
+  for method in ("original", "retrained", "msg"):
+    assert ours.loc[method].equals(theirs.loc[method])
+  assert not ours.loc["ft"].equals(theirs.loc["ft"])
+
+
+def test_a_diverged_member_is_reported_not_hidden(tmp_path):
+  argv = sweeps.arguments(tmp_path, "--config.unlearning.ft.learning_rate=1e30", methods="ft")
+  assert sweeps.call(*argv) == 0
+  run = Run.open(sweeps.only_run(tmp_path))
+  rows = run.rows().set_index("method")
+  assert not rows.loc["ft"].finite.any()
+  assert rows.loc["ft"].TA.isna().all()
+  assert rows.loc["ft"].failed_steps.str.contains(r"epoch \d+ \(steps \d+-\d+\)").all()
+  assert rows.loc["retrained"].finite.all()
+  assert "steps" in (run.path / "report.md").read_text()
+
+
+def test_plan_lists_work_and_what_is_done(folder, capsys):
+  assert sweeps.call(*sweeps.arguments(folder), "--plan") == 0
+  out = capsys.readouterr().out
+  assert "retain 306, forget 34, validation 60, test 100" in out
+  line = next(line for line in out.splitlines() if line.startswith("msg"))
+  assert line.split()[:3] == ["msg", "2", "15"]  # 3 epochs of ceil(306 / 64) steps
+  assert line.endswith("done")
+
+
+def test_plan_does_not_guess_the_size_of_unread_data(tmp_path, capsys):
+  argv = sweeps.arguments(tmp_path, "--config.dataset=npz", "--config.data.path=mine.npz")
+  assert sweeps.call(*argv, "--plan") == 2
+  assert "--plan does not know the size of data set 'npz'" in capsys.readouterr().err
+
+
+def test_manifest_says_what_produced_the_run(run):
+  manifest = run.manifest
+  assert manifest["versions"]["jax"]
+  assert manifest["split"]["sizes"]["forget"] == 34
+  assert manifest["methods"]["msg"]["hyperparameters"]["num_epochs"] == 3
+  assert manifest["chunk"] == 1
+  assert json.dumps(manifest)
