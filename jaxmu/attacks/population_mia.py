@@ -10,6 +10,7 @@ from jaxmu.attacks.logistic import fit_logistic
 from jaxmu.errors import DataError
 
 SEED = 123
+MINIMUM = 6  # samples on a side: every fold must train and test on both
 _CHUNK = 4_000_000  # floats of one block of regressions, so that hundreds of models fit in memory
 
 
@@ -71,10 +72,10 @@ def population_mia_many(
   if solver not in ("newton", "sklearn"):
     raise ValueError(f"solver must be 'newton' or 'sklearn', got {solver!r}")
   n = min(unseen.shape[1], forget.shape[1])
-  if n < 6:
+  if n < MINIMUM:
     raise DataError(
-      f"the population attack needs at least 6 samples on each side, got {unseen.shape[1]} unseen"
-      f" and {forget.shape[1]} forget samples"
+      f"the population attack needs at least {MINIMUM} samples on each side, got "
+      f"{unseen.shape[1]} unseen and {forget.shape[1]} forget samples"
     )
   finite = np.isfinite(unseen).all(1) & np.isfinite(forget).all(1)
   losses = _balanced(unseen, forget, n, rng or np.random.RandomState(seed))[finite]

@@ -40,6 +40,8 @@ def header(data: ReportData) -> list[tuple[str, str]]:
   """List what a reader must know before the first number."""
   known = data.split_sizes
   sizes = ", ".join(f"{name} {known[name]:,}" for name in SETS if name in known)
+  if known and data.manifest["split"].get("per_seed"):
+    sizes += "; every seed has a split of its own, so the spread includes the choice of samples"
   facts = [
     ("Model", _model(data)),
     ("Data set", _dataset(data)),
@@ -60,9 +62,9 @@ def header(data: ReportData) -> list[tuple[str, str]]:
 def random_labels(data: ReportData) -> str:
   """Say what share of the labels is random, and why."""
   return (
-    f"{100 * data.random_labels:g} % of the samples of every set got a random label. Only a model "
-    "that memorises can fit these, so the membership signal is visible on an easy data set; train, "
-    "forget, validation and test sets are treated alike and stay exchangeable."
+    f"{100 * data.random_labels:g} % of all samples got a random label, train, forget, validation "
+    "and test samples alike, so that the sets stay exchangeable. Only a model that memorises can "
+    "fit such labels, which makes a membership signal visible on an easy data set."
   )
 
 

@@ -3,7 +3,8 @@
 import sys
 
 from jaxmu import checkpoint, metrics, report
-from jaxmu.errors import StoreError
+from jaxmu.attacks.population_mia import MINIMUM
+from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
 from jaxmu.store import Run
 from jaxmu.sweep import setup, tuning
@@ -25,6 +26,7 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   """
   out = out or sys.stderr
   dataset, splits = setup.load_data(settings)
+  _check_attackable(splits[0].sizes)
   chunk = tuning.resolve_chunk(settings, dataset, splits)
   manifest = setup.manifest(settings, dataset, splits, chunk, command)
   run = Run.create(
@@ -62,6 +64,16 @@ class _Original:
       self.variables, _ = checkpoint.load(self.run.state_path("original"))
       self.variables.setdefault("batch_stats", {})
     return self.variables
+
+
+def _check_attackable(sizes: dict[str, int]) -> None:
+  """Refuse, before anything is trained, sets that are too small to be attacked afterwards."""
+  for part in ("forget", "val", "test"):
+    if sizes[part] < MINIMUM:
+      raise DataError(
+        f"the {part} set has {sizes[part]} samples, the attack needs at least {MINIMUM}; use more "
+        "data, or a larger config.data.val_fraction or forget_fraction"
+      )
 
 
 def _check_same_data(run: Run, manifest: dict) -> None:

@@ -35,7 +35,7 @@ def triangle(learning_rate, epochs, steps: int) -> Schedule:
   """Rise and fall per epoch: lr (e+1)/A up to e+1 = A = floor((E+1)/2), then lr (E-e)/(E+1-A)."""
 
   def schedule(count):
-    epoch = count // steps
+    epoch = jnp.asarray(count // steps, float)  # quotients of int32 would be float32 in any mode
     peak = (jnp.asarray(epochs) + 1) // 2
     rising, falling = (epoch + 1) / peak, (epochs - epoch) / (epochs + 1 - peak)
     return learning_rate * jnp.where(epoch + 1 <= peak, rising, falling)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from jaxmu import data
 from sklearn.model_selection import train_test_split
 
+from jaxmu import data
 from jaxmu.data import splits
 from jaxmu.data.splits import custom_split, fixed_split
 from jaxmu.errors import DataError

@@ -63,7 +63,8 @@ def arrays(tmp_path, **changed):
   [
     ({"labels": np.full(60, -1)}, "label"),
     ({"labels": np.zeros(60, float)}, "label"),
-    ({"images": np.arange(60 * 64).reshape(60, 8, 8).astype(np.uint8)}, "shape"),
+    ({"images": np.arange(60 * 64).reshape(60, 64).astype(np.uint8)}, "shape"),
+    ({}, "the forget set has 5 samples, the attack needs at least 6"),
     ({"images": np.zeros((59, 8, 8, 1), np.uint8)}, "label per image|length|images"),
     ({"images": np.full((60, 8, 8, 1), np.nan)}, "NaN|uint8"),
     ({"labels": np.zeros(60, int)}, "class"),
