@@ -1,11 +1,13 @@
 """Digits, small CNN: the embedded default, ten members, no download.
 
-Data: scikit-learn's 1,797 handwritten digits (8x8): 1,099 retained, 123 forgotten. Digits alone are
-too easy to memorise visibly, so 10 % of all samples, train, validation and test alike, have random
-labels: only memorisation fits them (no other config does this).
-Expected: original forget accuracy near 1 and MIA about 0.6, retrained about 0.87 and 0.5. The
-hyper-parameters are this project's choice; there is no paper to compare with.
-Hardware: 2 CPU cores, about 3 minutes with all five methods.
+Data: scikit-learn's 1,797 handwritten digits (8x8): 977 retained, 245 forgotten, 216 validation, 359
+test. Digits alone are too easy to memorise visibly, so 10 % of all samples, train, validation and
+test alike, have random labels: only memorisation fits them. And every seed draws its own split, so
+that intervals include the choice of so few samples. No other config does either.
+Expected: original forget accuracy 1.00 and MIA 0.61, retrained 0.86 and 0.50 (SD over seeds 0.02);
+retrained test accuracy on true labels 0.945. The hyper-parameters are this project's choice; there
+is no paper to compare with.
+Hardware: 2 CPU cores, about one minute with all five methods.
 
 python bin/sweep.py --config=configs/cnn_digits.py
 """
@@ -24,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     "subset_train": 0,
     "subset_test": 0,
     "val_fraction": 0.15,
-    "forget_fraction": 0.10,
+    "forget_fraction": 0.20,
     "split_seed": 123,
     "split_per_seed": True,
     "random_labels": 0.10,
@@ -43,9 +45,9 @@ def get_config() -> ml_collections.ConfigDict:
     "data_seed": 123,
   }
   config.unlearning = {
-    "ft": {"learning_rate": 0.05, "num_epochs": 10, "batch_size": 64},
-    "ga": {"learning_rate": 2e-3, "num_epochs": 5, "batch_size": 64},
-    "ngplus": {"learning_rate": 5e-3, "num_epochs": 10, "batch_size": 64, "alpha": 0.9},
+    "ft": {"learning_rate": 0.1, "num_epochs": 10, "batch_size": 64},
+    "ga": {"learning_rate": 5e-3, "num_epochs": 6, "batch_size": 64},
+    "ngplus": {"learning_rate": 5e-3, "num_epochs": 10, "batch_size": 64, "alpha": 0.8},
     "msg": {"learning_rate": 0.02, "num_epochs": 10, "batch_size": 64, "init_rate": 0.3},
     "ct": {"learning_rate": 0.05, "num_epochs": 10, "batch_size": 64},
   }

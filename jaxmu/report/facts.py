@@ -115,6 +115,8 @@ def method_cards(data: ReportData, summary: Summary) -> list[MethodCard]:
 def _model(data: ReportData) -> str:
   options = dict(data.settings.get("model", {}))
   name = options.pop("name", MISSING)
+  if name != "cnn":
+    options.pop("width", None)  # no other network reads it
   return f"{name} ({_plain(options)})" if options else name
 
 

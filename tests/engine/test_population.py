@@ -186,7 +186,9 @@ def test_takes_all_devices_by_default():
 def test_refuses_generators_that_give_all_members_one_key():
   with (
     jax.default_prng_impl("rbg"),
-    pytest.raises(RuntimeError, match="jax_default_prng_impl is 'rbg', but populations need 'three"),
+    pytest.raises(
+      RuntimeError, match="jax_default_prng_impl is 'rbg', but populations need 'three"
+    ),
   ):
     population(3)
 

@@ -96,21 +96,28 @@ def test_one_seed_has_no_spread_and_none_has_nothing():
   assert not table.metric[table.method == "msg"].str.endswith("_of_means").any()
 
 
-def test_interval_equals_a_naive_bootstrap():
+def test_interval_equals_a_naive_bootstrap_at_the_expanded_level():
   values = RNG.normal(0, 1, 12)
   rng = np.random.default_rng(5)
   draws = rng.integers(0, 12, (500, 12))
-  naive = np.quantile([values[row].mean() for row in draws], (0.05, 0.95))
+  means = [values[row].mean() for row in draws]
+  # level 0.9, n = 12: t_{11}(0.95) = 1.795885, times sqrt(12/11) = 1.875737, Phi(-1.875737) = 0.030346
+  naive = np.quantile(means, (0.030346, 1 - 0.030346))
   found = statistics.describe(values, bootstrap=500, level=0.9, seed=5)
-  np.testing.assert_allclose([found["low"], found["high"]], naive)
+  np.testing.assert_allclose([found["low"], found["high"]], naive, atol=1e-5)
 
 
-@pytest.mark.parametrize("n, expected", [(10, 0.90), (40, 0.935)])
+@pytest.mark.parametrize(("n", "expected"), [(5, 0.915), (10, 0.95), (40, 0.95)])
 def test_coverage_of_the_interval(n, expected):
-  """Monte-Carlo truth: the percentile interval is narrow for few seeds, and known to be."""
+  """Monte-Carlo truth: 95 % of the intervals hold the mean from ten seeds on (plain: 0.90).
+
+  Five values have too few distinct resamples to reach it.
+  """
   trials = 1500
   samples = RNG.normal(0, 1, (n, trials))
-  means = statistics.resampled_means(samples, 500)
-  low, high = np.quantile(means, (0.025, 0.975), axis=0)
-  coverage = ((low < 0) & (high > 0)).mean()
-  assert coverage == pytest.approx(expected, abs=0.025)
+  means = statistics.resampled_means(samples, 1000)
+  held = 0
+  for column in means.T:
+    low, high = statistics.percentile_interval(column, n)
+    held += low < 0 < high
+  assert held / trials == pytest.approx(expected, abs=0.025)

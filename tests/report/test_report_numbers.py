@@ -70,7 +70,7 @@ def test_clean_test_accuracy_is_shown_where_labels_are_random():
   shown = main_table(texts["report.md"])["FT"]
   mean = made.rows[made.rows["method"] == "ft"]["TA_clean"].mean()
   assert shown["TA (clean labels)"].startswith(f"{mean:.3f}") and "TA" not in shown
-  assert "10 % of the samples of every set got a random label" in texts["report.html"]
+  assert "10 % of all samples got a random label" in texts["report.html"]
   assert "random label" not in report.render(cases.data(SMALL))["report.html"]
 
 

@@ -1,0 +1,185 @@
+"""GA and NG+ against FT, against each other and against loops by hand (methods.md 2.1-2.4)."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import problems
+import pytest
+
+from jaxmu import models
+from jaxmu.population import member_keys
+from jaxmu.training import Phase, schedules
+from jaxmu.unlearning import ft, ga, ngplus, runner
+from jaxmu.unlearning.losses import ascent
+
+SEEDS = (1,)
+# 22 retain samples in batches of 8, 8 and 6; 10 forget samples in batches of 8 and 2.
+HP = {
+  "learning_rate": 0.05,
+  "momentum": 0.9,
+  "weight_decay": 0.01,
+  "batch_size": 8,
+  "num_epochs": 2,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def x64():
+  with jax.enable_x64(True):
+    yield
+
+
+@pytest.fixture(scope="module")
+def data():
+  x, y = problems.samples()
+  return x.astype(np.float64), y
+
+
+@pytest.fixture(scope="module")
+def start():
+  """Return initial weights with statistics that eval mode can be told from train mode by."""
+  variables = problems.weights(SEEDS)
+  stats = {"norm": {"mean": np.full((1, 4), 0.2), "var": np.full((1, 4), 1.5)}}
+  return {"params": variables["params"], "batch_stats": stats}
+
+
+def execute(method, data, start, hp, *, shuffle=True, same_sets=False):
+  """Run without checking hyper-parameters, so that a rate may be negative."""
+  problem = problems.problem(1, x=data[0], y=data[1], shuffle=shuffle)
+  if same_sets:
+    problem = dataclasses.replace(
+      problem, index={**problem.index, "retain": problem.index["forget"]}
+    )
+  outcome = runner.run(method, problem, start, hp=[hp], keys=member_keys(SEEDS))
+  return problem.population.collect(outcome.variables), outcome
+
+
+def variant(method, one_pass):
+  """Return `method` with another pass as its only phase."""
+  return dataclasses.replace(
+    method, name="reference", phases=lambda hp: (Phase("reference", (one_pass,)),)
+  )
+
+
+def close(found, wanted, rtol=1e-10):
+  compare = lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-13)
+  jax.tree.map(compare, found, wanted)
+
+
+# GA
+
+
+ONE_STEP = {**HP, "batch_size": 10, "num_epochs": 1, "weight_decay": 0.0}
+
+
+def test_one_step_of_ga_is_the_ft_step_with_the_rate_turned_round(data, start):
+  up, _ = execute(ga.METHOD, data, start, ONE_STEP)
+  turned = {**ONE_STEP, "learning_rate": -ONE_STEP["learning_rate"]}
+  down, _ = execute(ft.METHOD, data, start, turned, shuffle=False, same_sets=True)
+  close(up, down)
+  forward, _ = execute(ft.METHOD, data, start, ONE_STEP, shuffle=False, same_sets=True)
+  moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), up["params"], forward["params"])
+  assert all(value > 1e-6 for value in jax.tree.leaves(moved))
+
+
+def test_weight_decay_shrinks_the_weights_while_the_loss_rises(data, start):
+  """theta <- theta - eta (-g + lambda theta): decay moves every leaf by -eta lambda theta."""
+  plain, _ = execute(ga.METHOD, data, start, ONE_STEP)
+  decayed, _ = execute(ga.METHOD, data, start, {**ONE_STEP, "weight_decay": 0.1})
+  difference = jax.tree.map(np.subtract, decayed["params"], plain["params"])
+  close(difference, jax.tree.map(lambda t: -0.05 * 0.1 * t, start["params"]), rtol=1e-9)
+
+
+def test_ga_raises_the_loss_on_the_forget_set_at_a_constant_rate(data, start):
+  legs = []
+  problem = problems.problem(1, x=data[0], y=data[1])
+  runner.run(
+    ga.METHOD, problem, start, hp=[{**HP, "num_epochs": 5}], keys=member_keys(SEEDS),
+    on_leg=legs.append,
+  )  # fmt: skip
+  reported = [leg.metrics.loss[0] @ [0.8, 0.2] for leg in legs]  # batches of 8 and 2
+  assert reported[-1] < reported[0] - 0.5 < 0  # what falls is -CE
+  for leg in legs:
+    np.testing.assert_array_equal(leg.metrics.learning_rate, [[0.05, 0.05]])
+
+
+# NG+
+
+
+def test_alpha_one_is_fine_tuning_with_frozen_batch_norm_at_a_constant_rate(data, start):
+  found, _ = execute(ngplus.METHOD, data, start, {**HP, "alpha": 1.0})
+  (step,) = ft.fine_tune().passes
+  frozen = step._replace(
+    batch_norm="eval", schedule=lambda hp, n: schedules.constant(hp["learning_rate"])
+  )
+  wanted, _ = execute(variant(ft.METHOD, frozen), data, start, HP)
+  close(found, wanted)
+  assert problems.equal(found["batch_stats"], start["batch_stats"])
+
+
+def test_alpha_zero_is_gradient_ascent_with_frozen_batch_norm_on_the_cycled_stream(data, start):
+  found, _ = execute(ngplus.METHOD, data, start, {**HP, "alpha": 0.0})
+  on_forget = lambda forward, params, stats, pair, *rest: ascent(
+    forward, params, stats, pair.forget, *rest
+  )
+  cycled = ga.ASCEND._replace(stream="zip_cycle", loss=on_forget, batch_norm="eval")
+  wanted, _ = execute(variant(ngplus.METHOD, cycled), data, start, {**HP, "alpha": 0.0})
+  close(found, wanted)
+
+
+@jax.jit
+def gradient(params, stats, x, y):
+  """Return mean cross-entropy in eval mode, its gradient and the logits, without padding."""
+
+  def loss(params):
+    logits, _ = models.forward(problems.TinyNet(), params, stats, x, train=False)
+    chosen = logits[jnp.arange(len(y)), y]
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - chosen), logits
+
+  return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+def naive_ngplus(data, start, alpha):
+  """Two epochs in stored order; returns the weights and (loss, retain accuracy) of every step."""
+  index = {name: places[0] for name, places in problems.index().items()}
+  cut = lambda places: [places[i : i + 8] for i in range(0, len(places), 8)]
+  params, stats = (jax.tree.map(lambda leaf: leaf[0], start[n]) for n in ("params", "batch_stats"))
+  buffer, reported = jax.tree.map(np.zeros_like, params), []
+  for _ in range(2):
+    for retain, forget in zip(cut(index["retain"]), itertools.cycle(cut(index["forget"]))):
+      (r, logits), down = gradient(params, stats, data[0][retain], data[1][retain])
+      (f, _), up = gradient(params, stats, data[0][forget], data[1][forget])
+      force = jax.tree.map(
+        lambda d, u, p: alpha * d - (1 - alpha) * u + HP["weight_decay"] * p, down, up, params
+      )
+      buffer = jax.tree.map(lambda b, g: HP["momentum"] * b + g, buffer, force)
+      params = jax.tree.map(lambda p, b: p - HP["learning_rate"] * b, params, buffer)
+      accuracy = np.mean(np.argmax(logits, 1) == data[1][retain])
+      reported.append((alpha * r - (1 - alpha) * f, accuracy))
+  return params, np.array(reported)
+
+
+def test_ngplus_equals_a_loop_over_unequal_batches(data, start):
+  """The last retain batch has 6 samples, every second forget batch 2: means over real samples."""
+  hp, legs = {**HP, "alpha": 0.7}, []
+  problem = problems.problem(1, x=data[0], y=data[1], shuffle=False)
+  outcome = runner.run(
+    ngplus.METHOD, problem, start, hp=[hp], keys=member_keys(SEEDS), on_leg=legs.append
+  )
+  params, reported = naive_ngplus(data, start, 0.7)
+  found = problem.population.collect(outcome.variables)
+  close(jax.tree.map(lambda leaf: leaf[0], found["params"]), params)
+  losses = np.concatenate([leg.metrics.loss[0] for leg in legs])
+  accuracies = np.concatenate([leg.metrics.accuracy[0] for leg in legs])
+  close(np.stack([losses, accuracies], 1), reported)
+
+
+def test_work_counts_replayed_forget_samples(data, start):
+  """Per epoch NG+ reads 22 retain and 8 + 2 + 8 forget samples, GA 10, FT 22; 3 passes each."""
+  for method, samples in ((ngplus.METHOD, 22 + 18), (ga.METHOD, 10), (ft.METHOD, 22)):
+    hp = {**HP, "alpha": 0.5} if method is ngplus.METHOD else HP
+    _, outcome = execute(method, data, start, hp)
+    assert outcome.passes == (2 * 3 * samples,)
