@@ -60,6 +60,7 @@ def unlearn(
     FloatingPointError: the model turned non-finite; the message says in which steps.
   """  # fmt: skip
   chosen = get(method)
+  _check_model(model)
   _check_variables(variables)
   given = {"retain": retain, "forget": forget, "val": validation}
   sets = {name: _pair(name, given[name], chosen) for name in sorted(chosen.needs)}
@@ -79,6 +80,10 @@ def unlearn(
       f"{method} turned non-finite in {outcome.failures[0]}; try a smaller learning_rate"
     )
   result = jax.tree.map(lambda leaf: leaf[0], outcome.variables)
+  if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(result)):
+    raise FloatingPointError(
+      f"{method} turned non-finite in its last step; try a smaller learning_rate"
+    )
   return result if "batch_stats" in variables else {"params": result["params"]}
 
 
@@ -88,10 +93,13 @@ def predict(
   """Return eval-mode logits [N, classes] for x, float, normalised, [N, H, W, C].
 
   Raises:
-    DataError: for images of the wrong form.
+    DataError: for images of the wrong form or a batch size below 1.
     ModelError: for variables or a model of the wrong form.
   """
+  _check_model(model)
   _check_variables(variables)
+  if batch_size < 1:
+    raise DataError(f"batch_size must be at least 1, got {batch_size}")
   x = np.asarray(x)
   _check_images("x", x)
   population = Population(1, devices=(jax.devices()[0],))
@@ -117,9 +125,23 @@ def _alone(tree):
 
 def _key(key):
   key = jax.random.key(0) if key is None else key
-  if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-    return key
-  return jax.random.wrap_key_data(key)  # an old-style uint32 key
+  if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    key = jax.random.key_data(key)  # else an old-style key, [2] already
+  if getattr(key, "shape", None) != (2,) or key.dtype != jnp.uint32:
+    raise MethodError(f"key must be one threefry key, such as jax.random.key(0); got {key!r}")
+  return jax.random.wrap_key_data(key)
+
+
+def _check_model(model):
+  if not isinstance(model, nn.Module):
+    raise ModelError(f"model must be an instance of flax.linen.Module, got {model!r:.60}")
+  try:
+    hash(model)
+  except TypeError as error:
+    raise ModelError(
+      f"{type(model).__name__} has a list, dict or array among its attributes, so programs cannot "
+      "be looked up by it; use tuples"
+    ) from error
 
 
 def _check_variables(variables):
@@ -134,7 +156,9 @@ def _pair(name, pair, method):
     raise MethodError(f"{method.name} needs {argument}=(x, y), which was not given")
   if not isinstance(pair, tuple | list) or len(pair) != 2:
     raise DataError(f"{name} must be a pair (x, y), got {type(pair).__name__}")
-  return np.asarray(pair[0]), np.asarray(pair[1])
+  x, y = (np.asarray(part) for part in pair)
+  _check_images(name, x)
+  return x, y
 
 
 def _check_images(name, x):
@@ -148,7 +172,6 @@ def _check_images(name, x):
 
 
 def _check_pair(name, x, y, shape, classes):
-  _check_images(name, x)
   if x.shape[1:] != shape:
     raise DataError(f"{name}: images have shape {x.shape[1:]}, those of another set {shape}")
   if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
@@ -161,7 +184,6 @@ def _check_pair(name, x, y, shape, classes):
 
 def _count_classes(model, variables, x) -> int:
   """Ask the model, without computing anything, how many logits it gives."""
-  _check_images("x", x)
   task = Task(model, 0)
   spec = jax.ShapeDtypeStruct((1, *x.shape[1:]), jnp.asarray(x[:0]).dtype)
   forward = lambda x: task.forward(

@@ -132,6 +132,8 @@ def _union(key, index, shuffle, union_order):
   visit = jnp.arange(n)
   if union_order is not None:
     visit = jnp.asarray(union_order)
+    if visit.shape != (n,):
+      raise MethodError(f"union_order must hold all {n} positions, got shape {visit.shape}")
   elif shuffle:
     visit = jax.random.permutation(key, n)
   origin = jnp.where(visit < n_retain, RETAIN, FORGET)

@@ -108,13 +108,15 @@ def _step(p, task, view, aux, hp, n_steps, key):
   schedule = p.schedule(hp, n_steps)
   train = p.batch_norm == "train"
 
-  def forward(params, batch_stats, x, mask=None):
-    return task.forward(params, batch_stats, x, train=train, mask=mask)
-
   def step(state, numbered):
     number, samples = numbered
     step_key = jax.random.fold_in(key, number)
     batch = view.fetch(samples, jax.random.fold_in(step_key, 0), p.augment)
+    dropout = jax.random.fold_in(step_key, 2)
+
+    def forward(params, batch_stats, x, mask=None):
+      return task.forward(params, batch_stats, x, train=train, mask=mask, key=dropout)
+
     loss_fn = lambda params: p.loss(
       forward, params, state.batch_stats, batch, aux, hp, jax.random.fold_in(step_key, 1)
     )

@@ -45,9 +45,9 @@ class Task:
   preprocess: augment.Preprocess | None = None
   shuffle: bool = True
 
-  def forward(self, params, batch_stats, x, *, train: bool, mask=None):
+  def forward(self, params, batch_stats, x, *, train: bool, mask=None, key=None):
     """Return logits [B, C] and the new BatchNorm statistics (unchanged in eval mode)."""
-    return models.forward(self.module, params, batch_stats, x, train=train, mask=mask)
+    return models.forward(self.module, params, batch_stats, x, train=train, mask=mask, key=key)
 
 
 class View:

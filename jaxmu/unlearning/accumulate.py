@@ -7,26 +7,29 @@ from jax import lax
 from jaxmu.training.losses import cross_entropy, mean
 
 
-def signed_gradients(view, params, batch_stats, orders, *, train: bool = True):
+def signed_gradients(view, params, batch_stats, orders, key=None, *, train: bool = True):
   """Add up +grad or -grad of mean cross-entropy over the batches of several passes, in turn.
 
   Args:
     orders: (sign, `streams.Order`) pairs; padded orders of one batch size are scanned together.
+    key: feeds dropout, another mask for every batch; may be None for networks without dropout.
     train: BatchNorm mode; in train mode the running statistics move from batch to batch.
 
   Returns:
     (sum of signed gradients, a tree like params; batch_stats after the last pass).
   """
 
-  def loss(params, batch_stats, batch):
+  def loss(params, batch_stats, batch, key):
     logits, batch_stats = view.task.forward(
-      params, batch_stats, batch.x, train=train, mask=batch.weight
+      params, batch_stats, batch.x, train=train, mask=batch.weight, key=key
     )
     return mean(cross_entropy(logits, batch.y), batch.weight), batch_stats
 
   def step(carry, signed_samples):
     (total, batch_stats), (sign, samples) = carry, signed_samples
-    grads, batch_stats = jax.grad(loss, has_aux=True)(params, batch_stats, view.fetch(samples))
+    dropout = None if key is None else jax.random.fold_in(key, samples.index[0])
+    batch = view.fetch(samples)
+    grads, batch_stats = jax.grad(loss, has_aux=True)(params, batch_stats, batch, dropout)
     return (
       jax.tree.map(lambda t, g: t + sign.astype(g.dtype) * g, total, grads),
       batch_stats,

@@ -5,15 +5,26 @@ and width alike, f_CT(x) = f(x transposed): the network must relearn the retain 
 orientation that it has never seen.
 """
 
+import jax
+
+from jaxmu.errors import MethodError
 from jaxmu.unlearning.ft import fine_tune
 from jaxmu.unlearning.method import COMMON, Method
 from jaxmu.unlearning.transforms import transpose_kernels
 
 
 def prepare(key, variables, view, hp):
-  """Swap the spatial axes of every convolution kernel; nothing else changes."""
+  """Swap the spatial axes of every convolution kernel; nothing else changes.
+
+  Raises:
+    MethodError: for a kernel that is not square.
+  """
   del key, view, hp
-  return {**variables, "params": transpose_kernels(variables["params"])}, ()
+  turned = transpose_kernels(variables["params"])
+  for old, new in zip(jax.tree.leaves(variables["params"]), jax.tree.leaves(turned)):
+    if old.shape != new.shape:
+      raise MethodError(f"ct needs square convolution kernels, got one of shape {old.shape}")
+  return {**variables, "params": turned}, ()
 
 
 METHOD = Method(

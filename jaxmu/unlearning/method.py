@@ -4,6 +4,7 @@ Everything in it is written for ONE model and pure, so that a population maps it
 """
 
 import dataclasses
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -116,12 +117,12 @@ class Method:
 
 
 def _check_value(method, name, value, default):
-  if isinstance(value, bool) or not isinstance(value, int | float):
+  if isinstance(value, bool) or not isinstance(value, numbers.Real):
     raise MethodError(f"{method}: {name} must be a number like {default}, got {value!r}")
-  if isinstance(default, int) and int(value) != value:
-    raise MethodError(f"{method}: {name} must be a whole number, got {value!r}")
   smallest = 1 if isinstance(default, int) else 0
   if not smallest <= value < float("inf"):
     raise MethodError(f"{method}: {name} must be finite and at least {smallest}, got {value!r}")
+  if isinstance(default, int) and int(value) != value:
+    raise MethodError(f"{method}: {name} must be a whole number, got {value!r}")
   if name in ("momentum", "alpha", "init_rate") and value > 1:
     raise MethodError(f"{method}: {name} must lie in [0, 1], got {value!r}")

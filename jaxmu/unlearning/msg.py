@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxmu.errors import MethodError
 from jaxmu.models import structure, takes_mask
 from jaxmu.models.initialisers import he_normal_out
 from jaxmu.training import Pass, Phase, schedules, sgd
@@ -36,6 +37,8 @@ def prepare(key, variables, view, hp):
     convolutional,
   )
   fresh = view.draws.get("fresh") or _fresh(fresh_key, params, convolutional)
+  if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, params):
+    raise MethodError("msg: fresh must be a tree like params, with leaves of the same shapes")
   renew = lambda old, new, mask, conv: jnp.where(mask, new.astype(old.dtype), old) if conv else old
   params = jax.tree.map(renew, params, fresh, reset, convolutional)
   return {"params": params, "batch_stats": batch_stats}, reset
@@ -51,11 +54,13 @@ def _signed_gradient(params, batch_stats, view, hp, subset_key, forget_key):
   places = view.draws.get("subset")
   if places is None:
     places = jax.random.permutation(subset_key, view.size("retain"))[:size]
+  if places.shape != (size,):
+    raise MethodError(f"msg: subset must hold {size} places, got shape {places.shape}")
   subset_batch = hp["batch_size"] if hp["fidelity"] == FIXED else SUBSET_BATCH
   pad = takes_mask(view.task.module)
   retain = view.positions(view.index["retain"][places], subset_batch, pad)
   forget = view.order("forget", forget_key, hp["batch_size"], pad)
-  return signed_gradients(view, params, batch_stats, [(1, retain), (-1, forget)])
+  return signed_gradients(view, params, batch_stats, [(1, retain), (-1, forget)], forget_key)
 
 
 def _fresh(key, params, convolutional):

@@ -151,7 +151,7 @@ def recorded_orders(monkeypatch, data, key, start, index=INDEX, **options):
   """Run `prepare` without its gradients; return what it would have read: [(sign, places, B)]."""
   seen = []
 
-  def record(view, params, batch_stats, orders):
+  def record(view, params, batch_stats, orders, key):
     for sign, order in orders:
       real = np.asarray(order.full.weight).reshape(-1) > 0
       places = np.asarray(order.full.index).reshape(-1)[real]
