@@ -54,7 +54,7 @@ def unlearn(
     New variables, {"params", "batch_stats"} (without batch_stats where the model has none).
 
   Raises:
-    MethodError: unknown method, hyper-parameter or draw, or a set that the method needs is missing.
+    MethodError: unknown method, hyper-parameter or draw, a missing set, or a key of the wrong form.
     DataError: images and labels of the wrong form (shape, type, label range, NaN).
     ModelError: variables or model of the wrong form.
     FloatingPointError: the model turned non-finite; the message says in which steps.

@@ -29,7 +29,8 @@ def iterate(state, constant, shared):
 
   first, sums = lax.scan(step, state["s"], constant["rows"])
   second = lax.fori_loop(0, 3, lambda i, s: s - 0.1 * jnp.sin(s) * i, first)
-  return {"s": second, "count": state["count"] + 1}, {"sums": sums}
+  out = {"sums": sums, "doubled": 2 * constant["w"]}
+  return {"s": second, "count": state["count"] + 1}, out
 
 
 def toy(size):
@@ -99,6 +100,7 @@ def test_the_trip_count_is_an_argument_of_the_program():
 
 
 def test_only_the_state_is_donated():
+  """An output of the constants' own shape could take their place, and must not."""
   who = population(3, devices=2)
   state, constant, shared = toy(3)
   state, constant, shared = who.place(state), who.place(constant), who.share(shared)

@@ -1,9 +1,9 @@
 """Whole runs of methods against the reference implementation's numbers, in float64 and float32.
 
 Tolerances: float64 to 1e-9. In float32 training is discontinuous (one activation near zero that
-changes sign within round-off changes the trajectory), so a case is compared within a multiple of the
-gap that the reference itself shows between the two precisions: ten, and more where a sign changed
-here and none did there.
+changes sign within round-off changes the trajectory), so a case is compared within a multiple of
+the gap that the reference itself shows between the two precisions: ten, and more where a sign
+changed here and none did there.
 """
 
 import json

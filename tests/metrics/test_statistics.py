@@ -101,7 +101,7 @@ def test_interval_equals_a_naive_bootstrap_at_the_expanded_level():
   rng = np.random.default_rng(5)
   draws = rng.integers(0, 12, (500, 12))
   means = [values[row].mean() for row in draws]
-  # level 0.9, n = 12: t_{11}(0.95) = 1.795885, times sqrt(12/11) = 1.875737, Phi(-1.875737) = 0.030346
+  # n = 12: t_{11}(0.95) = 1.795885, times sqrt(12/11) is 1.875737, and Phi(-1.875737) = 0.030346
   naive = np.quantile(means, (0.030346, 1 - 0.030346))
   found = statistics.describe(values, bootstrap=500, level=0.9, seed=5)
   np.testing.assert_allclose([found["low"], found["high"]], naive, atol=1e-5)
