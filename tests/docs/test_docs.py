@@ -128,6 +128,11 @@ def commands(page: str) -> list[list[str]]:
   return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
 
 
+def without_example(text: str) -> str:
+  """Undo that the registry holds the example method as well while these tests run."""
+  return text.replace("ga, headft, msg", "ga, msg")
+
+
 def test_every_code_block_says_what_it_is():
   for page in PAGES:
     for block in blocks(page):
@@ -148,8 +153,7 @@ def test_code_runs_and_prints_what_the_page_shows(page, workplace):
           exec(compile(block.text, f"{page}, block {number}", "exec"), namespace)
         printed = out.getvalue()
       elif block.role == "output":
-        # The registry holds the example method as well while these tests run.
-        assert printed.replace("ga, headft,", "ga,") == block.text, page
+        assert without_example(printed) == block.text, page
 
 
 def test_the_example_method_moves_the_head_only_and_is_measured(workplace, headft):
@@ -239,7 +243,7 @@ def test_refusals_are_what_the_program_says(words, answer, tmp_path, monkeypatch
   monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
   script = runpy.run_path(str(ROOT / "bin" / "sweep.py"), run_name="sweep")
   assert cli.run(script["main"], script["flags"](), [DIGITS, *words.split()]) == 2
-  assert capsys.readouterr().err.strip() == answer
+  assert without_example(capsys.readouterr().err).strip() == answer
   assert list(tmp_path.iterdir()) == []
 
 
@@ -305,9 +309,9 @@ def test_named_files_and_config_entries_exist(page, headft):
   for name in set(re.findall(r"`((?:jaxmu|bin|configs|tests|docs|bench)/[\w/.]*)`", text)):
     assert (ROOT / name).exists() or name == "jaxmu/unlearning/headft.py", name
   kinds = flat(settings.schema())
-  for name in set(re.findall(r"--config\.([a-z_]+(?:\.\w+)*)", text)):
+  for name in set(re.findall(r"--config\.([a-z_]+(?:\.[a-z_]+)*)", text)):
     section, *rest = name.split(".")
-    if section == "unlearning":
+    if section == "unlearning" and rest:  # else METHOD and NAME stand for any
       assert rest[1] in get(rest[0]).defaults, name
     else:
       assert name in kinds, name
