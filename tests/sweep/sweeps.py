@@ -13,6 +13,7 @@ def arguments(output_dir, *overrides, methods="ft,msg", epochs=3):
   return [
     f"--config={ROOT / 'configs' / 'cnn_digits.py'}",
     "--config.dataset=synthetic",
+    "--config.data.forget_fraction=0.1",
     "--config.model.width=4",
     "--config.seeds=0,1",
     f"--config.methods={methods}",
