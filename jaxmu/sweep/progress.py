@@ -17,7 +17,6 @@ class Progress:
     self.bar = None
     self.started = self.said = time.monotonic()
     self.images = 0
-    self.spoken = False
 
   def leg(self, leg) -> None:
     """Take note of a finished epoch."""

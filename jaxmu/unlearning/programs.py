@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jaxmu.population import Population, Program
-from jaxmu.training import Phase, Task, TrainState, View, run_epoch, start_phase
-from jaxmu.training.epoch import NEVER
+from jaxmu.training import Phase, Task, View, run_epoch, start_phase
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning.method import Method
 
@@ -114,10 +112,3 @@ def build(
     finish=population.map(finish) if method.finish else None,
     phases=phases,
   )
-
-
-def fresh_state_template(variables) -> TrainState:
-  """Return what a member has before its first phase: no optimizer, not failed."""
-  places = jax.tree.leaves(variables)[0].shape[0]
-  failed = jnp.full((places,), NEVER, jnp.int32)
-  return TrainState(variables["params"], variables["batch_stats"], {}, failed)

@@ -37,9 +37,11 @@ ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 RUN_NAME = "cnn_digits-1a2b3c4d"  # the run directory that the pages show
 DIGITS = f"--config={ROOT / 'configs' / 'cnn_digits.py'}"
-TINY = [
+TINY = [  # one step an epoch: half as much to compile
   *("--config.model.width=4", "--config.seeds=0,1", "--config.training.num_epochs=2"),
   *("--config.unlearning.ft.num_epochs=1", "--config.unlearning.headft.num_epochs=1"),
+  *("--config.training.batch_size=2048", "--config.unlearning.ft.batch_size=2048"),
+  *("--config.unlearning.headft.batch_size=2048",),
   *("--config.evaluation.bootstrap=50", "--config.data.split_per_seed=false"),
 ]
 
