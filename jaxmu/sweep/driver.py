@@ -34,6 +34,7 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
     identity=settings.identity(),
   )  # fmt: skip
   _check_same_data(run, manifest)
+  _note_other_versions(run, manifest, out)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)
     bench = setup.build(settings, dataset, splits, int(run.manifest["chunk"]))
@@ -85,6 +86,21 @@ def _check_same_data(run: Run, manifest: dict) -> None:
         f"{run.path} was made with another {part} (sha256 {before[:12]}, now {now[:12]}); "
         "choose another --config.output_dir, or restore the data"
       )
+
+
+def _note_other_versions(run: Run, manifest: dict, out) -> None:
+  """Say where a run goes on with other software or devices than it began with."""
+  before = {**run.manifest["versions"], "device": run.manifest["device"]["kind"]}
+  now = {**manifest["versions"], "device": manifest["device"]["kind"]}
+  changed = [f"{k} {before[k]} -> {now[k]}" for k in now if before.get(k) != now[k]]
+  if changed:
+    run.log({"event": "versions changed", "changes": changed})
+    print(
+      f"note: this run began with other versions ({', '.join(changed)}); stages that are not done "
+      "yet come from the present ones and need not be bit-identical",
+      file=out,
+      flush=True,
+    )
 
 
 def _write_results(run: Run, bench: setup.Bench, names) -> None:

@@ -97,6 +97,8 @@ class Stage:
     if found is None:
       return None
     _, arrays, metadata = found
+    if metadata["identity"] != self.identity:  # saved by a run of other settings: start anew
+      return None
     self.curves = list(metadata["curves"])
     self.progress.line(f"resuming after epoch {metadata['epoch'] + 1}")
     return {**arrays, **metadata}
@@ -140,7 +142,7 @@ def stage_identity(run: Run, settings, name: str) -> str:
     "platform": run.manifest["device"]["platform"],
     "dataset": run.manifest["dataset"]["sha256"],
     "split": run.manifest["split"]["sha256"],
-    "jax": run.manifest["versions"]["jax"],
+    "versions": {name: run.manifest["versions"][name] for name in ("jaxmu", "jax")},
   }
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -133,6 +133,19 @@ def test_another_method_setting_borrows_everything_else(folder, run, capsys):
   assert not ours.loc["ft"].equals(theirs.loc["ft"])
 
 
+def test_going_on_with_other_versions_is_said_and_logged(folder, run, capsys):
+  path = run.path / "manifest.json"
+  before = path.read_text()
+  path.write_text(before.replace(run.manifest["versions"]["optax"], "0.0.1"))
+  try:
+    assert sweeps.call(*sweeps.arguments(folder)) == 0
+  finally:
+    path.write_text(before)
+  said = capsys.readouterr().err
+  assert "note: this run began with other versions (optax 0.0.1 -> " in said
+  assert run.events()[-1]["event"] == "versions changed"
+
+
 def test_a_diverged_member_is_reported_not_hidden(tmp_path):
   argv = sweeps.arguments(tmp_path, "--config.unlearning.ft.learning_rate=1e30", methods="ft")
   assert sweeps.call(*argv) == 0
