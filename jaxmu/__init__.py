@@ -9,7 +9,7 @@
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "methods", "models", "predict", "unlearn"]
+__all__ = ["__version__", "errors", "methods", "models", "predict", "unlearn"]
 
 _LAZY = {
   "methods": "jaxmu.api",
@@ -22,8 +22,8 @@ def __getattr__(name: str):
   """Import on first use, so that `import jaxmu` and `--help` stay fast and start no device."""
   if name in _LAZY:
     return getattr(importlib.import_module(_LAZY[name]), name)
-  if name == "models":
-    return importlib.import_module("jaxmu.models")
+  if name in ("errors", "models"):
+    return importlib.import_module(f"jaxmu.{name}")
   raise AttributeError(f"module 'jaxmu' has no attribute '{name}'")
 
 

@@ -110,7 +110,7 @@ def predict(
 
 
 def methods() -> dict[str, dict[str, Any]]:
-  """Return name -> title, summary, paper, needs, defaults, fidelity, oddities and draws."""
+  """Return name -> title, summary, paper, needs, hyperparameters, fidelity, oddities and draws."""
   return {name: describe(method) for name, method in METHODS.items()}
 
 

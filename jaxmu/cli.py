@@ -5,6 +5,7 @@ A script is `sys.exit(cli.run(main, cli.parser(__doc__)))`. Nothing here touches
 
 import argparse
 import ast
+import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -60,6 +61,9 @@ def run(
   except UserError as error:
     print("error: " + " ".join(str(error).split()), file=sys.stderr)
     return 2
+  except BrokenPipeError:  # the reader of our output went away, as `head` does
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
   except KeyboardInterrupt:
     print("interrupted; run the same command again to resume where it stopped", file=sys.stderr)
     return INTERRUPTED

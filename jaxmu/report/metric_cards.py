@@ -40,7 +40,7 @@ METRICS = (
     "TA",
     "TA",
     "as retrained",
-    "Test accuracy: on the official test set, which nothing has touched.",
+    "Test accuracy: on test samples, which nothing has touched.",
     "An average: it can hide a class or a group that got worse.",
   ),
   Metric(

@@ -118,7 +118,7 @@ STANDING = (
   "chance. Methods that destroyed the model are not considered, nor are single seeds."
 )
 _CLEAN = (
-  "Test accuracy on the official test samples that kept their true label. RetDev uses the accuracy "
+  "Test accuracy on the test samples that kept their true label. RetDev uses the accuracy "
   "on all test samples, random labels included."
 )
 _CLOCK = (

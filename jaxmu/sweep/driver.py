@@ -42,7 +42,7 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
     original = _Original(run)
     for name in names:
       stage = Stage(run, bench, name)
-      if run.done(name):
+      if stage.done:
         print(f"{name}: done before", file=out, flush=True)
       elif lender := borrow(run, stage.identity, name):
         print(f"{name}: taken over from {lender}", file=out, flush=True)

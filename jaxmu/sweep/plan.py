@@ -42,7 +42,7 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
   flops = forward_flops(module, size, channels)
   weights = parameter_count(module, size, channels)
   members = len(settings.seeds)
-  speed = images_per_second or MEASURED_FLOPS[settings.model.name] / (3 * flops)
+  speed = images_per_second or MEASURED_FLOPS.get(settings.model.name, 100e9) / (3 * flops)
   run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"
   lines = [
     f"{settings.name}: {settings.model.name} ({weights:,} parameters, {flops / 1e6:.1f} MFLOP an "

@@ -16,12 +16,13 @@ class Progress:
     self.stream = stream or sys.stderr
     self.bar = None
     self.started = self.said = time.monotonic()
-    self.images = 0
+    self.images, self.seconds = 0, 0.0
 
   def leg(self, leg) -> None:
     """Take note of a finished epoch."""
     self.images += leg.samples
-    rate = self.images / max(time.monotonic() - self.started, 1e-9)
+    self.seconds += leg.seconds  # without compilation
+    rate = self.images / max(self.seconds, 1e-9)
     accuracy = _mean(leg.metrics.accuracy)
     step = (leg.epoch + 1) * leg.steps
     if self.stream.isatty():

@@ -4,7 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-from jaxmu.errors import StoreError
+from jaxmu import checkpoint
+from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import Run
 
 
@@ -22,13 +23,14 @@ def borrow(run: Run, identity: str, name: str) -> str:
       continue
     try:
       lender = Run.open(marker.parent.parent)
-      fits = lender.marker(name).get("identity") == identity
-    except StoreError:  # a damaged neighbour is no reason to stop
-      continue
-    if not fits:
+      if lender.marker(name).get("identity") != identity:
+        continue
+      checkpoint.load(lender.state_path(name))  # verifies the arrays
+      logits = lender.array(f"logits/{name}")
+    except (StoreError, CheckpointError):  # a damaged neighbour is no reason to stop
       continue
     _copy(lender.state_path(name), run.state_path(name))
-    run.write_array(f"logits/{name}", lender.array(f"logits/{name}"))
+    run.write_array(f"logits/{name}", logits)
     found = lender.marker(name)
     found.pop("stage")
     run.mark(name, **(found | {"borrowed_from": lender.path.name}))

@@ -31,14 +31,18 @@ class Stage:
     """Hash of what decides this stage's numbers; a run of equal identity may lend its result."""
     return stage_identity(self.run, self.bench.settings, self.name)
 
+  @property
+  def done(self) -> bool:
+    """True where the marker is set and what it vouches for was not deleted since."""
+    kept = (self.run.path / "logits" / f"{self.name}.npy").is_file()
+    return self.run.done(self.name) and kept and checkpoint.exists(self.run.state_path(self.name))
+
   def complete(self, original: Any) -> None:
-    """Train (or resume) and predict, unless the stage's marker says that it is done.
+    """Train (or resume), predict, write, and mark the stage as done.
 
     Args:
       original: () -> the original models' variables; called where the stage starts from them.
     """
-    if self.run.done(self.name):
-      return
     outcome = self._train(original)
     population = self.bench.problem.population
     variables = population.collect(outcome.variables)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,14 @@ def test_a_damaged_neighbour_is_not_borrowed_from(finished, tmp_path):
   assert sweeps.call(*changed) == 0
   other = next(p for p in Path(tmp_path).iterdir() if p.is_dir() and p != finished.path)
   assert checkpoint.exists(Run.open(other).state_path("original"))
+
+
+def test_the_advice_for_a_damaged_checkpoint_works(finished, tmp_path, capsys):
+  """Deleting a finished stage's checkpoint makes the same command compute it again, alike."""
+  rows = (finished.path / "rows.parquet").read_bytes()
+  shutil.rmtree(finished.state_path("ft"))
+  assert sweeps.call(*sweeps.arguments(tmp_path, methods="ft")) == 0
+  said = capsys.readouterr().err
+  assert "original: done before" in said
+  assert "ft: done in" in said
+  assert (finished.path / "rows.parquet").read_bytes() == rows
