@@ -7,7 +7,7 @@ so that intervals include the choice of so few samples. No other config does eit
 Expected: original forget accuracy 1.00 and MIA 0.61, retrained 0.86 and 0.50 (SD over seeds 0.02);
 retrained test accuracy on true labels 0.945. The hyper-parameters are this project's choice; there
 is no paper to compare with.
-Hardware: 2 CPU cores, about one minute with all five methods.
+Hardware: 2 CPU cores, two minutes with all five methods (one where all is compiled).
 
 python bin/sweep.py --config=configs/cnn_digits.py
 """
