@@ -32,9 +32,28 @@ def ranks(values: jax.Array) -> jax.Array:
   return place.set(jnp.arange(flat.size, dtype=jnp.int32)).reshape(values.shape)
 
 
+def count(fraction: jax.Array, size: int) -> jax.Array:
+  """Return round(fraction * size), half to even, int32; the fraction in [0, 1] may be traced.
+
+  A float32 product of millions has a spacing of a quarter, enough to round to a neighbour. So the
+  whole multiples of 1/4096 of the fraction are multiplied as integers, and only the small rest as a
+  float.
+  """
+  scaled = jnp.asarray(fraction) * 4096.0  # exact: a power of two
+  whole = jnp.floor(scaled).astype(jnp.int32)
+  blocks, left = divmod(size, 4096)
+  # fraction * size = (whole + part) / 4096 * (4096 blocks + left)
+  small = (scaled - whole) * blocks + scaled * (left / 4096)
+  floor = jnp.floor(small)
+  total = whole * blocks + floor.astype(jnp.int32)
+  above = small - floor
+  up = (above > 0.5) | ((above == 0.5) & (total % 2 == 1))
+  return total + up.astype(jnp.int32)
+
+
 def smallest(values: jax.Array, fraction: jax.Array) -> jax.Array:
   """Mark the round(fraction * size) smallest entries; the fraction may be traced."""
-  return ranks(values) < jnp.round(fraction * values.size).astype(jnp.int32)
+  return ranks(values) < count(fraction, values.size)
 
 
 def transpose_kernels(params):
