@@ -20,9 +20,11 @@ STREAMS: dict[str, frozenset[str]] = {  # name -> the sets that it reads
   "forget": frozenset({"forget"}),
   "val": frozenset({"val"}),
   "union": frozenset({"retain", "forget"}),
+  "union_forget_first": frozenset({"retain", "forget"}),
   "zip_short": frozenset({"retain", "forget"}),
   "zip_cycle": frozenset({"retain", "forget"}),
 }
+UNIONS = ("union", "union_forget_first")  # differ where nothing is shuffled
 
 
 class Samples(NamedTuple):
@@ -31,7 +33,7 @@ class Samples(NamedTuple):
   Attributes:
     index: int32 [B].
     weight: float [B], 0 for padding; None where every sample counts.
-    origin: int32 [B], RETAIN or FORGET; None outside `union`.
+    origin: int32 [B], RETAIN or FORGET; None outside the unions.
   """
 
   index: jax.Array
@@ -57,18 +59,26 @@ def steps(stream: str, sizes: Mapping[str, int], batch_size: int) -> int:
   """Number of batches in one pass of `stream`."""
   check(stream)
   batches = {name: -(-size // batch_size) for name, size in sizes.items()}
-  if stream == "union":
+  if stream in UNIONS:
     return -(-(sizes["retain"] + sizes["forget"]) // batch_size)
   if stream == "zip_short":
     return min(batches["retain"], batches["forget"])
   return batches["retain"] if stream == "zip_cycle" else batches[stream]
 
 
+def uneven(stream: str, sizes: Mapping[str, int], batch_size: int) -> bool:
+  """Tell whether one pass of `stream` has full batches and a shorter one besides."""
+  check(stream)
+  reads = [sizes[name] for name in STREAMS[stream]]
+  n = sum(reads) if stream in UNIONS else min(reads)
+  return n > batch_size and n % batch_size > 0
+
+
 def visits(stream: str, sizes: Mapping[str, int], batch_size: int) -> int:
   """Number of samples that one pass reads, replayed ones counted each time."""
   check(stream)
   n_retain, n_forget = sizes.get("retain", 0), sizes.get("forget", 0)
-  if stream == "union":
+  if stream in UNIONS:
     return n_retain + n_forget
   if stream == "zip_short":
     reach = steps(stream, sizes, batch_size) * batch_size
@@ -102,9 +112,11 @@ def order(
     key: draws the permutations; retain and forget are shuffled independently, val never.
     index: set name -> int32 [n] positions in the data set.
     batch_size: B, static.
-    shuffle: False visits the samples in stored order (union: retain first, then forget).
-    union_order: a fixed visiting order of `union`, int [n_r + n_f], in place of a drawn one.
-    pad: fill the last batch up with samples of weight 0 (not for `zip_short`).
+    shuffle: False visits the samples in stored order (union: retain first, then forget;
+      union_forget_first: the other way round).
+    union_order: a fixed visiting order of either union, int [n_r + n_f], in place of a drawn one;
+      numbers below n_r are retain samples.
+    pad: fill the last batch up with samples of weight 0.
 
   Returns:
     Order of Samples, or of Pair(Samples, Samples) for the zip streams.
@@ -117,19 +129,21 @@ def order(
       return positions
     return jax.random.permutation(jax.random.fold_in(key, name == "forget"), positions)
 
-  if stream == "union":
-    return _batches(_union(key, index, shuffle, union_order), batch_size, pad)
+  if stream in UNIONS:
+    return _batches(_union(stream, key, index, shuffle, union_order), batch_size, pad)
   if stream == "zip_short":
-    return _zip_short(shuffled("retain"), shuffled("forget"), batch_size)
+    return _zip_short(shuffled("retain"), shuffled("forget"), batch_size, pad)
   if stream == "zip_cycle":
     return _zip_cycle(shuffled("retain"), shuffled("forget"), batch_size)
   return _batches(Samples(shuffled(stream)), batch_size, pad)
 
 
-def _union(key, index, shuffle, union_order):
+def _union(stream, key, index, shuffle, union_order):
   positions = jnp.concatenate([index["retain"], index["forget"]])
   n_retain, n = index["retain"].shape[0], positions.shape[0]
   visit = jnp.arange(n)
+  if stream == "union_forget_first":
+    visit = jnp.roll(visit, n - n_retain)
   if union_order is not None:
     visit = jnp.asarray(union_order)
     if visit.shape != (n,):
@@ -153,9 +167,15 @@ def _batches(samples, batch_size, pad=False):
   return Order(full, rest)
 
 
-def _zip_short(retain, forget, batch_size):
+def _zip_short(retain, forget, batch_size, pad):
   """Pair batches until the shorter set ends; its last batch meets a full one of the other."""
   shorter = min(retain.shape[0], forget.shape[0])
+  if pad:
+    reach = -(-shorter // batch_size) * batch_size
+    return Order(
+      Pair(*(_batches(Samples(a[:reach]), batch_size, pad=True).full for a in (retain, forget))),
+      None,
+    )
   whole = shorter - shorter % batch_size
   full = Pair(*(Samples(a[:whole].reshape(-1, batch_size)) for a in (retain, forget)))
   if whole == shorter:

@@ -1,6 +1,7 @@
 """The one place that knows how a network is called."""
 
 import inspect
+from collections.abc import Callable
 
 import flax
 import flax.linen as nn
@@ -10,9 +11,11 @@ from jax import Array
 
 from jaxmu.errors import ModelError
 from jaxmu.models import structure
+from jaxmu.models.norm import BatchNorm
 
 TRAIN_FLAGS = ("train", "training", "is_training")
 EVAL_FLAGS = ("deterministic", "use_running_average", "eval_mode")
+LayerFlag = Callable[[tuple[str, ...]], Array]
 
 
 def forward(
@@ -21,7 +24,7 @@ def forward(
   batch_stats,
   x: Array,
   *,
-  train: bool,
+  train: bool | LayerFlag,
   mask: Array | None = None,
   key: Array | None = None,
 ) -> tuple[Array, dict]:
@@ -32,13 +35,24 @@ def forward(
   or without batch statistics. `mask` [B] is 1 for the real samples of a padded batch; `key` feeds
   dropout. Batch statistics come back unchanged when `train` is false. Raises ModelError when
   images, variables or logits do not fit.
+
+  `train` may be a function of a module path that says, as a traced bool, which BatchNorm layers run
+  in train mode; all else (dropout) then runs in eval mode.
   """
+  if callable(train):
+    with nn.intercept_methods(_layer_by_layer(train, mask)):
+      return _apply(module, params, batch_stats, x, False, mask, key, bool(batch_stats))
+  return _apply(module, params, batch_stats, x, train, mask, key, train and bool(batch_stats))
+
+
+def _apply(module, params, batch_stats, x, train, mask, key, moves):
+  """Call the module; `moves` says whether statistics may change."""
   name = type(module).__name__
   if not jnp.issubdtype(x.dtype, jnp.floating):
     raise ModelError(f"{name} needs float, normalised images; got dtype {x.dtype}")
   options = _options(module, train, mask, bool(batch_stats))
   variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
-  mutable = ["batch_stats"] if train and batch_stats else False
+  mutable = ["batch_stats"] if moves else False
   rngs = None if key is None else {"dropout": key}
   try:
     out = module.apply(variables, x, mutable=mutable, rngs=rngs, **options)
@@ -50,6 +64,35 @@ def forward(
     got = getattr(logits, "shape", type(logits).__name__)
     raise ModelError(f"{name} must return logits of shape ({x.shape[0]}, classes), got {got}")
   return logits, updates.get("batch_stats", batch_stats)
+
+
+def _layer_by_layer(train, mask):
+  """Intercept BatchNorm layers: compute both modes, take the one that `train(path)` asks for."""
+
+  def intercept(call, args, kwargs, context):
+    layer = context.module
+    if context.method_name != "__call__" or not isinstance(layer, (nn.BatchNorm, BatchNorm)):
+      return call(*args, **kwargs)
+    if mask is not None and isinstance(layer, nn.BatchNorm):
+      kwargs = {**kwargs, "mask": mask.astype(bool).reshape(-1, *[1] * (args[0].ndim - 1))}
+    flag = train(layer.path)
+    old = layer.variables["batch_stats"]
+    frozen = _normalise(args[0], layer.variables.get("params", {}), old, layer.epsilon)
+    mode = {"train": True} if isinstance(layer, BatchNorm) else {"use_running_average": False}
+    out = call(*args, **{**kwargs, **mode})
+    for name, before in old.items():
+      layer.put_variable(
+        "batch_stats", name, jnp.where(flag, layer.variables["batch_stats"][name], before)
+      )
+    return jnp.where(flag, out, frozen)
+
+  return intercept
+
+
+def _normalise(x, params, stats, epsilon):
+  """Normalise x [..., C] with running statistics."""
+  y = (x - stats["mean"]) * jax.lax.rsqrt(stats["var"] + epsilon)
+  return y * params.get("scale", 1) + params.get("bias", 0)
 
 
 def takes_mask(module: nn.Module) -> bool:

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmu.data import streams
 from jaxmu.errors import SettingsError
 from jaxmu.models.cost import forward_flops, parameter_count
 from jaxmu.settings import Settings
 from jaxmu.sweep.setup import hyperparameters, make_model
-from jaxmu.unlearning import ANCHORS, get
-from jaxmu.unlearning.runner import sample_passes
+from jaxmu.unlearning import ANCHORS, accounting, get
 
 # name -> train, test, image size, channels of the network input, classes (data_models.md 1)
 SIZES: Mapping[str, tuple[int, int, int, int, int]] = {
@@ -76,13 +74,12 @@ def _stage(settings, name, sizes, flops, members, speed):
   method, hp = get(name), hyperparameters(settings, name)
   static = {**hp, "fidelity": method.resolve_fidelity(settings.fidelity)}
   phases = method.phases(static)
-  steps = sum(
-    phase.epochs(hp) * streams.steps(p.stream, sizes, hp[p.batch_size])
-    for phase in phases
-    for p in phase.passes
+  passes = accounting.sample_passes(method, phases, hp, sizes) * members
+  return (
+    accounting.steps(method, phases, hp, sizes),
+    passes * flops / 1e15,
+    passes / 3 / speed / 3600,
   )
-  passes = sample_passes(method, phases, hp, sizes) * members
-  return steps, passes * flops / 1e15, passes / 3 / speed / 3600
 
 
 def _dimensions(settings):

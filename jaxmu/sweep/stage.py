@@ -84,7 +84,8 @@ class Stage:
 
   def _on_leg(self, leg: runner.Leg) -> None:
     self.progress.leg(leg)
-    self.curves += list(curve_rows(self.name, leg, self.bench.seeds))
+    if not leg.replay:
+      self.curves += list(curve_rows(self.name, leg, self.bench.seeds))
     last = leg.epoch + 1 == leg.epochs
     if not last and time.monotonic() - self.saved_at >= self.bench.settings.checkpoint_seconds:
       snapshot = leg.snapshot()
@@ -155,15 +156,16 @@ def curve_rows(stage: str, leg: runner.Leg, seeds):
   """Yield one row per member: means over the epoch's steps; members at rest have none."""
   for k, seed in enumerate(seeds):
     loss = leg.metrics.loss[k]
-    if np.isnan(leg.metrics.learning_rate[k]).all():
+    taken = ~np.isnan(leg.metrics.learning_rate[k])  # a pass may leave steps out
+    if not taken.any():
       continue
     yield {
       "stage": stage,
       "phase": leg.phase,
       "seed": int(seed),
       "epoch": leg.epoch + 1,
-      "steps": leg.steps,
-      "loss": float(np.mean(loss)),
-      "accuracy": float(np.mean(leg.metrics.accuracy[k])),
-      "learning_rate": float(leg.metrics.learning_rate[k][0]),
+      "steps": int(taken.sum()),
+      "loss": float(np.mean(loss[taken])),
+      "accuracy": float(np.mean(leg.metrics.accuracy[k][taken])),
+      "learning_rate": float(leg.metrics.learning_rate[k][taken][0]),
     }

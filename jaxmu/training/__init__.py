@@ -2,18 +2,20 @@
 
 from jaxmu.training import losses, schedules
 from jaxmu.training.epoch import EpochMetrics, TrainState, run_epoch, start_phase
-from jaxmu.training.optimizers import sgd
-from jaxmu.training.phase import Pass, Phase
+from jaxmu.training.optimizers import adam, sgd
+from jaxmu.training.phase import Known, Pass, Phase
 from jaxmu.training.task import Batch, Task, View
 
 __all__ = [
   "Batch",
   "EpochMetrics",
+  "Known",
   "Pass",
   "Phase",
   "Task",
   "TrainState",
   "View",
+  "adam",
   "losses",
   "run_epoch",
   "schedules",

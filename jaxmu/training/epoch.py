@@ -1,5 +1,6 @@
 """One epoch of ONE model: a scan over equal batches and one step for the shorter last one."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -7,10 +8,11 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmu.training.phase import Hp, Pass, Phase
+from jaxmu.training.phase import Hp, Known, Pass, Phase
 from jaxmu.training.task import Task, View
 
 NEVER = -1
+HOOK = 1_000  # folded into an epoch's key for its hooks; passes fold in their small numbers
 
 
 class TrainState(NamedTuple):
@@ -21,16 +23,21 @@ class TrainState(NamedTuple):
     optimizers: slot -> optax state.
     failed_at: int32, first step of the phase with a non-finite loss, or -1. A failed model is
       frozen from the next epoch on.
+    memory: what the phase's hooks carry from epoch to epoch.
   """
 
   params: Any
   batch_stats: Any
   optimizers: dict[str, Any]
   failed_at: jax.Array
+  memory: Any = ()
 
 
 class EpochMetrics(NamedTuple):
-  """Per step of one epoch, all passes in order: loss, batch accuracy, learning rate, each [T]."""
+  """Per step of one epoch, all passes in order: loss, batch accuracy, learning rate, each [T].
+
+  Steps that a pass left out (see `Pass.epochs`, `Pass.budget`) hold NaN.
+  """
 
   loss: jax.Array
   accuracy: jax.Array
@@ -43,9 +50,11 @@ def optimizer(p: Pass, hp: Hp, aux: Any, steps: int) -> optax.GradientTransforma
 
 
 def start_phase(phase: Phase, params, batch_stats, failed_at, hp: Hp, aux: Any) -> TrainState:
-  """Give a model fresh optimizer states for `phase`."""
-  slots = {p.slot: optimizer(p, hp, aux, 1).init(params) for p in phase.passes}
-  return TrainState(params, batch_stats, slots, failed_at)
+  """Give a model fresh optimizer states, and its memory, for `phase`."""
+  memory = () if phase.memory is None else phase.memory(params, aux, hp)
+  known = _known(phase, aux, memory)
+  slots = {p.slot: optimizer(p, hp, known, 1).init(params) for p in phase.passes}
+  return TrainState(params, batch_stats, slots, failed_at, memory)
 
 
 def run_epoch(
@@ -58,6 +67,7 @@ def run_epoch(
   order_key: jax.Array,
   key: jax.Array,
   epoch: jax.Array,
+  until: jax.Array | int,
 ) -> tuple[TrainState, EpochMetrics]:
   """Run epoch number `epoch` of a phase, or leave the state alone where it is not this model's.
 
@@ -67,28 +77,69 @@ def run_epoch(
   Args:
     order_key: draws the batch order; members may share it.
     key: draws everything else (augmentation, labels, noise); differs between members.
+    until: the model rests from this epoch on.
   """  # fmt: skip
 
   def run(state):
     before, parts = state.failed_at, []
+    hook_keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, HOOK), epoch))
+    state = _hook(phase.before, hook_keys[0], view, state, epoch, aux, hp)
     for i, p in enumerate(phase.passes):
       keys = [jax.random.fold_in(jax.random.fold_in(k, i), epoch) for k in (order_key, key)]
-      state, metrics = _run_pass(p, task, view, state, aux, hp, *keys)
+      known = _known(phase, aux, state.memory)
+      if phase.fresh:
+        state = state._replace(optimizers=_emptied(p, state, hp, known))
+      state, metrics = _maybe(
+        _lasts(p, epoch, hp), partial(_run_pass, p, task, view, known, hp, *keys), state
+      )
       parts.append(metrics)
+    state = _hook(phase.after, hook_keys[1], view, state, epoch, aux, hp)
     metrics = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    bad = ~jnp.isfinite(metrics.loss)
+    bad = ~jnp.isfinite(metrics.loss) & ~jnp.isnan(metrics.learning_rate)
     step = epoch * metrics.loss.shape[0] + jnp.argmax(bad)
     failed = jnp.where(jnp.any(bad) & (before == NEVER), step.astype(before.dtype), before)
     return state._replace(failed_at=failed), metrics
 
-  active = (epoch < phase.epochs(hp)) & (state.failed_at == NEVER)
+  mine = epoch < jnp.minimum(phase.epochs(hp), until)
+  return _maybe(mine & (state.failed_at == NEVER), run, state)
+
+
+def _maybe(condition, run, state):
+  """Run `run(state) -> (state, metrics)` if `condition`; else keep the state, metrics NaN."""
+  if condition is True:
+    return run(state)
   shapes = jax.eval_shape(run, state)[1]
   idle = lambda state: (state, jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes))
-  return lax.cond(active, run, idle, state)
+  return lax.cond(condition, run, idle, state)
 
 
-def _run_pass(p, task, view, state, aux, hp, order_key, key):
-  order = view.order(p.stream, order_key, hp[p.batch_size])
+def _known(phase, aux, memory):
+  return aux if phase.memory is None else Known(aux, memory)
+
+
+def _lasts(p, epoch, hp):
+  return True if p.epochs is None else epoch < p.epochs(hp)
+
+
+def _hook(hook, key, view, state, epoch, aux, hp):
+  if hook is None:
+    return state
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  params, memory = hook(key, view, variables, state.memory, epoch, aux, hp)
+  return state._replace(params=params, memory=memory)
+
+
+def _emptied(p, state, hp, known):
+  """Give a pass's slot a fresh optimizer state that keeps the step count of its schedule."""
+  *_, count = state.optimizers[p.slot]
+  *fresh, _ = optimizer(p, hp, known, 1).init(state.params)
+  return {**state.optimizers, p.slot: (*fresh, count)}
+
+
+def _run_pass(p, task, view, aux, hp, order_key, key, state):
+  batch_size = hp[p.batch_size]
+  pad = task.pads(p.batch_norm) and view.uneven(p.stream, batch_size)
+  order = view.order(p.stream, order_key, batch_size, pad=pad, shuffle=p.shuffle)
   n_full = jax.tree.leaves(order.full)[0].shape[0]
   n_steps = n_full + (order.rest is not None)
   step = _step(p, task, view, aux, hp, n_steps, key)
@@ -106,10 +157,18 @@ def _step(p, task, view, aux, hp, n_steps, key):
   """Return (state, (number, samples)) -> (state, metrics): one optimizer step of one model."""
   update_rule = optimizer(p, hp, aux, n_steps)
   schedule = p.schedule(hp, n_steps)
-  train = p.batch_norm == "train"
 
   def step(state, numbered):
+    if p.budget is None:
+      return take(state, numbered)
+    within = state.optimizers[p.slot][-1].count < p.budget(hp)
+    return _maybe(within, lambda state: take(state, numbered), state)
+
+  def take(state, numbered):
     number, samples = numbered
+    train = (
+      p.batch_norm(state.params, aux, hp) if callable(p.batch_norm) else p.batch_norm == "train"
+    )
     step_key = jax.random.fold_in(key, number)
     batch = view.fetch(samples, jax.random.fold_in(step_key, 0), p.augment)
     dropout = jax.random.fold_in(step_key, 2)
@@ -129,6 +188,7 @@ def _step(p, task, view, aux, hp, n_steps, key):
       report.batch_stats,
       {**state.optimizers, p.slot: opt_state},
       state.failed_at,
+      state.memory,
     )
     # Accuracy and rate are reported in the loss's dtype, so that a scan stacks one kind of leaf.
     return new, EpochMetrics(loss, report.accuracy.astype(loss.dtype), rate.astype(loss.dtype))

@@ -12,6 +12,19 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   return -jnp.sum(shifted * chosen, axis=-1)
 
 
+def divergence(teacher: jax.Array, student: jax.Array, temperature=1.0) -> jax.Array:
+  """Return KL(p_t^T || p_s^T) per example, teacher first, in nats, no T^2 factor: [B, C] -> [B]."""
+  log_q = jax.nn.log_softmax(teacher / temperature, axis=-1)
+  log_p = jax.nn.log_softmax(student / temperature, axis=-1)
+  return jnp.sum(jnp.exp(log_q) * (log_q - log_p), axis=-1)
+
+
+def entropy(logits: jax.Array) -> jax.Array:
+  """Return H(softmax(logits)) per example, in nats: [B, C] -> [B]."""
+  log_p = jax.nn.log_softmax(logits, axis=-1)
+  return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+
+
 def mean(values: jax.Array, weight: jax.Array | None = None) -> jax.Array:
   """Average [B] values; with weights [B], padded samples (weight 0) do not count."""
   if weight is None:

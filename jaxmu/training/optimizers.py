@@ -12,3 +12,10 @@ def sgd(momentum, weight_decay) -> optax.GradientTransformation:
   return optax.chain(
     optax.add_decayed_weights(weight_decay), optax.trace(decay=momentum, nesterov=False)
   )
+
+
+def adam(weight_decay) -> optax.GradientTransformation:
+  """Classic Adam with coupled decay (L2 in the gradient), not AdamW: betas 0.9, 0.999, eps 1e-8."""
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay), optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+  )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxmu import models
 from jaxmu.data import augment, streams
@@ -21,12 +22,19 @@ class Arrays(NamedTuple):
 
 
 class Batch(NamedTuple):
-  """A batch as a loss sees it: x float [B, H, W, C], y int [B], weight and origin [B] or None."""
+  """A batch as a loss sees it.
+
+  Attributes:
+    x: float [B, H, W, C]. y: int [B].
+    weight: [B], 0 for padding, or None. origin: [B], RETAIN or FORGET, in `union` only.
+    index: int32 [B], positions in the data set, to look values up in a `View.table`.
+  """
 
   x: jax.Array
   y: jax.Array
   weight: jax.Array | None = None
   origin: jax.Array | None = None
+  index: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +53,11 @@ class Task:
   preprocess: augment.Preprocess | None = None
   shuffle: bool = True
 
-  def forward(self, params, batch_stats, x, *, train: bool, mask=None, key=None):
+  def pads(self, batch_norm: Any) -> bool:
+    """Tell whether a short batch may be filled up: it is exact, and saves compiling a step."""
+    return batch_norm == "eval" or models.takes_mask(self.module)
+
+  def forward(self, params, batch_stats, x, *, train, mask=None, key=None):
     """Return logits [B, C] and the new BatchNorm statistics (unchanged in eval mode)."""
     return models.forward(self.module, params, batch_stats, x, train=train, mask=mask, key=key)
 
@@ -74,15 +86,57 @@ class View:
       raise MethodError(f"the {name} set is not among the method's needs ({', '.join(self.index)})")
     return self.index[name]
 
-  def order(self, stream: str, key: jax.Array, batch_size: int, pad: bool = False) -> streams.Order:
+  def labels(self, name: str) -> jax.Array:
+    """Return the labels of a set, int [n], in stored order."""
+    return jnp.take(self._arrays.labels, self._set(name), axis=0)
+
+  def logits(
+    self, variables: Mapping[str, Any], name: str, batch_size: int, task=None
+  ) -> jax.Array:
+    """Return eval-mode logits [n, C] of a model on a set, in stored order.
+
+    Args:
+      task: another network than the view's own, for a teacher of another architecture.
+    """
+    task = task or self.task
+
+    def step(_, samples):
+      x = self.fetch(samples).x
+      params, batch_stats = variables["params"], variables["batch_stats"]
+      return None, task.forward(params, batch_stats, x, train=False)[0]
+
+    positions = self._set(name)
+    order = self.positions(positions, min(batch_size, len(positions)), pad=True)
+    logits = lax.scan(step, None, order.full)[1]
+    return logits.reshape(-1, logits.shape[-1])[: len(positions)]
+
+  def table(self, values: Mapping[str, jax.Array]) -> jax.Array:
+    """Spread per-sample values over the data set: set name -> [n, ...] gives [N, ...].
+
+    A loss reads `table[batch.index]`; places outside the given sets hold NaN.
+    """
+    (first, *_) = values.values()
+    whole = jnp.full((self._arrays.labels.shape[0], *first.shape[1:]), jnp.nan, first.dtype)
+    for name, value in values.items():
+      whole = whole.at[self._set(name)].set(value)
+    return whole
+
+  def order(
+    self, stream: str, key: jax.Array, batch_size: int, pad: bool = False, shuffle: bool = True
+  ) -> streams.Order:
     """Lay out one pass of `stream` over the sets this view has."""
     streams.check(stream)
     for name in sorted(streams.STREAMS[stream]):
       self._set(name)
     return streams.order(
-      stream, key, self.index, batch_size,
-      shuffle=self.task.shuffle, union_order=self.draws.get("union_order"), pad=pad,
+      stream, key, self.index, batch_size, shuffle=self.task.shuffle and shuffle,
+      union_order=self.draws.get("union_order"), pad=pad,
     )  # fmt: skip
+
+  def uneven(self, stream: str, batch_size: int) -> bool:
+    """Tell whether a pass of `stream` has full batches and a shorter one besides."""
+    sizes = {name: positions.shape[0] for name, positions in self.index.items()}
+    return streams.uneven(stream, sizes, batch_size)
 
   def positions(self, index: jax.Array, batch_size: int, pad: bool = False) -> streams.Order:
     """Lay out one pass over given positions, in their order."""
@@ -98,4 +152,4 @@ class View:
     if self.task.preprocess is not None:
       dtype = jnp.result_type(float)
       images = augment.preprocess(self.task.preprocess, images, key, augmented, dtype=dtype)
-    return Batch(images, labels, samples.weight, samples.origin)
+    return Batch(images, labels, samples.weight, samples.origin, samples.index)

@@ -8,10 +8,11 @@ from jaxmu.training.losses import cross_entropy, mean
 
 
 def signed_gradients(view, params, batch_stats, orders, key=None, *, train: bool = True):
-  """Add up +grad or -grad of mean cross-entropy over the batches of several passes, in turn.
+  """Add up weighted gradients of mean cross-entropy over the batches of several passes, in turn.
 
   Args:
-    orders: (sign, `streams.Order`) pairs; padded orders of one batch size are scanned together.
+    orders: (weight, `streams.Order`) pairs; the weight of a pass's batches is a number (+1, -1)
+      or an array [batches]. Padded orders of one batch size are scanned together.
     key: feeds dropout, another mask for every batch; may be None for networks without dropout.
     train: BatchNorm mode; in train mode the running statistics move from batch to batch.
 
@@ -46,10 +47,11 @@ def signed_gradients(view, params, batch_stats, orders, key=None, *, train: bool
 
 def _joined(orders):
   """Merge passes without a short batch and of equal batch size into one, so as to compile once."""
-  parts = [
-    (jnp.asarray(float(sign)), jnp.full(order.full.index.shape[0], float(sign)), *order)
-    for sign, order in orders
-  ]
+  parts = []
+  for weight, order in orders:
+    n_full = order.full.index.shape[0]
+    weights = jnp.broadcast_to(jnp.asarray(weight, float), (n_full + (order.rest is not None),))
+    parts.append((weights[-1], weights[:n_full], *order))
   widths = {full.index.shape[1] for _, _, full, _ in parts}
   if len(widths) > 1 or any(rest is not None for *_, rest in parts):
     return parts

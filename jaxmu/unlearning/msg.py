@@ -14,7 +14,7 @@ from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.unlearning.accumulate import signed_gradients
 from jaxmu.unlearning.losses import classification
 from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
-from jaxmu.unlearning.transforms import scale_by_mask, smallest
+from jaxmu.unlearning.transforms import count, scale_by_mask, smallest
 
 SUBSET_BATCH = 64  # of the pass over R'; the reference does not tie it to the batch size
 SLOW = 0.1  # gradient multiplier of kept weights
@@ -32,7 +32,9 @@ def prepare(key, variables, view, hp):
   sums, batch_stats = _signed_gradient(params, batch_stats, view, hp, subset_key, forget_key)
   convolutional = structure.mask(params, lambda leaf: leaf.kind == "conv")
   reset = jax.tree.map(
-    lambda g, conv: smallest(jnp.abs(g), hp["init_rate"]) if conv else jnp.ones((), bool),
+    lambda g, conv: (
+      smallest(jnp.abs(g), count(hp["init_rate"], g.size)) if conv else jnp.ones((), bool)
+    ),
     sums,
     convolutional,
   )
@@ -106,6 +108,7 @@ METHOD = Method(
   fidelities=(REFERENCE, FIXED),
   oddities="The pass over R' always uses batches of 64 (reference, our default); 'fixed' uses the "
   "batch size.",
+  limits={"init_rate": (0, 1)},
   draws={
     "subset": "int [min(n_forget, n_retain)], places within the retain set that form R'",
     "fresh": "tree like params; its convolution kernels replace the drawn ones",

@@ -44,6 +44,7 @@ METHOD = Method(
     "alpha": 0.95,
   },
   space={**COMMON, "alpha": U01},
+  limits={"alpha": (0, 1)},
   phases=lambda hp: (Phase("descend and ascend", (DESCEND_AND_ASCEND,)),),
   oddities="Eval-mode BatchNorm throughout; the reference's anchor penalty is a constant 0 and "
   "left out.",

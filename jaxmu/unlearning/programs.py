@@ -3,16 +3,19 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxmu.population import Population, Program
 from jaxmu.training import Phase, Task, View, run_epoch, start_phase
+from jaxmu.training.epoch import NEVER
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning.method import Method
 
-PREPARE, ORDER, STEP = 0, 1, 2  # purposes folded into a member's key
+PREPARE, ORDER, STEP, REWIND = range(4)  # purposes folded into a member's key
 
 
 class Member(NamedTuple):
@@ -24,6 +27,7 @@ class Member(NamedTuple):
     index: set name -> int32 [n] positions of the member's split.
     hp: hyper-parameter -> scalar, those that may differ between members.
     draws: replacements for random draws, by name.
+    until: int32, the member rests from this epoch of a phase on (used to rewind).
   """
 
   key: Any
@@ -31,6 +35,7 @@ class Member(NamedTuple):
   index: Mapping[str, Any]
   hp: Mapping[str, Any]
   draws: Mapping[str, Any]
+  until: Any
 
 
 class Shared(NamedTuple):
@@ -47,13 +52,14 @@ class Programs:
   prepare: Program
   start: tuple[Program, ...]
   epoch: tuple[Program, ...]
+  rewind: Program | None
   finish: Program | None
   phases: tuple[Phase, ...]
 
   @property
   def compile_seconds(self) -> float:
-    every = (self.prepare, *self.start, *self.epoch, *([self.finish] if self.finish else []))
-    return sum(program.compile_seconds for program in every)
+    every = (self.prepare, *self.start, *self.epoch, self.rewind, self.finish)
+    return sum(program.compile_seconds for program in every if program)
 
 
 @functools.lru_cache(maxsize=32)
@@ -95,10 +101,19 @@ def build(
         for data, purpose in ((member.order_key, ORDER), (member.key, STEP))
       ]
       return run_epoch(
-        phase, task, view(member, shared), state, aux, hp_of(member), *keys, shared.epoch
-      )
+        phase, task, view(member, shared), state, aux, hp_of(member), *keys, shared.epoch,
+        member.until,
+      )  # fmt: skip
 
     return epoch
+
+  def rewind(variables, constants, shared):
+    """Choose the epoch to go back to; a member that does starts again as `prepare` left it."""
+    member, aux, memory, failed_at, prepared = constants
+    key = jax.random.fold_in(jax.random.wrap_key_data(member.key), REWIND)
+    target = method.rewind(key, view(member, shared), variables, memory, aux, hp_of(member))
+    target = jnp.where(failed_at == NEVER, target, 0).astype(jnp.int32)
+    return jax.tree.map(partial(jnp.where, target > 0), prepared, variables), target
 
   def finish(variables, member_aux, shared):
     del shared
@@ -109,6 +124,7 @@ def build(
     prepare=population.map(prepare),
     start=tuple(population.map(starter(phase)) for phase in phases),
     epoch=tuple(population.map(runner(i, phase)) for i, phase in enumerate(phases)),
+    rewind=population.map(rewind) if method.rewind else None,
     finish=population.map(finish) if method.finish else None,
     phases=phases,
   )

@@ -9,14 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmu.data import streams
-from jaxmu.errors import MethodError
 from jaxmu.population import Population
 from jaxmu.training import Task, TrainState
 from jaxmu.training.epoch import NEVER
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import programs
-from jaxmu.unlearning.method import STATIC, Method
+from jaxmu.unlearning import accounting, members, programs
+from jaxmu.unlearning.method import Method
 
 
 class Leg(NamedTuple):
@@ -30,6 +28,7 @@ class Leg(NamedTuple):
     samples: training samples that the population read.
     seconds: wall time of the leg, compilation excluded.
     snapshot: call it for the state as NumPy arrays (to save it).
+    replay: True where epochs are run again only to rewind; their metrics are known already.
   """
 
   phase: str
@@ -41,6 +40,7 @@ class Leg(NamedTuple):
   samples: int
   seconds: float
   snapshot: Callable[[], dict[str, Any]]
+  replay: bool = False
 
 
 class Outcome(NamedTuple):
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
   Attributes:
     variables: {"params", "batch_stats"}, leaves [K, ...], on the devices (free places included).
     failures: per member "" or the steps in which it was non-finite before it was frozen.
-    seconds: wall time of prepare, phases and finish, compilation excluded.
+    seconds: wall time of prepare, phases and finish, compilation and replays excluded.
     compile_seconds: time spent compiling.
     passes: equivalent sample-passes per member (forward 1, backward 2; evaluation.md 5).
   """
@@ -109,11 +109,12 @@ def run(
   Raises:
     MethodError: for unknown draws, missing sets, or members that differ in a static value.
   """  # fmt: skip
-  static = _static(method, hp, fidelity)
-  _check(method, problem, static, draws or {})
+  hp = [{**each, **method.derive(each, problem.sizes)} for each in hp]
+  static = members.static_values(method, hp, fidelity)
+  members.check(method, problem, static, draws or {})
   compiled = programs.build(problem.population, problem.task, method, tuple(sorted(static.items())))
   return _Execution(method, problem, compiled, static, hp, on_leg).run(
-    variables, _member(method, problem, static, hp, keys, order_keys, draws or {}), resume
+    variables, members.stack(method, problem, static, hp, keys, order_keys, draws or {}), resume
   )
 
 
@@ -127,12 +128,12 @@ class _Execution:
     self.compiled_before = compiled.compile_seconds
     self.failures = [""] * problem.population.size
 
-  def run(self, variables, member, resume):
+  def run(self, original, member, resume):
     population = self.problem.population
-    variables = jax.tree.map(jnp.copy, population.place(variables))
-    variables, aux = self._timed(self.compiled.prepare, variables, member)
+    original = population.place(original)
+    variables, aux = self._timed(self.compiled.prepare, _copy(original), member)
     failed_at = population.place(np.full((population.size,), NEVER, np.int32))
-    first = 0
+    first, memory = 0, ()
     if resume is not None:
       first, self.failures = int(resume["phase"]), list(resume["failures"])
       self.seconds = float(resume["seconds"])
@@ -145,12 +146,16 @@ class _Execution:
         state = _restore(state, resume["optimizers"], population)._replace(failed_at=failed_at)
       state = self._phase(number, state, member, aux, start)
       variables = {"params": state.params, "batch_stats": state.batch_stats}
-      failed_at = state.failed_at
+      failed_at, memory = state.failed_at, state.memory
+    if self.compiled.rewind is not None:
+      replaying = resume if first == len(self.compiled.phases) else None
+      variables = self._rewind(original, variables, member, aux, memory, failed_at, replaying)
     if self.compiled.finish is not None:
       variables, _ = self._timed(self.compiled.finish, variables, (member, aux))
     spent = self.compiled.compile_seconds - self.compiled_before
     passes = tuple(
-      sample_passes(self.method, self.compiled.phases, hp, self.problem.sizes) for hp in self.hp
+      accounting.sample_passes(self.method, self.compiled.phases, hp, self.problem.sizes)
+      for hp in self.hp
     )
     return Outcome(variables, tuple(self.failures), self.seconds, spent, passes)
 
@@ -162,23 +167,72 @@ class _Execution:
       state, metrics = self._timed(self.compiled.epoch[number], state, (member, aux), epoch)
       metrics = self.problem.population.collect(metrics)
       self._note_failures(phase, epoch, metrics, self.problem.population.collect(state.failed_at))
-      running = sum(epoch < phase.epochs(hp) for hp in self.hp)
+      samples = sum(
+        accounting.epoch_samples(phase, self.static, self.problem.sizes, epoch, hp)
+        for hp in self.hp if epoch < phase.epochs(hp)
+      )  # fmt: skip
       self.on_leg(
         Leg(
           phase.name, number, epoch, epochs, metrics.loss.shape[1], metrics,
-          running * _epoch_samples(phase, self.static, self.problem.sizes),
+          samples,
           self.seconds - before, lambda s=state, e=epoch: self._snapshot(number, e, s),
         )
       )  # fmt: skip
     return state
 
+  def _rewind(self, original, variables, member, aux, memory, failed_at, resume):
+    """Take members back to the epochs they chose, by running the only phase again up to there.
+
+    The same programs on the same keys give the same models bit for bit, and no epoch's weights need
+    to be kept. A member that keeps its last model rests meanwhile. Replays are no run time of the
+    method: an implementation for one model would have kept the weights.
+    """
+    population, start = self.problem.population, 0
+    if resume is None:
+      prepared, _ = self._call(self.compiled.prepare, _copy(original), member)
+      constants = (member, aux, memory, failed_at, prepared)
+      variables, targets = self._call(self.compiled.rewind, variables, constants)
+      targets = population.collect(targets)
+    else:
+      targets, start = np.asarray(resume["targets"], np.int32), int(resume["epoch"]) + 1
+    if not targets.any():
+      return variables
+    member = member._replace(until=population.place(targets))
+    _, state = self._call(self.compiled.start[0], variables, (member, aux, failed_at))
+    if resume is not None:
+      state = _restore(state, resume["optimizers"], population)
+    epochs = int(targets.max())
+    samples = accounting.epoch_samples(self.compiled.phases[0], self.static, self.problem.sizes)
+    for epoch in range(start, epochs):
+      before = time.perf_counter()
+      state, metrics = self._call(self.compiled.epoch[0], state, (member, aux), epoch)
+      metrics, seconds = population.collect(metrics), time.perf_counter() - before
+      snapshot = lambda s=state, e=epoch: {
+        **self._snapshot(1, e, s),
+        "targets": [int(target) for target in targets],
+      }
+      self.on_leg(
+        Leg(
+          "rewind", 1, epoch, epochs, metrics.loss.shape[1], metrics,
+          samples * int(np.sum(epoch < targets)),
+          seconds, snapshot, replay=True,
+        )
+      )  # fmt: skip
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
   def _timed(self, program, state, constant, epoch=0):
-    shared = programs.Shared(self.problem.arrays, np.int32(epoch))
-    program.compile(state, constant, shared)
+    """Run a program and add its time to the method's run time."""
+    program.compile(state, constant, self._shared(epoch))
     start = time.perf_counter()
-    result = jax.block_until_ready(program(state, constant, shared))
+    result = self._call(program, state, constant, epoch)
     self.seconds += time.perf_counter() - start
     return result
+
+  def _call(self, program, state, constant, epoch=0):
+    return jax.block_until_ready(program(state, constant, self._shared(epoch)))
+
+  def _shared(self, epoch):
+    return programs.Shared(self.problem.arrays, np.int32(epoch))
 
   def _note_failures(self, phase, epoch, metrics, failed_at):
     steps = metrics.loss.shape[1]
@@ -190,7 +244,7 @@ class _Execution:
 
   def _snapshot(self, number, epoch, state: TrainState):
     collect = self.problem.population.collect
-    leaves = jax.tree.leaves(collect(state.optimizers))
+    leaves = jax.tree.leaves(collect((state.optimizers, state.memory)))
     return {
       "phase": number,
       "epoch": epoch,
@@ -204,57 +258,11 @@ class _Execution:
 
 def _restore(state: TrainState, saved: Mapping[str, Any], population: Population) -> TrainState:
   leaves = [population.place(saved[str(i)]) for i in range(len(saved))]
-  optimizers = jax.tree.unflatten(jax.tree.structure(state.optimizers), leaves)
-  return state._replace(optimizers=optimizers)
+  tree = jax.tree.structure((state.optimizers, state.memory))
+  optimizers, memory = jax.tree.unflatten(tree, leaves)
+  return state._replace(optimizers=optimizers, memory=memory)
 
 
-def _static(method, hp, fidelity):
-  """Split off what all members must share, the fidelity included."""
-  static = {"fidelity": method.resolve_fidelity(fidelity)}
-  for name in sorted(STATIC & set(method.defaults)):
-    values = {member[name] for member in hp}
-    if len(values) != 1:
-      raise MethodError(
-        f"{method.name}: members of one population must share {name}, got {sorted(values)}; "
-        "run one population per value"
-      )
-    static[name] = int(values.pop())
-  return static
-
-
-def _check(method, problem, static, draws):
-  missing = sorted(method.needs - set(problem.index))
-  if missing:
-    raise MethodError(f"{method.name} needs the {missing[0]} set, which was not given")
-  unknown = sorted(set(draws) - set(method.draws))
-  if unknown:
-    known = ", ".join(method.draws) or "none"
-    raise MethodError(f"{method.name} has no random draw '{unknown[0]}'; known: {known}")
-  for name, size in problem.sizes.items():
-    if name in method.needs and size < 1:
-      raise MethodError(f"the {name} set is empty")
-
-
-def _member(method, problem, static, hp, keys, order_keys, draws):
-  """Stack what differs between members and lay it out over the devices."""
-  traced = [name for name in method.defaults if name not in static]
-  whole = lambda name: isinstance(method.defaults[name], int)
-  dtype = lambda name: np.int32 if whole(name) else np.dtype(jnp.result_type(float))
-  member = programs.Member(
-    key=np.asarray(jax.random.key_data(keys)),
-    order_key=np.asarray(jax.random.key_data(keys if order_keys is None else order_keys)),
-    index={name: np.asarray(problem.index[name], np.int32) for name in sorted(method.needs)},
-    hp={name: np.asarray([h[name] for h in hp], dtype(name)) for name in traced},
-    draws=dict(draws),
-  )
-  return problem.population.place(member)
-
-
-def _epoch_samples(phase, static, sizes):
-  return sum(streams.visits(p.stream, sizes, static[p.batch_size]) for p in phase.passes)
-
-
-def sample_passes(method: Method, phases: Sequence[Any], hp: Mapping[str, Any], sizes) -> float:
-  """Return equivalent sample-passes of one member: 3 per sample trained on (evaluation.md 5)."""
-  trained = sum(phase.epochs(hp) * _epoch_samples(phase, hp, sizes) for phase in phases)
-  return float(method.prepare_samples(hp, sizes) + 3 * trained)
+def _copy(tree):
+  """Copy arrays: programs write into the buffers that they are given."""
+  return jax.tree.map(jnp.copy, tree)

@@ -25,15 +25,36 @@ def scale_by_mask(multiplier) -> optax.GradientTransformation:
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def ranks(values: jax.Array) -> jax.Array:
-  """Return each entry's place in ascending order, int32, same shape; ties keep stored order."""
-  flat = values.reshape(-1)
-  place = jnp.zeros(flat.shape, jnp.int32).at[jnp.argsort(flat, stable=True)]
-  return place.set(jnp.arange(flat.size, dtype=jnp.int32)).reshape(values.shape)
+def gate_updates(gates) -> optax.GradientTransformation:
+  """Let only the open entries of an update through; put it LAST, after decay and momentum.
+
+  Args:
+    gates: tree like the updates, of bool arrays or scalars; what is closed does not move at all.
+  """
+
+  def update(updates, state, params=None):
+    del params
+    return jax.tree.map(
+      lambda u, gate: jnp.where(gate, u, jnp.zeros((), u.dtype)), updates, gates
+    ), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def count(fraction: jax.Array, size: int) -> jax.Array:
-  """Return round(fraction * size), half to even, int32; the fraction in [0, 1] may be traced.
+def add_anchor(weight, anchor, gates) -> optax.GradientTransformation:
+  """Add the gradient of (weight/2) ||theta - anchor||^2 over the open leaves (methods.md 0.3)."""
+
+  def update(updates, state, params):
+    pull = lambda g, p, a, gate: (
+      g + jnp.where(gate, weight * (p - a), jnp.zeros((), g.dtype)).astype(g.dtype)
+    )
+    return jax.tree.map(pull, updates, params, anchor, gates), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def count(fraction: jax.Array, size: int, floor: bool = False) -> jax.Array:
+  """Return round(fraction * size), half to even, or its floor; int32, the fraction may be traced.
 
   A float32 product of millions has a spacing of a quarter, enough to round to a neighbour. So the
   whole multiples of 1/4096 of the fraction are multiplied as integers, and only the small rest as a
@@ -44,16 +65,48 @@ def count(fraction: jax.Array, size: int) -> jax.Array:
   blocks, left = divmod(size, 4096)
   # fraction * size = (whole + part) / 4096 * (4096 blocks + left)
   small = (scaled - whole) * blocks + scaled * (left / 4096)
-  floor = jnp.floor(small)
-  total = whole * blocks + floor.astype(jnp.int32)
-  above = small - floor
+  below = jnp.floor(small)
+  total = whole * blocks + below.astype(jnp.int32)
+  if floor:
+    return total
+  above = small - below
   up = (above > 0.5) | ((above == 0.5) & (total % 2 == 1))
   return total + up.astype(jnp.int32)
 
 
-def smallest(values: jax.Array, fraction: jax.Array) -> jax.Array:
-  """Mark the round(fraction * size) smallest entries; the fraction may be traced."""
-  return ranks(values) < count(fraction, values.size)
+def smallest(values: jax.Array, number: jax.Array) -> jax.Array:
+  """Mark the `number` smallest entries of values >= 0; the number may be traced.
+
+  Equal entries count in stored order; NaN is larger than all. Sorting millions of entries takes
+  seconds on a CPU, so the threshold is found by bisection: floats >= 0 are ordered as their bits
+  are, one pass over the values fixes one bit, and among entries at the threshold a second bisection
+  finds the place up to which they belong.
+  """
+  flat = values.reshape(-1)
+  bits = jax.lax.bitcast_convert_type(jnp.abs(flat), f"uint{8 * flat.dtype.itemsize}")
+  least = _bisect(lambda bound: jnp.sum(bits < bound, dtype=jnp.int32) < number, bits.dtype)
+  below, equal = bits < least, bits == least
+  left = number - jnp.sum(below, dtype=jnp.int32)
+  place = jax.lax.iota(jnp.uint32, flat.size)
+  last = _bisect(
+    lambda bound: jnp.sum(equal & (place < bound), dtype=jnp.int32) < left,
+    jnp.uint32,
+    flat.size.bit_length(),
+  )
+  chosen = below | (equal & (place <= last) & (left > 0))
+  return chosen.reshape(values.shape)
+
+
+def _bisect(too_small, dtype, width=None):
+  """Return the largest unsigned integer b with too_small(b), 0 if there is none."""
+  dtype = jnp.dtype(dtype)
+  width = width or 8 * dtype.itemsize
+
+  def body(i, found):
+    trial = found | (jnp.ones((), dtype) << (width - 1 - i).astype(dtype))
+    return jnp.where(too_small(trial), trial, found)
+
+  return jax.lax.fori_loop(0, width, body, jnp.zeros((), dtype))
 
 
 def transpose_kernels(params):

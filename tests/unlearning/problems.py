@@ -1,5 +1,8 @@
 """A tiny problem for every method: four classes of 6x6 images, two convolutions."""
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,7 +17,51 @@ from jaxmu.unlearning import get, runner
 
 SIZES = {"retain": 22, "forget": 10, "val": 6}
 CLASSES = 4
-SMALL = {"batch_size": 8, "num_epochs": 2}
+
+
+class Row(NamedTuple):
+  """What the battery needs to know about a method.
+
+  Attributes:
+    small: hyper-parameters of a short run of two epochs.
+    longer: the same of a run of three epochs; empty for methods without epochs.
+    vary: three members' hyper-parameters; the first has one epoch less than the others.
+    gentle: hyper-parameters of so small a step that vmap's other order of sums stays round-off.
+    legs: number of legs of the short run.
+    frozen_norm: True where BatchNorm statistics stay as they were.
+    random: False where the result does not depend on the key.
+  """
+
+  small: Mapping[str, Any]
+  longer: Mapping[str, Any]
+  vary: tuple[Mapping[str, Any], ...]
+  gentle: Mapping[str, Any]
+  legs: int = 2
+  frozen_norm: bool = False
+  random: bool = True
+
+
+def usual(batch_size="batch_size", epochs="num_epochs", rate="learning_rate", **others):
+  """Return the row of a method with one rate and one number of epochs."""
+  sized = {name: 8 for name in batch_size.split()}
+  return Row(
+    small={**sized, epochs: 2},
+    longer={epochs: 3},
+    vary=({rate: 0.01, epochs: 1}, {rate: 0.03, epochs: 2}, {rate: 0.02, epochs: 2}),
+    gentle={rate: 1e-3},
+    **others,
+  )
+
+
+TABLE = {
+  "original": usual(),
+  "retrained": usual(),
+  "ft": usual(),
+  "ga": usual(),
+  "ngplus": usual(frozen_norm=True),
+  "msg": usual(),
+  "ct": usual(),
+}
 
 
 class TinyNet(nn.Module):
@@ -74,7 +121,7 @@ def run(name, problem, variables, seeds, hp=None, **options):
     method,
     problem,
     variables,
-    hp=[method.hyperparameters({**SMALL, **given}) for given in each],
+    hp=[method.hyperparameters({**TABLE[name].small, **given}) for given in each],
     keys=member_keys(seeds),
     on_leg=legs.append,
     **options,

@@ -10,7 +10,9 @@ from jaxmu.unlearning import ANCHORS, METHODS, get
 
 EVERY = [*ANCHORS, *METHODS]
 SEEDS = (3, 4, 5)
-EVAL_MODE = {"ngplus"}  # frozen BatchNorm by design (methods.md 9.4)
+EPOCHS = [name for name in EVERY if problems.TABLE[name].legs]  # the others edit once
+FROZEN_NORM = [name for name in EVERY if problems.TABLE[name].frozen_norm]  # methods.md 9.4
+RANDOM = [name for name in EVERY if problems.TABLE[name].random]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,8 @@ def test_keeps_shapes_and_dtypes_and_changes_weights(name, start):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
   assert outcome.failures == ("", "", "")
   assert outcome.passes[0] > 0
-  assert len(legs) == 2
-  assert np.isfinite(legs[0].metrics.loss).all()
+  assert len(legs) == problems.TABLE[name].legs
+  assert all(np.isfinite(leg.metrics.loss).all() for leg in legs)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -48,17 +50,15 @@ def test_population_equals_single_runs_bit_for_bit(name, start):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_members_may_differ_in_hyper_parameters_and_splits(name, start):
-  """One population of different rates, epochs and splits equals separate runs."""
-  given = [
-    {"learning_rate": 0.01, "num_epochs": 1},
-    {"learning_rate": 0.03, "num_epochs": 2},
-    {"learning_rate": 0.02, "num_epochs": 2, "momentum": 0.5},
-  ]
-  shifts = (0, 5, 9)
+  """One population of different hyper-parameters and splits equals separate runs."""
+  given, shifts = problems.TABLE[name].vary, (0, 5, 9)
   together, legs, _ = problems.run(
-    name, problems.problem(3, devices=2, shifts=shifts), start, SEEDS, given
+    name, problems.problem(3, devices=2, shifts=shifts), start, SEEDS, list(given)
   )
-  assert np.isnan(legs[1].metrics.loss[0]).all()  # one epoch only: at rest in the second
+  if legs:
+    rates = legs[-1].metrics.learning_rate
+    assert np.isnan(rates[0]).all()  # one epoch less: at rest in the last
+    assert not np.isnan(rates[1]).all()
   for k, shift in enumerate(shifts):
     alone, _, _ = problems.run(
       name, problems.problem(1, shifts=(shift,)), member(start, k), SEEDS[k : k + 1], given[k]
@@ -69,12 +69,9 @@ def test_members_may_differ_in_hyper_parameters_and_splits(name, start):
 @pytest.mark.parametrize("name", EVERY)
 def test_chunks_agree_with_single_members(name, start):
   """vmap reassociates sums; equal up to round-off after two epochs."""
-  one, _, _ = problems.run(
-    name, problems.problem(3, devices=2), start, SEEDS, {"learning_rate": 1e-3}
-  )
-  two, _, _ = problems.run(
-    name, problems.problem(3, chunk=2), start, SEEDS, {"learning_rate": 1e-3}
-  )
+  gentle = problems.TABLE[name].gentle
+  one, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS, gentle)
+  two, _, _ = problems.run(name, problems.problem(3, chunk=2), start, SEEDS, gentle)
   for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two)):
     np.testing.assert_allclose(a, b, atol=2e-3)
 
@@ -108,50 +105,51 @@ def mask_changed(name, result, start):
   return not problems.equal(clean["params"], result["params"])
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EPOCHS)
 def test_resumes_bit_for_bit_from_any_epoch(name, start):
-  whole, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS, {"num_epochs": 3})
-  snapshots = []
+  row, method, snapshots = problems.TABLE[name], get(name), []
+  options = {
+    "hp": [method.hyperparameters({**row.small, **row.longer})] * 3,
+    "keys": problems.member_keys(SEEDS),
+  }
+  keep = lambda leg: snapshots.append(leg.snapshot())
 
-  def stop_after(epoch):
-    def on_leg(leg):
-      snapshots.append(leg.snapshot())
-      if leg.epoch == epoch:
-        raise KeyboardInterrupt
+  def run(**more):
+    problem = problems.problem(3, devices=2)
+    outcome = problems.runner.run(method, problem, start, **options, **more)
+    return problem.population.collect(outcome.variables)
 
-    return on_leg
-
-  for epoch in (0, 1):
-    problem, method = problems.problem(3, devices=2), get(name)
-    options = {
-      "hp": [method.hyperparameters({**problems.SMALL, "num_epochs": 3})] * 3,
-      "keys": problems.member_keys(SEEDS),
-    }
-    with pytest.raises(KeyboardInterrupt):
-      problems.runner.run(method, problem, start, **options, on_leg=stop_after(epoch))
-    outcome = problems.runner.run(method, problem, start, **options, resume=snapshots[-1])
-    assert problems.equal(problem.population.collect(outcome.variables), whole)
+  whole = run(on_leg=keep)
+  assert len(snapshots) >= 3
+  for snapshot in snapshots[:-1]:
+    assert problems.equal(run(resume=snapshot), whole), (snapshot["phase"], snapshot["epoch"])
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_non_finite_member_is_frozen_and_leaves_the_others_alone(name, start):
-  healthy, _, _ = problems.run(
-    name, problems.problem(3, devices=2), start, SEEDS, {"num_epochs": 3}
-  )
-  sick = jax.tree.map(np.copy, start)
-  sick["params"]["head"]["kernel"][1, 0, 0] = np.nan
-  result, legs, outcome = problems.run(
-    name, problems.problem(3, devices=2), sick, SEEDS, {"num_epochs": 3}
-  )
+def test_a_non_finite_member_leaves_the_others_alone(name, start):
+  healthy, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
+  result, legs, outcome = run_with_a_sick_member(name, start)
   assert problems.equal(member(result, 0), member(healthy, 0))
   assert problems.equal(member(result, 2), member(healthy, 2))
   assert outcome.failures[0] == outcome.failures[2] == ""
+  assert not all(np.isfinite(leaf[1]).all() for leaf in jax.tree.leaves(result))
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_a_non_finite_member_is_frozen(name, start):
+  _, legs, outcome = run_with_a_sick_member(name, start)
   steps = legs[0].steps
   assert outcome.failures[1].endswith(f"epoch 1 (steps 0-{steps - 1})")
-  assert np.isnan(legs[2].metrics.learning_rate[1]).all()  # frozen: no step was taken
+  assert np.isnan(legs[-1].metrics.learning_rate[1]).all()  # frozen: no step was taken
 
 
-@pytest.mark.parametrize("name", EVERY)
+def run_with_a_sick_member(name, start):
+  sick = jax.tree.map(np.copy, start)
+  sick["params"]["stem"]["kernel"][1, 0, 0] = np.nan
+  return problems.run(name, problems.problem(3, devices=2), sick, SEEDS)
+
+
+@pytest.mark.parametrize("name", RANDOM)
 def test_randomness_follows_the_key_alone(name, start):
   twice = [problems.run(name, problems.problem(1), member(start, 0), (8,))[0] for _ in range(2)]
   other, _, _ = problems.run(name, problems.problem(1), member(start, 0), (9,))
@@ -159,13 +157,13 @@ def test_randomness_follows_the_key_alone(name, start):
   assert not problems.equal(twice[0], other)
 
 
-@pytest.mark.parametrize("name", sorted(EVAL_MODE))
+@pytest.mark.parametrize("name", FROZEN_NORM)
 def test_frozen_batch_norm_keeps_its_statistics_bit_for_bit(name, start):
   result, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
   assert problems.equal(result["batch_stats"], start["batch_stats"])
 
 
-@pytest.mark.parametrize("name", sorted(set(EVERY) - EVAL_MODE))
+@pytest.mark.parametrize("name", sorted(set(EVERY) - set(FROZEN_NORM)))
 def test_train_mode_batch_norm_moves_its_statistics(name, start):
   result, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
   moved = jax.tree.map(
@@ -177,16 +175,16 @@ def test_train_mode_batch_norm_moves_its_statistics(name, start):
 @pytest.mark.parametrize("name", EVERY)
 def test_rejects_what_it_does_not_know(name):
   method = get(name)
-  with pytest.raises(
-    MethodError, match=f"{name} has no hyper-parameter 'learning_rat'; did you mean"
-  ):
-    method.hyperparameters({"learning_rat": 0.1})
-  with pytest.raises(MethodError, match="learning_rate must be a number"):
-    method.hyperparameters({"learning_rate": "fast"})
-  with pytest.raises(MethodError, match="num_epochs must be finite and at least 1, got 0"):
-    method.hyperparameters({"num_epochs": 0})
-  with pytest.raises(MethodError, match="batch_size must be a whole number"):
-    method.hyperparameters({"batch_size": 2.5})
+  real = next(n for n, v in method.defaults.items() if isinstance(v, float))
+  batch_size = next(n for n in method.defaults if n.endswith("batch_size"))
+  with pytest.raises(MethodError, match=f"{name} has no hyper-parameter '{real[:-1]}'; did you"):
+    method.hyperparameters({real[:-1]: 0.1})
+  with pytest.raises(MethodError, match=f"{real} must be a number"):
+    method.hyperparameters({real: "fast"})
+  with pytest.raises(MethodError, match=f"{batch_size} must be finite and at least 1, got 0"):
+    method.hyperparameters({batch_size: 0})
+  with pytest.raises(MethodError, match=f"{batch_size} must be a whole number"):
+    method.hyperparameters({batch_size: 2.5})
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -194,7 +192,10 @@ def test_the_table_is_complete(name):
   method = METHODS[name]
   assert method.name == name
   assert method.needs <= {"retain", "forget", "val"}
-  assert set(method.space) <= set(method.defaults)
+  assert set(method.amended) <= set(method.space) <= set(method.defaults)
+  assert set(method.choices) <= set(method.defaults)
+  assert set(method.limits) <= set(method.defaults)
+  assert not set(method.dead) & set(method.defaults)
   assert all((method.title, method.summary, method.paper))
   assert method.fidelity in method.fidelities
 

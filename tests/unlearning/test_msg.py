@@ -18,7 +18,7 @@ from jaxmu.training import Pass, Phase, Task, View, losses, sgd
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import accumulate, get, msg, runner
 from jaxmu.unlearning.losses import classification
-from jaxmu.unlearning.transforms import ranks, smallest
+from jaxmu.unlearning.transforms import count, smallest
 
 RATES = (0.0, 0.1, 0.125, 0.3, 0.375, 0.5, 0.77, 0.999, 1.0)
 N_RETAIN, N_FORGET, BATCH = 80, 70, 16  # R' needs a full batch of 64 and one of 6
@@ -232,30 +232,33 @@ def test_counts_hold_for_every_kernel_of_resnet18_in_float32():
   assert len(sizes) == 20
   assert sum(sizes) == 11_166_912
   with jax.enable_x64(False):
-    count = jax.jit(jax.vmap(lambda g, rate: smallest(g, rate).sum(), in_axes=(None, 0)))
+    chosen = jax.jit(
+      jax.vmap(lambda g, rate: smallest(g, count(rate, g.size)).sum(), in_axes=(None, 0))
+    )
     rates = jnp.asarray(RATES, jnp.float32)
     for size in sorted(set(sizes)):
       values = jnp.asarray(np.random.default_rng(0).normal(size=size), jnp.float32)
-      assert count(jnp.abs(values), rates).tolist() == [round(rate * size) for rate in RATES]
+      assert chosen(jnp.abs(values), rates).tolist() == [round(rate * size) for rate in RATES]
 
 
 def test_half_of_an_odd_number_rounds_to_even():
   """0.125 of 36 is 4.5 and 0.375 of 36 is 13.5."""
   values = jnp.arange(36.0)
-  assert smallest(values, 0.125).sum() == 4
-  assert smallest(values, 0.375).sum() == 14
+  assert smallest(values, count(0.125, 36)).sum() == 4
+  assert smallest(values, count(0.375, 36)).sum() == 14
 
 
 def test_ties_keep_stored_order():
   values = jnp.array([[0.0, 2.0, 0.0], [1.0, 0.0, 2.0]])
-  np.testing.assert_array_equal(ranks(values), [[0, 4, 1], [3, 2, 5]])
-  np.testing.assert_array_equal(smallest(values, 1 / 3), [[1, 0, 1], [0, 0, 0]])
+  np.testing.assert_array_equal(smallest(values, 2), [[1, 0, 1], [0, 0, 0]])
+  np.testing.assert_array_equal(smallest(values, 4), [[1, 0, 1], [1, 1, 0]])
+  np.testing.assert_array_equal(smallest(values, 5), [[1, 1, 1], [1, 1, 0]])
 
 
 def test_the_fraction_may_differ_between_members():
   rng = np.random.default_rng(0)
   values, rates = jnp.asarray(rng.uniform(size=(4, 3, 7))), jnp.array([0.0, 0.2, 0.55, 1.0])
-  found = jax.jit(jax.vmap(smallest))(values, rates)
+  found = jax.jit(jax.vmap(lambda v, rate: smallest(v, count(rate, v.size))))(values, rates)
   for k, rate in enumerate(rates):
     flat = np.sort(np.asarray(values[k]).reshape(-1))
     below = np.isin(values[k], flat[: round(float(rate) * 21)])
