@@ -67,32 +67,32 @@ def _apply(module, params, batch_stats, x, train, mask, key, moves):
 
 
 def _layer_by_layer(train, mask):
-  """Intercept BatchNorm layers: compute both modes, take the one that `train(path)` asks for."""
+  """Intercept BatchNorm layers: compute both modes, take the one that `train(path)` asks for.
+
+  Both are applied to a clone of the layer: a clone has the layer's own numerics, and forgets a mode
+  that was given to its constructor (flax refuses to be told twice).
+  """
 
   def intercept(call, args, kwargs, context):
     layer = context.module
-    if context.method_name != "__call__" or not isinstance(layer, (nn.BatchNorm, BatchNorm)):
+    ours = isinstance(layer, BatchNorm)
+    is_call = context.method_name == "__call__" and isinstance(layer, (nn.BatchNorm, BatchNorm))
+    if not is_call or not layer.path:  # only the clone has the path of a root
       return call(*args, **kwargs)
-    if mask is not None and isinstance(layer, nn.BatchNorm):
-      kwargs = {**kwargs, "mask": mask.astype(bool).reshape(-1, *[1] * (args[0].ndim - 1))}
+    given = inspect.signature(type(layer).__call__).bind(layer, *args, **kwargs).arguments
+    x, own_mask, variables = given["x"], given.get("mask"), layer.variables
+    if mask is not None and not ours:
+      own_mask = mask.astype(bool).reshape(-1, *[1] * (x.ndim - 1))
+    clone = layer.clone(parent=None, **({} if ours else {"use_running_average": None}))
+    mode = lambda on: {"train": on} if ours else {"use_running_average": not on}
+    frozen = clone.apply(variables, x, mask=own_mask, **mode(False))
+    out, moved = clone.apply(variables, x, mask=own_mask, **mode(True), mutable=["batch_stats"])
     flag = train(layer.path)
-    old = layer.variables["batch_stats"]
-    frozen = _normalise(args[0], layer.variables.get("params", {}), old, layer.epsilon)
-    mode = {"train": True} if isinstance(layer, BatchNorm) else {"use_running_average": False}
-    out = call(*args, **{**kwargs, **mode})
-    for name, before in old.items():
-      layer.put_variable(
-        "batch_stats", name, jnp.where(flag, layer.variables["batch_stats"][name], before)
-      )
+    for name, before in variables["batch_stats"].items():
+      layer.put_variable("batch_stats", name, jnp.where(flag, moved["batch_stats"][name], before))
     return jnp.where(flag, out, frozen)
 
   return intercept
-
-
-def _normalise(x, params, stats, epsilon):
-  """Normalise x [..., C] with running statistics."""
-  y = (x - stats["mean"]) * jax.lax.rsqrt(stats["var"] + epsilon)
-  return y * params.get("scale", 1) + params.get("bias", 0)
 
 
 def takes_mask(module: nn.Module) -> bool:

@@ -113,10 +113,11 @@ class View:
   def table(self, values: Mapping[str, jax.Array]) -> jax.Array:
     """Spread per-sample values over the data set: set name -> [n, ...] gives [N, ...].
 
-    A loss reads `table[batch.index]`; places outside the given sets hold NaN.
+    A loss reads `table[batch.index]`; places outside the given sets hold NaN, or -1 for integers.
     """
     (first, *_) = values.values()
-    whole = jnp.full((self._arrays.labels.shape[0], *first.shape[1:]), jnp.nan, first.dtype)
+    nowhere = jnp.nan if jnp.issubdtype(first.dtype, jnp.inexact) else -1
+    whole = jnp.full((self._arrays.labels.shape[0], *first.shape[1:]), nowhere, first.dtype)
     for name, value in values.items():
       whole = whole.at[self._set(name)].set(value)
     return whole

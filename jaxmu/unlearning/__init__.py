@@ -3,14 +3,21 @@
 from typing import Any
 
 from jaxmu.errors import MethodError, closest
-from jaxmu.unlearning import anchors, ct, ft, ga, msg, ngplus
+from jaxmu.unlearning import anchors, bt, cfk, ct, euk, fcs, ft, ga, msg, ngplus, salun, scrub, srl
 from jaxmu.unlearning.method import Method
 
 ANCHORS: dict[str, Method] = {"original": anchors.ORIGINAL, "retrained": anchors.RETRAINED}
 METHODS: dict[str, Method] = {
   "ft": ft.METHOD,
   "ga": ga.METHOD,
+  "srl": srl.METHOD,
   "ngplus": ngplus.METHOD,
+  "cfk": cfk.METHOD,
+  "euk": euk.METHOD,
+  "bt": bt.METHOD,
+  "scrub": scrub.METHOD,
+  "salun": salun.METHOD,
+  "fcs": fcs.METHOD,
   "msg": msg.METHOD,
   "ct": ct.METHOD,
 }

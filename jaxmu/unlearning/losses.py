@@ -1,5 +1,8 @@
 """Losses of passes that several methods share: (forward, params, batch_stats, batch, ...)."""
 
+import jax
+import jax.numpy as jnp
+
 from jaxmu.training.losses import correct, cross_entropy, mean
 from jaxmu.training.phase import Report
 
@@ -19,3 +22,9 @@ def ascent(*arguments):
   """
   loss, report = classification(*arguments)
   return -loss, report
+
+
+def anchor_penalty(weight, params, anchor):
+  """(weight/2) ||theta - anchor||^2 over all leaves; those that never move add nothing."""
+  squares = jax.tree.map(lambda p, a: jnp.sum(jnp.square(p - a)), params, anchor)
+  return weight / 2 * sum(jax.tree.leaves(squares))

@@ -1,33 +1,46 @@
 """NG+, negative gradient plus: descend on retain and ascend on forget in the same step."""
 
+import optax
+
+from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.training.losses import correct, cross_entropy, mean
-from jaxmu.training.phase import Report
-from jaxmu.unlearning.method import COMMON, U01, Method
+from jaxmu.unlearning.losses import anchor_penalty, classification
+from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
+from jaxmu.unlearning.transforms import gate_updates, moves
 
 
-def loss(forward, params, batch_stats, batch, aux, hp, key):
-  """alpha CE(B_r) - (1 - alpha) CE(B_f), two forwards with frozen BatchNorm (methods.md 2.4)."""
-  del aux, key
-  retain, accuracy = _classify(forward, params, batch_stats, batch.retain)
-  forget, _ = _classify(forward, params, batch_stats, batch.forget)
-  return hp["alpha"] * retain - (1 - hp["alpha"]) * forget, Report(batch_stats, accuracy)
+def prepare(key, variables, view, hp):
+  """Keep the original's weights as the anchor."""
+  del key, view, hp
+  return variables, variables["params"]
 
 
-def _classify(forward, params, batch_stats, batch):
-  """Cross-entropy and accuracy; frozen BatchNorm makes padded samples harmless."""
-  logits, _ = forward(params, batch_stats, batch.x, batch.weight)
-  loss = mean(cross_entropy(logits, batch.y), batch.weight)
-  return loss, mean(correct(logits, batch.y), batch.weight)
+def loss(forward, params, batch_stats, batch, anchor, hp, key):
+  """alpha [CE(B_r) + (omega/2) ||theta - theta_a||^2] - (1 - alpha) CE(B_f) (methods.md 2.4).
+
+  Two forward passes; in train mode BatchNorm's statistics move on retain, then on forget samples.
+  """
+  retain, first = classification(forward, params, batch_stats, batch.retain, anchor, hp, key)
+  forget, last = classification(forward, params, first.batch_stats, batch.forget, anchor, hp, key)
+  retain = retain + anchor_penalty(hp["anchor"], params, anchor)
+  return hp["alpha"] * retain - (1 - hp["alpha"]) * forget, last._replace(accuracy=first.accuracy)
 
 
-DESCEND_AND_ASCEND = Pass(
-  stream="zip_cycle",
-  loss=loss,
-  transform=lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"]),
-  schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
-  batch_norm="eval",
-)
+def transform(hp, anchor):
+  """SGD on all leaves that the fidelity lets move."""
+  gates = structure.mask(anchor, lambda leaf: moves(leaf, hp, hp["bn_mode"]))
+  return optax.chain(sgd(hp["momentum"], hp["weight_decay"]), gate_updates(gates))
+
+
+def descend_and_ascend(batch_norm: str) -> Pass:
+  return Pass(
+    stream="zip_cycle",
+    loss=loss,
+    transform=transform,
+    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    batch_norm=batch_norm,
+  )
+
 
 METHOD = Method(
   name="ngplus",
@@ -42,10 +55,16 @@ METHOD = Method(
     "batch_size": 256,
     "num_epochs": 10,
     "alpha": 0.95,
+    "anchor": 0.0,
+    "bn_mode": "eval",
   },
   space={**COMMON, "alpha": U01},
   limits={"alpha": (0, 1)},
-  phases=lambda hp: (Phase("descend and ascend", (DESCEND_AND_ASCEND,)),),
-  oddities="Eval-mode BatchNorm throughout; the reference's anchor penalty is a constant 0 and "
-  "left out.",
+  choices={"bn_mode": ("eval", "train")},
+  prepare=prepare,
+  phases=lambda hp: (Phase("descend and ascend", (descend_and_ascend(hp["bn_mode"]),)),),
+  fidelities=(REFERENCE, FIXED),
+  oddities="Eval-mode BatchNorm throughout (option bn_mode), and attention biases, which get no "
+  "gradient in eval mode, stay as they are; 'fixed' trains them. The anchor penalty is a constant "
+  "0 in the reference and an option here.",
 )

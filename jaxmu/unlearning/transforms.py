@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmu.models import structure
+from jaxmu.unlearning.method import FIXED
 
 
 def scale_by_mask(multiplier) -> optax.GradientTransformation:
@@ -51,6 +52,15 @@ def add_anchor(weight, anchor, gates) -> optax.GradientTransformation:
     return jax.tree.map(pull, updates, params, anchor, gates), state
 
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def moves(leaf: structure.Leaf, hp, batch_norm: str) -> bool:
+  """Tell whether a leaf gets a gradient; attention biases get none in the reference's eval mode.
+
+  Its TinyViT then reads a cached copy of them; weight decay does not reach them either
+  (methods.md 2.4). Fixed fidelity trains them.
+  """
+  return leaf.kind != "attn_bias" or hp["fidelity"] == FIXED or batch_norm == "train"
 
 
 def count(fraction: jax.Array, size: int, floor: bool = False) -> jax.Array:

@@ -37,6 +37,8 @@ def naive(stream, index, size=BATCH):
   """One pass in stored order: lists of positions; the zip streams give (retain, forget) pairs."""
   if stream == "union":
     return cut([*index["retain"], *index["forget"]], size)
+  if stream == "union_forget_first":
+    return cut([*index["forget"], *index["retain"]], size)
   if stream == "zip_short":
     return list(zip(cut(index["retain"], size), cut(index["forget"], size)))
   if stream == "zip_cycle":
@@ -85,7 +87,7 @@ def test_stored_order_equals_the_loop(stream, sizes):
 
 
 @pytest.mark.parametrize("sizes", [(7, 6), (24, 16), (27, 11)])
-@pytest.mark.parametrize("stream", [*ONE_SET, "union"])
+@pytest.mark.parametrize("stream", [*ONE_SET, *streams.UNIONS])
 def test_a_shuffled_pass_visits_every_sample_exactly_once(stream, sizes):
   index = sets(*sizes)
   order = streams.order(stream, KEY, index, BATCH)
@@ -107,19 +109,21 @@ def test_the_rest_has_its_own_shape_and_no_weights():
   assert streams.order("retain", KEY, sets(5, 11), BATCH).full.index.shape == (0, 8)
 
 
+@pytest.mark.parametrize("stream", streams.UNIONS)
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_union_flags_the_origin_of_every_sample(shuffle):
+def test_union_flags_the_origin_of_every_sample(shuffle, stream):
   index = sets(27, 11)
-  for batch in batches(streams.order("union", KEY, index, BATCH, shuffle=shuffle)):
+  for batch in batches(streams.order(stream, KEY, index, BATCH, shuffle=shuffle)):
     wanted = np.isin(batch.index, index["forget"])
     np.testing.assert_array_equal(batch.origin, np.where(wanted, streams.FORGET, streams.RETAIN))
 
 
+@pytest.mark.parametrize("stream", streams.UNIONS)
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_union_follows_an_injected_order_that_counts_retain_first(shuffle):
+def test_union_follows_an_injected_order_that_counts_retain_first(shuffle, stream):
   index = sets(9, 4)
   visit = np.random.default_rng(2).permutation(13)
-  order = streams.order("union", KEY, index, BATCH, shuffle=shuffle, union_order=visit)
+  order = streams.order(stream, KEY, index, BATCH, shuffle=shuffle, union_order=visit)
   joined = [*index["retain"], *index["forget"]]
   assert flat(plain(order)) == [joined[place] for place in visit]
   origins = np.concatenate([batch.origin for batch in batches(order)])
@@ -172,7 +176,7 @@ def test_retain_and_forget_are_shuffled_independently(stream):
 
 
 @pytest.mark.parametrize("n", [5, 8, 27])
-@pytest.mark.parametrize("stream", [*ONE_SET, "union"])
+@pytest.mark.parametrize("stream", [*ONE_SET, *streams.UNIONS])
 def test_padding_changes_neither_samples_nor_order(stream, n):
   index = sets(n, n - 2)
   padded = streams.order(stream, KEY, index, BATCH, pad=True)
@@ -183,6 +187,28 @@ def test_padding_changes_neither_samples_nor_order(stream, n):
   assert set(np.unique(padded.full.weight)) <= {0.0, 1.0}
   assert padded.full.weight.sum() == len(whole)
   assert np.isin(padded.full.index, whole).all()  # padding is real data, only without weight
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_padding_a_short_zip_changes_neither_pairs_nor_order(sizes, shuffle):
+  index = sets(*sizes)
+  padded = streams.order("zip_short", KEY, index, BATCH, shuffle=shuffle, pad=True)
+  assert padded.rest is None
+  assert plain(padded) == plain(streams.order("zip_short", KEY, index, BATCH, shuffle=shuffle))
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("stream", streams.STREAMS)
+def test_a_pass_is_uneven_where_full_batches_and_a_shorter_one_meet(stream, sizes):
+  index = sets(*sizes)
+  first = streams.STREAMS[stream] if stream.startswith("zip") else ()
+  wanted = naive(stream, index)
+  sides = [[len(b) for b in (w if first else (w,))] for w in wanted]
+  shortest = {min(side) for side in sides}
+  lengths = {name: len(positions) for name, positions in index.items()}
+  if stream != "zip_cycle":  # always filled up
+    assert streams.uneven(stream, lengths, BATCH) == (len(wanted) > 1 and min(shortest) < BATCH)
 
 
 def test_orders_work_inside_a_compiled_function_over_members():
@@ -216,7 +242,7 @@ def test_steps_and_visits_equal_the_loop_for_any_sizes(n_retain, n_forget, size)
   ],
 )
 def test_an_unknown_stream_is_answered_with_the_known_ones(call):
-  known = "forget, retain, union, val, zip_cycle, zip_short"
+  known = "forget, retain, union, union_forget_first, val, zip_cycle, zip_short"
   with pytest.raises(
     MethodError, match=f"^unknown stream 'retian'; did you mean 'retain'\\? known: {known}$"
   ):

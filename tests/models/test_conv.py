@@ -159,12 +159,14 @@ def test_dead_taps_have_exactly_zero_gradient():
 
 def test_lowering_table():
   edge = ((1, 1), (1, 1))
-  choose = lambda size, k, padding, backend: lowering(
-    (8, size, size, 4), (k, k, 4, 4), (1, 1), padding, backend
+  choose = lambda size, k, padding, backend, channels=128: lowering(
+    (8, size, size, channels), (k, k, channels, 4), (1, 1), padding, backend
   )
   assert choose(8, 3, edge, "cpu") == "canonical"
   assert choose(4, 3, edge, "cpu") == "mixed"
   assert choose(2, 3, edge, "cpu") == "taps"
+  assert choose(2, 3, edge, "cpu", channels=64) == "patches"
+  assert choose(8, 3, edge, "cpu", channels=64) == "canonical"
   assert choose(8, 1, ((0, 0), (0, 0)), "cpu") == "taps"
   assert choose(2, 3, edge, "gpu") == "lax"
 

@@ -59,6 +59,11 @@ TABLE = {
   "ft": usual(),
   "ga": usual(),
   "ngplus": usual(frozen_norm=True),
+  "cfk": usual(frozen_norm=True),
+  "euk": usual(frozen_norm=True),  # the only norm layer lies outside of the blocks
+  "srl": usual(),
+  "bt": usual(),
+  "salun": usual(),
   "msg": usual(),
   "ct": usual(),
 }

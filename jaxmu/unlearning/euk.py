@@ -1,0 +1,100 @@
+"""EU-k, exact unlearning of the last k blocks: re-initialise them and the head, then retrain them.
+
+As CF-k (methods.md 3.2), but the trainable part forgets everything first, sees augmented images,
+and is anchored to its new random weights.
+"""
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from jaxmu.errors import MethodError
+from jaxmu.models import structure
+from jaxmu.models.initialisers import glorot_uniform, he_uniform_out
+from jaxmu.unlearning.cfk import (
+  AMENDED,
+  DEAD,
+  DEFAULTS,
+  SPACE,
+  anchored,
+  anchored_fine_tuning,
+  first_block,
+  last_blocks,
+)
+from jaxmu.unlearning.method import FIXED, REFERENCE, Method
+
+INITIALISERS = {"conv": he_uniform_out, "linear_w": glorot_uniform}
+
+
+def prepare(key, variables, view, hp):
+  """Re-initialise the last k blocks and the head, and anchor the result; statistics stay."""
+  params, classes = variables["params"], view.task.num_classes
+  fresh = view.draws.get("fresh") or _fresh(key, params)
+  if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, params):
+    raise MethodError("euk: fresh must be a tree like params, with leaves of the same shapes")
+  batch_norms = {path[:-1] for path in flax.traverse_util.flatten_dict(variables["batch_stats"])}
+  renew = lambda leaf, old, new, gate: jnp.where(gate, _reset(leaf, old, new, batch_norms), old)
+  inside = last_blocks(params, hp, classes)
+  params = structure.map_leaves(renew, params, fresh, inside, num_classes=classes)
+  return {**variables, "params": params}, anchored(params, hp, classes, "eval")
+
+
+def _fresh(key, params):
+  """Draw new values for the kernels of all convolutions and linear layers."""
+  leaves, tree = jax.tree.flatten(params)
+  keys = jax.tree.unflatten(tree, list(jax.random.split(key, len(leaves))))
+
+  def draw(leaf, old, key):
+    initialise = INITIALISERS.get(leaf.kind)
+    return initialise(key, old.shape, old.dtype) if initialise else old
+
+  return structure.map_leaves(draw, params, keys)
+
+
+def _reset(leaf, old, new, batch_norms):
+  """Return a leaf's `euk_reset` value (methods.md 0.7).
+
+  LayerNorms and attention biases stay; biases of linear layers, and of convolutions, become 0.
+  """
+  if leaf.kind in INITIALISERS:
+    return new.astype(old.dtype)
+  if leaf.path[:-1] in batch_norms:
+    return jnp.ones_like(old) if leaf.path[-1] == "scale" else jnp.zeros_like(old)
+  return jnp.zeros_like(old) if leaf.path[-1] == "bias" and leaf.kind != "norm" else old
+
+
+def train_mode_inside(params, aux, hp):
+  """Fixed fidelity: BatchNorm of re-initialised blocks in train mode, all others in eval mode.
+
+  Statistics of the old weights would normalise the new ones wrongly for the whole run.
+  """
+  del aux
+  first = first_block(params, hp)
+  return lambda path: (structure.block_id(path) or 0) >= first
+
+
+METHOD = Method(
+  name="euk",
+  title="Exact unlearning of the last k blocks",
+  summary="Re-initialise the last k blocks and the head, and train only them on augmented retain.",
+  paper="Goel et al. 2022, arXiv 2201.06640",
+  needs=frozenset({"retain"}),
+  defaults=DEFAULTS,
+  space=SPACE,
+  amended=AMENDED,
+  dead=DEAD,
+  prepare=prepare,
+  phases=lambda hp: (
+    anchored_fine_tuning("eval" if hp["fidelity"] == REFERENCE else train_mode_inside, True),
+  ),
+  fidelity=FIXED,
+  fidelities=(REFERENCE, FIXED),
+  oddities="The reference keeps eval-mode BatchNorm, so re-initialised blocks are normalised with "
+  "the old weights' statistics; our default runs BatchNorm inside them in train mode, and trains "
+  "attention biases. The anchor is the random initialisation. A network without block names "
+  "retrains its head alone.",
+  draws={
+    "fresh": "tree like params; its convolution and linear kernels replace the drawn ones of the "
+    "re-initialised part",
+  },
+)
