@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxmu.errors import ModelError
+from jaxmu.models import derivatives
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -69,8 +70,8 @@ def conv(
 ) -> Array:
   """Convolve x [B, H, W, I] with kernel [h, w, I, O] and return [B, H', W', O].
 
-  `how` pins the lowering; "auto" asks `lowering` when the program is traced. Only "lax" allows
-  forward-mode derivatives. Raises ModelError for shapes that do not fit and for unknown lowerings.
+  `how` pins the lowering; "auto" asks `lowering` when the program is traced. Forward-mode
+  derivatives need "lax", or `derivatives.forward_mode`. Raises ModelError for shapes that do not fit and for unknown lowerings.
   """
   if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2]:
     raise ModelError(
@@ -84,7 +85,7 @@ def conv(
     return _canonical(x, kernel, strides, padding)
   if how not in LOWERINGS:
     raise ModelError(f"unknown lowering '{how}'; known: auto, lax, {', '.join(LOWERINGS)}")
-  return _conv(x, kernel, strides, padding, LOWERINGS[how])
+  return derivatives.form(_conv)(x, kernel, strides, padding, LOWERINGS[how])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

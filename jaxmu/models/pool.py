@@ -10,19 +10,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxmu.models import derivatives
+
 
 def max_pool(x: Array, window: int, stride: int, padding: int, how: str = "auto") -> Array:
   """Take maxima over square windows of x [B, H, W, C]; padding counts as minus infinity.
 
   Among equal maxima the gradient goes to the first in row-major order, as in PyTorch. `how="lax"`
-  is the stock operation, which allows forward-mode derivatives; "auto" uses it on all backends but
-  CPU.
+  is the stock operation; "auto" uses it on all backends but CPU. Forward-mode derivatives need it,
+  or `derivatives.forward_mode`.
   """
   if how == "lax" or (how == "auto" and jax.default_backend() != "cpu"):
     pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     sizes, steps = (1, window, window, 1), (1, stride, stride, 1)
     return lax.reduce_window(x, -jnp.inf, lax.max, sizes, steps, pads)
-  return _max_pool(x, x.shape[1:3], window, stride, padding)
+  return derivatives.form(_max_pool)(x, x.shape[1:3], window, stride, padding)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))

@@ -80,6 +80,18 @@ def map_leaves(function: Callable, params: PyTree, *trees: PyTree, **options) ->
   return jax.tree.map(function, describe(params, **options), params, *trees)
 
 
+def always_trained(params: PyTree, batch_stats: PyTree) -> PyTree:
+  """Return the tree of booleans, True for RNI's group "always": BatchNorm's scale and bias.
+
+  Except those in a module called `shortcut`; these, and LayerNorms, belong to the group "pool"
+  (methods.md 0.7). BatchNorms are the layers that have running statistics.
+  """
+  batch_norms = {path[:-1] for path in _flatten(batch_stats)[0]}
+  flat, treedef = _flatten(params)
+  always = [path[:-1] in batch_norms and "shortcut" not in path for path in flat]
+  return jax.tree.unflatten(treedef, always)
+
+
 def stem_kernel(params: PyTree):
   """Return the kernel of the first convolution, or None if there is no convolution."""
   flat, _ = _flatten(params)

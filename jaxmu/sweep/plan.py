@@ -53,7 +53,7 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
   ]
   total = np.zeros(2)
   for name in (*ANCHORS, *settings.methods):
-    cost = _stage(settings, name, sizes, flops, members, speed)
+    cost = _stage(settings, name, sizes, classes, flops, members, speed)
     total += cost[1:]
     done = "done" if (run / "stages" / f"{name}.json").is_file() else ""
     lines.append(
@@ -69,12 +69,13 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
   return "\n".join(lines)
 
 
-def _stage(settings, name, sizes, flops, members, speed):
+def _stage(settings, name, sizes, classes, flops, members, speed):
   """Return steps per model, PFLOP and hours of one stage."""
   method, hp = get(name), hyperparameters(settings, name)
   static = {**hp, "fidelity": method.resolve_fidelity(settings.fidelity)}
   phases = method.phases(static)
-  passes = accounting.sample_passes(method, phases, hp, sizes) * members
+  known = {**static, "num_classes": classes}
+  passes = accounting.sample_passes(method, phases, known, sizes) * members
   return (
     accounting.steps(method, phases, hp, sizes),
     passes * flops / 1e15,

@@ -14,8 +14,11 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 def divergence(teacher: jax.Array, student: jax.Array, temperature=1.0) -> jax.Array:
   """Return KL(p_t^T || p_s^T) per example, teacher first, in nats, no T^2 factor: [B, C] -> [B]."""
-  log_q = jax.nn.log_softmax(teacher / temperature, axis=-1)
-  log_p = jax.nn.log_softmax(student / temperature, axis=-1)
+  # Not a quotient: XLA makes a product of it in programs for several devices only (jax 0.10), and
+  # the last bit of the result would depend on their number.
+  sharpness = 1 / temperature
+  log_q = jax.nn.log_softmax(teacher * sharpness, axis=-1)
+  log_p = jax.nn.log_softmax(student * sharpness, axis=-1)
   return jnp.sum(jnp.exp(log_q) * (log_q - log_p), axis=-1)
 
 

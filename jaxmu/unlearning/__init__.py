@@ -3,7 +3,27 @@
 from typing import Any
 
 from jaxmu.errors import MethodError, closest
-from jaxmu.unlearning import anchors, bt, cfk, ct, euk, fcs, ft, ga, msg, ngplus, salun, scrub, srl
+from jaxmu.unlearning import (
+  anchors,
+  bt,
+  cfk,
+  cfw,
+  ct,
+  euk,
+  fcs,
+  ff,
+  ft,
+  ga,
+  iu,
+  kde,
+  msg,
+  ngplus,
+  prmq,
+  rni,
+  salun,
+  scrub,
+  srl,
+)
 from jaxmu.unlearning.method import Method
 
 ANCHORS: dict[str, Method] = {"original": anchors.ORIGINAL, "retrained": anchors.RETRAINED}
@@ -14,12 +34,18 @@ METHODS: dict[str, Method] = {
   "ngplus": ngplus.METHOD,
   "cfk": cfk.METHOD,
   "euk": euk.METHOD,
+  "ff": ff.METHOD,
+  "iu": iu.METHOD,
   "bt": bt.METHOD,
   "scrub": scrub.METHOD,
   "salun": salun.METHOD,
   "fcs": fcs.METHOD,
   "msg": msg.METHOD,
+  "cfw": cfw.METHOD,
+  "prmq": prmq.METHOD,
   "ct": ct.METHOD,
+  "kde": kde.METHOD,
+  "rni": rni.METHOD,
 }
 
 
@@ -32,14 +58,26 @@ def get(name: str) -> Method:
 
 
 def describe(method: Method) -> dict[str, Any]:
-  """Return what a reader wants to know about a method, as plain JSON values."""
+  """Return what a reader wants to know about a method, as plain JSON values.
+
+  "search" holds, per hyper-parameter, the reference's range and, where it differs, the one
+  recommended instead (methods.md 10.4); "ignored" names what the reference searches but never reads.
+  """
+  listed = lambda value: list(value) if isinstance(value, tuple) else value
   return {
     "title": method.title,
     "summary": method.summary,
     "paper": method.paper,
     "needs": sorted(method.needs),
-    "hyperparameters": dict(method.defaults),
+    "hyperparameters": {name: listed(value) for name, value in method.defaults.items()},
+    "choices": {name: list(values) for name, values in method.choices.items()},
+    "search": {
+      name: {"reference": str(found), "fixed": str(method.amended.get(name, found))}
+      for name, found in method.space.items()
+    },
+    "ignored": list(method.dead),
     "fidelity": method.fidelity,
+    "fidelities": list(method.fidelities),
     "oddities": method.oddities,
     "draws": dict(method.draws),
   }

@@ -24,7 +24,11 @@ def steps(method: Method, phases: Sequence[Any], hp: Mapping[str, Any], sizes) -
 
 
 def sample_passes(method: Method, phases: Sequence[Any], hp: Mapping[str, Any], sizes) -> float:
-  """Return equivalent sample-passes of one member: 3 per sample trained on (evaluation.md 5)."""
+  """Return equivalent sample-passes of one member: 3 per sample trained on (evaluation.md 5).
+
+  Args:
+    hp: the member's, with `fidelity` and `num_classes` (C pullbacks cost FF C backward passes).
+  """
   hp = {**hp, **method.derive(hp, sizes)}
   trained = sum(_pass_samples(phase, p, hp, sizes) for phase in phases for p in phase.passes)
   return float(method.prepare_samples(hp, sizes) + 3 * trained)

@@ -34,6 +34,17 @@ class Distribution:
   choices: tuple = ()
   at_most: str = ""
 
+  def __str__(self) -> str:
+    """Write the range as a reader expects it, `LogU[1e-05, 0.1]`."""
+    if self.kind == "categorical":
+      return "{" + ", ".join(map(str, self.choices)) + "}"
+    if self.kind == "constant":
+      return f"always {self.low:g}"
+    name = {"uniform": "U", "log_uniform": "LogU", "integer": "integer U"}[self.kind]
+    high = "E_max" if self.high is None else f"{self.high:g}"
+    bound = f", at most {self.at_most}" if self.at_most else ""
+    return f"{name}[{self.low:g}, {high}]{bound}"
+
 
 LR = WD = Distribution("log_uniform", 1e-5, 1e-1)
 MOM = Distribution("constant", 0.9, 0.9)
@@ -85,7 +96,8 @@ class Method:
     finish: (variables, aux, hp) -> variables; None where nothing is done.
     rewind: (key, view, variables, memory, aux, hp) -> int32, the epoch of the only phase whose
       model is the result; 0 keeps the last. The engine trains again up to there.
-    prepare_samples: (hp, set sizes) -> sample-passes of `prepare` (forward 1, backward 2).
+    prepare_samples: (hp with fidelity and num_classes, set sizes) -> sample-passes of `prepare`
+      (forward 1, backward 2).
     fidelity: the level of methods.md 0.2 that we take by default (its table 10.3).
     fidelities: levels that differ from one another; one entry where both coincide.
     oddities: what the reference does that a reader would not expect, and what we do.

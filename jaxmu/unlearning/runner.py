@@ -153,8 +153,11 @@ class _Execution:
     if self.compiled.finish is not None:
       variables, _ = self._timed(self.compiled.finish, variables, (member, aux))
     spent = self.compiled.compile_seconds - self.compiled_before
+    known = {"fidelity": self.static["fidelity"], "num_classes": self.problem.task.num_classes}
     passes = tuple(
-      accounting.sample_passes(self.method, self.compiled.phases, hp, self.problem.sizes)
+      accounting.sample_passes(
+        self.method, self.compiled.phases, {**hp, **known}, self.problem.sizes
+      )
       for hp in self.hp
     )
     return Outcome(variables, tuple(self.failures), self.seconds, spent, passes)
@@ -201,12 +204,15 @@ class _Execution:
     _, state = self._call(self.compiled.start[0], variables, (member, aux, failed_at))
     if resume is not None:
       state = _restore(state, resume["optimizers"], population)
-    epochs = int(targets.max())
-    samples = accounting.epoch_samples(self.compiled.phases[0], self.static, self.problem.sizes)
+    epochs, phase = int(targets.max()), self.compiled.phases[0]
     for epoch in range(start, epochs):
       before = time.perf_counter()
       state, metrics = self._call(self.compiled.epoch[0], state, (member, aux), epoch)
       metrics, seconds = population.collect(metrics), time.perf_counter() - before
+      samples = sum(
+        accounting.epoch_samples(phase, self.static, self.problem.sizes, epoch, hp)
+        for hp, target in zip(self.hp, targets) if epoch < target
+      )  # fmt: skip
       snapshot = lambda s=state, e=epoch: {
         **self._snapshot(1, e, s),
         "targets": [int(target) for target in targets],
@@ -214,8 +220,7 @@ class _Execution:
       self.on_leg(
         Leg(
           "rewind", 1, epoch, epochs, metrics.loss.shape[1], metrics,
-          samples * int(np.sum(epoch < targets)),
-          seconds, snapshot, replay=True,
+          samples, seconds, snapshot, replay=True,
         )
       )  # fmt: skip
     return {"params": state.params, "batch_stats": state.batch_stats}

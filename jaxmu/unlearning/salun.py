@@ -13,7 +13,7 @@ from jaxmu.training import sgd
 from jaxmu.unlearning import srl
 from jaxmu.unlearning.accumulate import signed_gradients
 from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
-from jaxmu.unlearning.transforms import count, gate_updates, scale_by_mask, smallest
+from jaxmu.unlearning.transforms import count, gate_updates, moves, scale_by_mask, smallest
 
 MASK_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")  # configured, never stepped
 
@@ -25,7 +25,7 @@ def prepare(key, variables, view, hp):
     The variables, and {"mask": tree like params of bool arrays, True = trained; "labels": see SRL}.
   """
   gradient = forget_gradient(key, variables, view, hp)
-  mask = most_salient(gradient, hp["threshold"])
+  mask = most_salient(gradient, hp["threshold"], hp["threshold_rest"])
   return variables, {"mask": mask, "labels": srl.replaced_labels(view)}
 
 
@@ -41,21 +41,22 @@ def forget_gradient(key, variables, view, hp):
   weights = jnp.arange(order.full.index.shape[0], 0, -1) if cumulative else 1
   params, batch_stats = variables["params"], variables["batch_stats"]
   gradient, _ = signed_gradients(view, params, batch_stats, [(weights, order)], train=False)
-  if not cumulative:
-    return gradient
-  return structure.map_leaves(
-    lambda leaf, g: jnp.zeros_like(g) if leaf.kind == "attn_bias" else g, gradient
-  )
+  alive = lambda leaf, g: g if moves(leaf, hp, "eval") else jnp.zeros_like(g)
+  return structure.map_leaves(alive, gradient)
 
 
-def most_salient(gradient, fraction):
+def most_salient(gradient, fraction, rest=0.0):
   """Mark the floor(fraction P) largest of all P entries of |G|, over all leaves together.
 
   Among equal entries the choice is arbitrary: the first ones in stored order are left out.
+
+  Args:
+    rest: what the fraction lost when it was rounded to its dtype.
   """
   leaves, tree = jax.tree.flatten(gradient)
   size = jnp.concatenate([jnp.abs(leaf).reshape(-1) for leaf in leaves])
-  closed = smallest(size, size.size - count(fraction, size.size, floor=True))
+  kept = count(fraction, size.size, floor=True, rest=rest)
+  closed = smallest(size, size.size - kept)
   ends = np.cumsum([leaf.size for leaf in leaves])
   parts = jnp.split(~closed, ends[:-1])
   return jax.tree.unflatten(tree, [part.reshape(g.shape) for part, g in zip(parts, leaves)])
@@ -67,6 +68,12 @@ def masked_sgd(hp, aux):
   if hp["fidelity"] == FIXED:
     parts.append(gate_updates(aux["mask"]))
   return optax.chain(*parts)
+
+
+def derive(hp, sizes):
+  """Find what `threshold` loses in the arrays' precision: times 11 million it may be an entry."""
+  del sizes
+  return {"threshold_rest": hp["threshold"] - float(jnp.asarray(hp["threshold"], float))}
 
 
 METHOD = Method(
@@ -88,6 +95,7 @@ METHOD = Method(
   limits={"threshold": (0, 1)},
   dead=("mask_optimizer", *(f"mask_optimizer_{name}" for name in MASK_OPTIMIZER)),
   prepare=prepare,
+  derive=derive,
   phases=lambda hp: (srl.relabel(masked_sgd),),
   prepare_samples=lambda hp, sizes: 3 * sizes["forget"],
   fidelity=FIXED,

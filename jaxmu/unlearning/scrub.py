@@ -127,19 +127,24 @@ def _drop_once(learning_rate, epochs, decay):
   return lambda epoch: learning_rate * jnp.asarray(decay) ** jnp.sum(new & (milestones < epoch + 1))
 
 
-def record(key, view, variables, wrong, epoch, aux, hp):
-  """Note how many forget samples the student gets wrong before an epoch."""
+def record(key, view, variables, errors, epoch, aux, hp):
+  """Note the student's errors on the forget set before an epoch."""
   del key, aux
-  return variables["params"], wrong.at[epoch].set(_wrong(view, variables, "forget", hp).sum())
+  return variables["params"], errors.at[epoch].set(count_errors(view, variables, "forget", hp))
 
 
-def _wrong(view, variables, name, hp):
-  """Tell which samples of a set the student gets wrong, eval mode: bool [n]."""
+def count_errors(view, variables, name, hp, among=True):
+  """Count the samples of a set that the student gets wrong, eval mode: int32.
+
+  Args:
+    among: bool [n], the samples that count.
+  """
   size = hp["forget_batch_size" if name == "forget" else "retain_batch_size"]
-  return jnp.argmax(view.logits(variables, name, size), axis=-1) != view.labels(name)
+  wrong = jnp.argmax(view.logits(variables, name, size), axis=-1) != view.labels(name)
+  return jnp.sum(wrong & among, dtype=jnp.int32)
 
 
-def rewind(key, view, variables, wrong, aux, hp):
+def rewind(key, view, variables, errors, aux, hp):
   """Choose the first epoch i with the least |err_f[i] - err_v*|; 0 keeps the final model.
 
   err_f[i] is the forget error after i epochs, err_v* the final model's error on those validation
@@ -147,18 +152,17 @@ def rewind(key, view, variables, wrong, aux, hp):
   the reference returns the final one, and so do we.
   """
   del key, aux
-  epochs, classes = hp["sgda_num_epochs"], view.task.num_classes
-  wrong = wrong.at[epochs].set(_wrong(view, variables, "forget", hp).sum())
-  occurs = jnp.zeros(classes, bool).at[view.labels("forget")].set(True)
+  epochs = hp["sgda_num_epochs"]
+  errors = errors.at[epochs].set(count_errors(view, variables, "forget", hp))
+  occurs = jnp.zeros(view.task.num_classes, bool).at[view.labels("forget")].set(True)
   unseen = occurs[view.labels("val")]
-  wrong_unseen = jnp.sum(unseen & _wrong(view, variables, "val", hp))
-  # Errors are fractions. Over their common denominator they are whole, so that ties are exact.
-  n_forget, n_unseen = view.size("forget"), jnp.sum(unseen)
-  whole = n_forget * view.size("val") < jnp.iinfo(jnp.int32).max
-  exact = lambda number: number.astype(jnp.int32 if whole else float)
-  gap = jnp.abs(exact(wrong) * exact(n_unseen) - exact(wrong_unseen) * n_forget)
-  gap = jnp.where(jnp.arange(len(wrong)) <= epochs, gap, gap.max() + 1)
-  best = jnp.argmin(gap)
+  unseen_errors = count_errors(view, variables, "val", hp, unseen)
+  # Fractions over their common denominator are whole numbers, so that ties are exact.
+  n_forget, n_unseen = view.size("forget"), jnp.sum(unseen, dtype=jnp.int32)
+  fits = n_forget * view.size("val") < jnp.iinfo(jnp.int32).max
+  exact = lambda number: number.astype(jnp.int32 if fits else float)
+  gaps = jnp.abs(exact(errors) * exact(n_unseen) - exact(unseen_errors) * n_forget)
+  best = jnp.argmin(jnp.where(jnp.arange(len(errors)) <= epochs, gaps, gaps.max() + 1))
   return jnp.where(best < epochs, best, 0)
 
 

@@ -63,18 +63,22 @@ def moves(leaf: structure.Leaf, hp, batch_norm: str) -> bool:
   return leaf.kind != "attn_bias" or hp["fidelity"] == FIXED or batch_norm == "train"
 
 
-def count(fraction: jax.Array, size: int, floor: bool = False) -> jax.Array:
+def count(fraction: jax.Array, size: int, floor: bool = False, rest=0.0) -> jax.Array:
   """Return round(fraction * size), half to even, or its floor; int32, the fraction may be traced.
 
   A float32 product of millions has a spacing of a quarter, enough to round to a neighbour. So the
   whole multiples of 1/4096 of the fraction are multiplied as integers, and only the small rest as a
   float.
+
+  Args:
+    rest: what the fraction lost when it was rounded to its dtype. For sizes beyond some 100,000 a
+      float32 fraction alone is not exact enough to give the count of the double it stands for.
   """
   scaled = jnp.asarray(fraction) * 4096.0  # exact: a power of two
   whole = jnp.floor(scaled).astype(jnp.int32)
   blocks, left = divmod(size, 4096)
   # fraction * size = (whole + part) / 4096 * (4096 blocks + left)
-  small = (scaled - whole) * blocks + scaled * (left / 4096)
+  small = (scaled - whole) * blocks + scaled * (left / 4096) + rest * size
   below = jnp.floor(small)
   total = whole * blocks + below.astype(jnp.int32)
   if floor:
@@ -124,3 +128,12 @@ def transpose_kernels(params):
   convolutional = structure.mask(params, lambda leaf: leaf.kind == "conv")
   swap = lambda leaf, conv: jnp.swapaxes(leaf, 0, 1) if conv else leaf
   return jax.tree.map(swap, params, convolutional)
+
+
+def stem_is_a_layer(module) -> bool:
+  """Tell whether the stem is a layer of the network itself, as CFW and KDE require to touch it.
+
+  TinyViT's is a part of its patch embedding, where the reference does not look (methods.md 6.3,
+  6.6).
+  """
+  return type(module).__name__ != "TinyViT"

@@ -29,11 +29,15 @@ CASES = {  # golden file -> registry name
   "ngp": "ngplus",
   "cfk1": "cfk",
   "euk1": "euk",
+  "ff": "ff",
+  "iu": "iu",
   "salun_b32": "salun",
   "scrub": "scrub",
   "fcs": "fcs",
   "msg": "msg",
+  "cfw": "cfw",
   "ct": "ct",
+  "kde": "kde",
 }
 FLOAT32_FACTOR = {"original": 50, "ga": 1500}  # all others 10
 FIDELITY = {"euk1": "reference"}  # all others the method's default
@@ -59,8 +63,17 @@ def draws(name, params):
     return {"union_order": rules.union_order(), "random_labels": labels}
   if name == "euk":
     return {"fresh": fresh(params, "/reset")}
+  if name == "ff":
+    noise = {n: rules.noise(n + "/noise", s) for n, s in rules.resnet18_shapes().items()}
+    noise = {n: np.asarray(value, np.float32) for n, value in noise.items()}
+    return {"noise": models.from_torch("resnet18", noise)["params"]}
   if name == "msg":
     return {"subset": np.arange(24), "fresh": fresh(params, "/msg")}
+  if name == "kde":
+    return {"fresh": fresh(params, "/kde")}
+  if name == "cfw":
+    noise = lambda draw: rules.noise(f"conv1.weight/{draw}", (64, 3, 7, 7)).astype(np.float32)
+    return {draw: noise(draw).transpose(2, 3, 1, 0) for draw in ("noise0", "noise1")}
   return {}
 
 
@@ -71,26 +84,34 @@ def fresh(params, suffix):
   return jax.tree.map(lambda new, old: np.asarray(new, old.dtype), new, params)
 
 
-def run(case, dtype):
-  golden = rules.load(case)
-  method, meta = get(CASES[case]), json.loads(str(golden["meta"]))
-  variables = models.from_torch("resnet18", rules.resnet18_weights())
-  variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[None], variables)
+def samples(dtype):
+  """Return all images [N, H, W, 3] and labels, and set -> positions [1, n]."""
   data = {name: rules.images(name) for name in SETS}
   x = np.concatenate([data[n][0] for n in SETS]).transpose(0, 2, 3, 1).astype(dtype)
   y = np.concatenate([data[n][1] for n in SETS]).astype(np.int32)
   ends = np.cumsum([len(data[n][1]) for n in SETS])
   index = {n: np.arange(e - len(data[n][1]), e)[None] for n, e in zip(SETS, ends)}
+  return x, y, index
+
+
+def run(case, dtype):
+  golden = rules.load(case)
+  method, meta = get(CASES[case]), json.loads(str(golden["meta"]))
+  variables = models.from_torch("resnet18", rules.resnet18_weights())
+  variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[None], variables)
+  x, y, index = samples(dtype)
   population = Population(1, devices=(jax.devices()[0],))
   task = Task(models.make("resnet18", 10), 10, shuffle=False)
   arrays = population.share(Arrays(jnp.asarray(x), jnp.asarray(y)))
   replaced = draws(CASES[case], jax.tree.map(lambda leaf: leaf[0], variables["params"]))
   legs = []
+  # The engine reuses a state's memory: what selection is checked with must be copied at once.
+  keep = lambda leg: legs.append(leg._replace(snapshot=leg.snapshot()) if case == "scrub" else leg)
   outcome = runner.run(
     method, runner.Problem(population, task, arrays, index), variables,
     hp=[hyperparameters(method, meta["hp"])], keys=jax.random.key(0)[None],
     fidelity=FIDELITY.get(case),
-    draws=jax.tree.map(lambda leaf: np.asarray(leaf)[None], replaced), on_leg=legs.append,
+    draws=jax.tree.map(lambda leaf: np.asarray(leaf)[None], replaced), on_leg=keep,
   )  # fmt: skip
   logits = predictions.logits(population, task, arrays, outcome.variables, batch_size=44)[0]
   final = jax.tree.map(lambda leaf: np.asarray(leaf[0]), outcome.variables)
@@ -100,6 +121,8 @@ def run(case, dtype):
 def check(case, dtype):
   golden, meta, logits, index, state, legs = run(case, dtype)
   wide = dtype == np.float64
+  if case == "scrub" and wide:
+    check_selection(golden, legs)
   factor = FLOAT32_FACTOR.get(case, 10)
   prefix = "f64" if wide else "f32"
   tolerance = lambda key: 1e-9 if wide else factor * meta["tolerance"][key]
@@ -107,17 +130,19 @@ def check(case, dtype):
     wanted = golden[f"{prefix}/logits_{name}"]
     gap = np.abs(logits[index[name][0]] - wanted).max()
     assert gap <= tolerance("logits_max_abs"), f"{name}: {gap}"
-  loss = np.concatenate([leg.metrics.loss[0] for leg in legs if not leg.replay])
-  rate = np.concatenate([leg.metrics.learning_rate[0] for leg in legs if not leg.replay])
+  metrics = [leg.metrics for leg in legs if not leg.replay]  # none in FF and IU
+  loss = np.concatenate([[], *(each.loss[0] for each in metrics)])
+  rate = np.concatenate([[], *(each.learning_rate[0] for each in metrics)])
   loss, rate = loss[~np.isnan(rate)], rate[~np.isnan(rate)]  # SCRUB leaves passes out
   assert len(loss) == int(golden["steps"])
   np.testing.assert_allclose(rate, golden["lr_seq"], rtol=1e-12 if wide else 1e-6)
-  np.testing.assert_allclose(
-    loss,
-    golden[f"{prefix}/loss_seq"][-len(loss) :],
-    atol=max(tolerance("loss_max_abs"), 1e-12),
-    rtol=0,
-  )
+  if len(loss):
+    np.testing.assert_allclose(
+      loss,
+      golden[f"{prefix}/loss_seq"][-len(loss) :],
+      atol=max(tolerance("loss_max_abs"), 1e-12),
+      rtol=0,
+    )
   skipped = TIED if case == "msg" else ()
   for name, wanted in zip(golden["param_names"], golden[f"{prefix}/param_l2"]):
     if name not in skipped:
@@ -128,6 +153,28 @@ def check(case, dtype):
     assert abs(got / wanted - 1) <= max(tolerance("bn_l2_max_rel"), 1e-6 if not wide else 1e-12), (
       name
     )
+
+
+def check_selection(golden, legs):
+  """SCRUB's errors (%) of the model after every epoch, what it remembers of them, its choice."""
+  legs, replayed = [leg for leg in legs if not leg.replay], sum(leg.replay for leg in legs)
+  wanted = golden["f64/x/errors"]
+  population = Population(1, devices=(jax.devices()[0],))
+  x, y, index = samples(np.float64)
+  task = Task(models.make("resnet18", 10), 10, shuffle=False)
+  arrays = population.share(Arrays(jnp.asarray(x), jnp.asarray(y)))
+  sets = {name: index[name][0] for name in ("retain", "forget", "val")}
+  sets["unseen"] = sets["val"][np.isin(y[sets["val"]], y[sets["forget"]])]
+  assert len(sets["unseen"]) == 29
+  for leg, row in zip(legs, wanted[1:], strict=True):
+    variables = leg.snapshot["variables"]
+    wrong = predictions.logits(population, task, arrays, variables, 44)[0].argmax(1) != y
+    np.testing.assert_allclose([100 * wrong[i].mean() for i in sets.values()], row, atol=1e-9)
+  *_, remembered = legs[-1].snapshot["optimizers"].values()
+  np.testing.assert_allclose(
+    100 / len(sets["forget"]) * remembered[0, : len(legs)], wanted[:-1, 1], atol=1e-9
+  )
+  assert replayed == int(golden["x/selected"])  # a choice before the last epoch
 
 
 @pytest.mark.parametrize("case", CASES)

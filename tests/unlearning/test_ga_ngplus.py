@@ -2,14 +2,18 @@
 
 import dataclasses
 import itertools
+from functools import partial
 
+import flax
 import jax
 import jax.numpy as jnp
+import layerwise
 import numpy as np
 import problems
 import pytest
 
 from jaxmu import models
+from jaxmu.errors import MethodError
 from jaxmu.population import member_keys
 from jaxmu.training import Phase, schedules
 from jaxmu.unlearning import ft, ga, ngplus, runner
@@ -48,6 +52,7 @@ def start():
 
 def execute(method, data, start, hp, *, shuffle=True, same_sets=False):
   """Run without checking hyper-parameters, so that a rate may be negative."""
+  hp = {**method.defaults, **hp}
   problem = problems.problem(1, x=data[0], y=data[1], shuffle=shuffle)
   if same_sets:
     problem = dataclasses.replace(
@@ -130,51 +135,79 @@ def test_alpha_zero_is_gradient_ascent_with_frozen_batch_norm_on_the_cycled_stre
   close(found, wanted)
 
 
-@jax.jit
-def gradient(params, stats, x, y):
-  """Return mean cross-entropy in eval mode, its gradient and the logits, without padding."""
+@partial(jax.jit, static_argnames="train")
+def gradient(params, stats, x, y, train):
+  """Return mean cross-entropy, its gradient, logits and new statistics, without padding."""
 
   def loss(params):
-    logits, _ = models.forward(problems.TinyNet(), params, stats, x, train=False)
+    logits, new = models.forward(problems.TinyNet(), params, stats, x, train=train)
     chosen = logits[jnp.arange(len(y)), y]
-    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - chosen), logits
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - chosen), (logits, new)
 
   return jax.value_and_grad(loss, has_aux=True)(params)
 
 
-def naive_ngplus(data, start, alpha):
-  """Two epochs in stored order; returns the weights and (loss, retain accuracy) of every step."""
+def naive_ngplus(data, start, alpha, anchor, train):
+  """Two epochs in stored order; returns weights, statistics, (loss, retain accuracy) per step."""
   index = {name: places[0] for name, places in problems.index().items()}
   cut = lambda places: [places[i : i + 8] for i in range(0, len(places), 8)]
   params, stats = (jax.tree.map(lambda leaf: leaf[0], start[n]) for n in ("params", "batch_stats"))
-  buffer, reported = jax.tree.map(np.zeros_like, params), []
+  origin, buffer, reported = params, jax.tree.map(np.zeros_like, params), []
   for _ in range(2):
     for retain, forget in zip(cut(index["retain"]), itertools.cycle(cut(index["forget"]))):
-      (r, logits), down = gradient(params, stats, data[0][retain], data[1][retain])
-      (f, _), up = gradient(params, stats, data[0][forget], data[1][forget])
-      force = jax.tree.map(
-        lambda d, u, p: alpha * d - (1 - alpha) * u + HP["weight_decay"] * p, down, up, params
+      call = lambda places, stats, params=params: jax.device_get(
+        gradient(params, stats, data[0][places], data[1][places], train)
       )
+      (r, (logits, stats)), down = call(retain, stats)
+      (f, (_, stats)), up = call(forget, stats)
+      pull = jax.tree.map(np.subtract, params, origin)
+      r = r + anchor / 2 * sum(np.sum(leaf**2) for leaf in jax.tree.leaves(pull))
+      force = jax.tree.map(
+        lambda d, q, u, p: alpha * (d + anchor * q) - (1 - alpha) * u + HP["weight_decay"] * p,
+        down, pull, up, params,
+      )  # fmt: skip
       buffer = jax.tree.map(lambda b, g: HP["momentum"] * b + g, buffer, force)
       params = jax.tree.map(lambda p, b: p - HP["learning_rate"] * b, params, buffer)
       accuracy = np.mean(np.argmax(logits, 1) == data[1][retain])
       reported.append((alpha * r - (1 - alpha) * f, accuracy))
-  return params, np.array(reported)
+  return params, stats, np.array(reported)
 
 
-def test_ngplus_equals_a_loop_over_unequal_batches(data, start):
-  """The last retain batch has 6 samples, every second forget batch 2: means over real samples."""
-  hp, legs = {**HP, "alpha": 0.7}, []
-  problem = problems.problem(1, x=data[0], y=data[1], shuffle=False)
+@pytest.mark.parametrize(("anchor", "bn_mode"), [(0.0, "eval"), (1.5, "eval"), (1.5, "train")])
+def test_ngplus_equals_a_loop_over_unequal_batches(data, start, anchor, bn_mode):
+  """The last retain batch has 6 samples, every second forget batch 2: means over real samples.
+
+  In train mode the statistics move on the retain batch first, then on the forget batch.
+  """
+  problem, legs = problems.problem(1, x=data[0], y=data[1], shuffle=False), []
+  hp = ngplus.METHOD.hyperparameters({**HP, "alpha": 0.7, "anchor": anchor, "bn_mode": bn_mode})
   outcome = runner.run(
     ngplus.METHOD, problem, start, hp=[hp], keys=member_keys(SEEDS), on_leg=legs.append
   )
-  params, reported = naive_ngplus(data, start, 0.7)
-  found = problem.population.collect(outcome.variables)
-  close(jax.tree.map(lambda leaf: leaf[0], found["params"]), params)
+  params, stats, reported = naive_ngplus(data, start, 0.7, anchor, bn_mode == "train")
+  found = jax.tree.map(lambda leaf: leaf[0], problem.population.collect(outcome.variables))
+  close(found, {"params": params, "batch_stats": stats})
   losses = np.concatenate([leg.metrics.loss[0] for leg in legs])
   accuracies = np.concatenate([leg.metrics.accuracy[0] for leg in legs])
   close(np.stack([losses, accuracies], 1), reported)
+
+
+@pytest.mark.parametrize(("fidelity", "moves"), [("reference", False), ("fixed", True)])
+def test_the_references_eval_mode_leaves_attention_biases_alone(fidelity, moves):
+  """Not even weight decay reaches them; everything else moves."""
+  start = layerwise.weights()
+  hp = {"num_epochs": 1, "weight_decay": 0.1, "batch_size": 8}
+  found, _ = layerwise.run("ngplus", start, hp, fidelity=fidelity)
+  flat = flax.traverse_util.flatten_dict
+  before, after = flat(start["params"]), flat(found["params"])
+  for path in before:
+    moved = not np.array_equal(before[path], after[path])
+    assert moved == (moves or path[-1] != "attention_biases"), path
+
+
+def test_ngplus_refuses_an_unknown_mode():
+  with pytest.raises(MethodError, match="ngplus: bn_mode must be one of eval, train, got 'both'"):
+    ngplus.METHOD.hyperparameters({"bn_mode": "both"})
 
 
 def test_work_counts_replayed_forget_samples(data, start):

@@ -1,0 +1,54 @@
+"""The command `jaxmu`: what can be asked without a config.
+
+  jaxmu methods        all unlearning methods
+  jaxmu methods msg    one of them: hyper-parameters, ranges, draws, what to know
+
+Experiments run through the scripts in bin/ (sweep.py, inspect.py, report.py, prepare_data.py).
+"""
+
+import sys
+
+from jaxmu import cli
+
+VERBS = ("methods",)
+
+
+def main(args) -> None:
+  """Print the listing that was asked for."""
+  from jaxmu import listing
+
+  if args.json:
+    import json
+
+    from jaxmu.unlearning import METHODS, describe, get
+
+    names = args.names or METHODS
+    print(json.dumps({name: describe(get(name)) for name in names}, indent=1))
+  elif args.markdown:
+    print(listing.page(), end="")
+  elif args.names:
+    print("\n\n".join(listing.details(name) for name in args.names))
+  else:
+    print(listing.overview())
+    print("\nMore about one: jaxmu methods NAME")
+
+
+def flags(script: str = "") -> cli.Parser:
+  """Return the command's parser, or that of a script with its own help, which needs no verb."""
+  made = cli.parser(script or __doc__, config=False)
+  if not script:
+    made.add_argument("verb", choices=VERBS, help="what to list")
+  made.add_argument("names", metavar="NAME", nargs="*", help="methods to describe in full")
+  form = made.add_mutually_exclusive_group()
+  form.add_argument("--json", action="store_true", help="print JSON")
+  form.add_argument("--markdown", action="store_true", help="print the page docs/methods.md")
+  return made
+
+
+def run() -> None:
+  """Entry point."""
+  sys.exit(cli.run(main, flags()))
+
+
+if __name__ == "__main__":
+  run()
