@@ -179,6 +179,7 @@ def _loop(member_fn, chunk, count, state, constant, shared):
       lambda leaf, new: lax.dynamic_update_slice_in_dim(leaf, new, i * chunk, 0), tree, part
     )
 
+  apply = jax.jit(apply, inline=True)  # traced once, not again for the shapes
   places = jax.tree.leaves((state, constant))[0].shape[0]
   _, out_shapes = jax.eval_shape(apply, chunk_of(state, 0), chunk_of(constant, 0))
   outs = jax.tree.map(lambda s: jnp.zeros((places, *s.shape[1:]), s.dtype), out_shapes)

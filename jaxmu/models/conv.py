@@ -71,7 +71,8 @@ def conv(
   """Convolve x [B, H, W, I] with kernel [h, w, I, O] and return [B, H', W', O].
 
   `how` pins the lowering; "auto" asks `lowering` when the program is traced. Forward-mode
-  derivatives need "lax", or `derivatives.forward_mode`. Raises ModelError for shapes that do not fit and for unknown lowerings.
+  derivatives need "lax", or `derivatives.forward_mode`. Raises ModelError for shapes that do not
+  fit and for unknown lowerings.
   """
   if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2]:
     raise ModelError(

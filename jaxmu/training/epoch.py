@@ -108,6 +108,7 @@ def _maybe(condition, run, state):
   """Run `run(state) -> (state, metrics)` if `condition`; else keep the state, metrics NaN."""
   if condition is True:
     return run(state)
+  run = jax.jit(run, inline=True)  # traced once, not again for the shapes
   shapes = jax.eval_shape(run, state)[1]
   idle = lambda state: (state, jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes))
   return lax.cond(condition, run, idle, state)

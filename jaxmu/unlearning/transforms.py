@@ -42,18 +42,6 @@ def gate_updates(gates) -> optax.GradientTransformation:
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def add_anchor(weight, anchor, gates) -> optax.GradientTransformation:
-  """Add the gradient of (weight/2) ||theta - anchor||^2 over the open leaves (methods.md 0.3)."""
-
-  def update(updates, state, params):
-    pull = lambda g, p, a, gate: (
-      g + jnp.where(gate, weight * (p - a), jnp.zeros((), g.dtype)).astype(g.dtype)
-    )
-    return jax.tree.map(pull, updates, params, anchor, gates), state
-
-  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
 def moves(leaf: structure.Leaf, hp, batch_norm: str) -> bool:
   """Tell whether a leaf gets a gradient; attention biases get none in the reference's eval mode.
 

@@ -132,3 +132,25 @@ def test_mask_and_map_leaves_keep_the_tree():
 )
 def test_block_id(name, block):
   assert structure.block_id((name, "kernel")) == block
+
+
+def test_resnet18_always_trains_its_34_main_batch_norm_leaves():
+  """RNI's pool holds the other 28, the six of the shortcuts' BatchNorms among them."""
+  image = jnp.zeros((1, 32, 32, 3))
+  variables = jax.eval_shape(models.make("resnet18", 10).init, jax.random.key(0), image)
+  always = jax.tree.leaves(structure.always_trained(**variables))
+  pool = [leaf for leaf, in_all in zip(described(RESNET18), always) if not in_all]
+  assert (sum(always), len(pool)) == (34, 28)
+  kinds = [leaf.kind for leaf in pool]
+  assert [kinds.count(kind) for kind in ("conv", "norm", "linear_w", "linear_b")] == [20, 6, 1, 1]
+  assert all("shortcut" in leaf.path for leaf in pool if leaf.kind == "norm")
+
+
+def test_layer_norms_and_networks_without_statistics_are_not_always_trained():
+  norm = lambda: {"scale": jnp.ones(4), "bias": jnp.zeros(4)}
+  params = {"block": {"norm": norm(), "other": norm()}, "kernel": jnp.ones((3, 4))}
+  stats = {"block": {"norm": {"mean": jnp.zeros(4), "var": jnp.ones(4)}}}
+  always = structure.always_trained(params, stats)
+  assert always["block"]["norm"] == {"scale": True, "bias": True}
+  assert always["block"]["other"] == {"scale": False, "bias": False}
+  assert not any(jax.tree.leaves(structure.always_trained(params, {})))

@@ -4,10 +4,13 @@ SGD with momentum, one gradient at a time."""
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import problems
 
 from jaxmu import models
+from jaxmu.training import Task, View
+from jaxmu.training.task import Arrays
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -75,6 +78,15 @@ def problem(y=None):
   x, labels = problems.samples()
   y = labels if y is None else y
   return problems.problem(1, x=x.astype(np.float64), y=y, shuffle=False)
+
+
+def view(sets, module=None, y=None, **draws):
+  """Return what `prepare` of one model sees of the tiny problem, float64."""
+  x, labels = problems.samples()
+  arrays = Arrays(jnp.asarray(x, float), jnp.asarray(labels if y is None else y))
+  index = {name: jnp.asarray(problems.index()[name][0]) for name in sets}
+  task = Task(module or problems.TinyNet(), problems.CLASSES, shuffle=False)
+  return View(task, arrays, index, draws)
 
 
 def start(seed=1):

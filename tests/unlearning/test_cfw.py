@@ -9,8 +9,7 @@ import pytest
 import replays
 
 from jaxmu.errors import MethodError
-from jaxmu.training import Task, View
-from jaxmu.training.task import Arrays, Batch
+from jaxmu.training.task import Batch
 from jaxmu.unlearning import cfw, get, runner
 
 HP = {**cfw.METHOD.defaults, "batch_size": 8, "fidelity": "reference"}
@@ -33,10 +32,8 @@ def start():
 
 
 def prepare(start, key=KEY, module=None, draws=None, **hp):
-  task = Task(module or problems.TinyNet(), problems.CLASSES)
-  index = {"retain": problems.index()["retain"][0]}
-  arrays = Arrays(*map(jnp.asarray, problems.samples()))
-  return cfw.prepare(key, start, View(task, arrays, index, draws or {}), {**HP, **hp})
+  view = replays.view(["retain"], module, **(draws or {}))
+  return cfw.prepare(key, start, view, {**HP, **hp})
 
 
 def changed(before, after):

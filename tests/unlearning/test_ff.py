@@ -209,7 +209,7 @@ def test_noise_of_another_form_is_refused(start, data):
 
 
 def test_negative_alpha_is_refused_and_large_alpha_is_not():
-  with pytest.raises(MethodError, match="ff: alpha must be finite and at least 0, got -0.1"):
+  with pytest.raises(MethodError, match="ff: alpha must be finite and at least 0, got"):
     ff.METHOD.hyperparameters({"alpha": -0.1})
   assert ff.METHOD.hyperparameters({"alpha": 3.0})["alpha"] == 3.0
 

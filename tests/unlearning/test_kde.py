@@ -1,6 +1,5 @@
 """KDE: resets, teacher, both phases, and what must not matter (methods.md 6.6)."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,23 +8,16 @@ import pytest
 import replays
 
 from jaxmu.errors import MethodError
-from jaxmu.training import Task, View
 from jaxmu.training.losses import cross_entropy, divergence, mean
-from jaxmu.training.task import Arrays, Batch
+from jaxmu.training.task import Batch
 from jaxmu.unlearning import get, kde, runner
 
 KEY = jax.random.key(5)
 SETS = ("retain", "val")
 
 
-class TinyViT(nn.Module):
-  """As the tiny network, but with a name that keeps the stem as it is."""
-
-  num_classes: int = problems.CLASSES
-
-  @nn.compact
-  def __call__(self, x, train=False, mask=None):
-    return problems.TinyNet.__call__(self, x, train, mask)
+class TinyViT(problems.TinyNet):
+  """The tiny network under a name that keeps its stem as it is."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,9 +32,7 @@ def start():
 
 
 def prepare(start, key=KEY, module=None, **draws):
-  index = {name: problems.index()[name][0] for name in SETS}
-  arrays = Arrays(*map(jnp.asarray, problems.samples()))
-  view = View(Task(module or problems.TinyNet(), problems.CLASSES), arrays, index, draws)
+  view = replays.view(SETS, module, **draws)
   return kde.prepare(key, start, view, {**kde.METHOD.defaults, "batch_size": 8})
 
 
@@ -66,17 +56,11 @@ def test_only_the_ends_are_reset_within_the_bounds_of_their_layers(start, module
   assert problems.equal(drawn(KEY)["batch_stats"], start["batch_stats"])
 
 
-def test_injected_values_replace_the_drawn_ones(start):
-  fresh = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0), start["params"])
-  params = prepare(start, fresh=fresh)[0]["params"]
-  sevens = jax.tree.map(lambda leaf: bool((leaf == 7).all()), params)
-  assert sevens["stem"]["kernel"]
-  assert sevens["head"] == {"kernel": True, "bias": True}
-  assert problems.equal(
-    [params["norm"], params["stage1"]], [start["params"][n] for n in ("norm", "stage1")]
-  )
-  with pytest.raises(MethodError, match="^kde: fresh must be a tree like params, with leaves of"):
-    prepare(start, fresh=fresh["head"])
+def test_resets_of_another_form_are_refused(start):
+  """That injected values are taken shows in the whole run below."""
+  fresh = {"kernel": np.zeros((6, 4)), "bias": np.zeros(4)}
+  with pytest.raises(MethodError, match=r"^kde: fresh must be a tree like params, with leaves of"):
+    jax.eval_shape(lambda: prepare(start, fresh=fresh))
 
 
 def test_the_teacher_is_the_original_in_eval_mode_on_both_sets(start):
@@ -91,17 +75,17 @@ def test_the_teacher_is_the_original_in_eval_mode_on_both_sets(start):
 # Losses
 
 
+@jax.jit
 def losses_at(logits, teacher, y, weight=None, t=5.0):
-  """Return both losses as functions of the logits, with their reports."""
-  n = len(y)
-  batch = Batch(None, y, weight, None, jnp.arange(n))
+  """Return ((value, report), gradient by the logits) of the two phases' losses."""
+  batch = Batch(None, y, weight, None, jnp.arange(len(y)))
   forward = lambda z, stats, x, mask: (z, stats)
-  return [
-    jax.value_and_grad(
-      lambda z: f(forward, z, {}, batch, teacher, {"temperature": t}, None), has_aux=True
-    )(logits)
-    for f in (kde.warm_up, kde.fine_tune)
-  ]
+
+  def both(loss):
+    at = lambda z: loss(forward, z, {}, batch, teacher, {"temperature": t}, None)
+    return jax.value_and_grad(at, has_aux=True)(logits)
+
+  return both(kde.warm_up), both(kde.fine_tune)
 
 
 @pytest.fixture(scope="module")

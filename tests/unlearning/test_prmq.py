@@ -8,13 +8,13 @@ import pytest
 import replays
 
 from jaxmu.errors import MethodError
-from jaxmu.training import Task, View
-from jaxmu.training.task import Arrays, Batch
+from jaxmu.training.task import Batch
 from jaxmu.unlearning import get, prmq, runner
 from jaxmu.unlearning.transforms import count
 
 POOL = {"stem": ("kernel",), "stage1": ("kernel",), "head": ("kernel", "bias")}
 SIZE = 36 + 216 + 24 + 4
+HP = {**prmq.METHOD.defaults, "batch_size": 8, "prune_rest": 0.0}
 FAN_IN = {"stem": 9, "stage1": 36, "head": 6}
 RESNET18 = 11_166_912 + 5_120 + 10  # entries of its pool
 
@@ -34,29 +34,20 @@ def start():
   return variables
 
 
-def view(draws=None):
-  index = {"retain": problems.index()["retain"][0]}
-  arrays = Arrays(*map(jnp.asarray, problems.samples()))
-  return View(Task(problems.TinyNet(), problems.CLASSES), arrays, index, draws or {})
-
-
 @pytest.fixture(scope="module")
 def prepare():
-  """Compile `prmq.prepare`: (variables, amount, key) -> (variables, teacher)."""
-  hp = {**prmq.METHOD.defaults, "batch_size": 8}
+  """Compile `prmq.prepare`: (variables, amount, seed, labels) -> (variables, teacher)."""
 
-  def run(variables, amount, key):
-    rest = prmq.derive({**hp, "prune_amount": 0.5}, {"retain": 22})["prune_rest"]
-    return prmq.prepare(key, variables, view(), {**hp, "prune_amount": amount, "prune_rest": rest})
+  @jax.jit
+  def run(variables, amount, key, y):
+    view = replays.view(["retain"], y=y)
+    return prmq.prepare(key, variables, view, {**HP, "prune_amount": amount})
 
-  run = jax.jit(run)
-  return lambda variables, amount, seed=0: replays_numpy(
-    run(variables, amount, jax.random.key(seed))
-  )
+  def arrays(variables, amount, seed=0, y=None):
+    y = problems.samples()[1] if y is None else y
+    return jax.tree.map(np.asarray, run(variables, amount, jax.random.key(seed), y))
 
-
-def replays_numpy(tree):
-  return jax.tree.map(np.asarray, tree)
+  return arrays
 
 
 def pooled(params):
@@ -105,14 +96,11 @@ def test_redrawn_values_are_uniform_and_follow_the_key(prepare, start):
     assert abs(np.square(values).mean() - 1 / 3) < 4 * np.sqrt(4 / 45 / values.size)
 
 
-def test_injected_values_replace_the_drawn_ones(start):
-  fresh = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0), start["params"])
-  hp = {**prmq.METHOD.defaults, "batch_size": 8, "prune_amount": 0.5, "prune_rest": 0.0}
-  variables, _ = prmq.prepare(jax.random.key(0), start, view({"fresh": fresh}), hp)
-  found = pooled(variables["params"])
-  assert np.sum(found == 7.0) + np.sum(variables["params"]["head"]["bias"] == 0) == SIZE // 2
-  with pytest.raises(MethodError, match="^prmq: fresh must be a tree like params, with leaves"):
-    prmq.prepare(jax.random.key(0), start, view({"fresh": fresh["head"]}), hp)
+def test_fresh_values_of_another_form_are_refused(start):
+  """That injected values are taken shows in the whole run below."""
+  view = replays.view(["retain"], fresh={"kernel": np.zeros((6, 4)), "bias": np.zeros(4)})
+  with pytest.raises(MethodError, match=r"^prmq: fresh must be a tree like params, with leaves"):
+    jax.eval_shape(lambda: prmq.prepare(jax.random.key(0), start, view, HP))
 
 
 def test_the_teacher_is_the_original_and_absent_classes_weigh_nothing(prepare, start):
@@ -123,16 +111,13 @@ def test_the_teacher_is_the_original_and_absent_classes_weigh_nothing(prepare, s
   np.testing.assert_allclose(teacher.entropy[places], -np.sum(p * np.log(p), axis=1), rtol=1e-9)
   assert np.isnan(np.delete(teacher.entropy, places)).all()
   np.testing.assert_allclose(teacher.class_weights, np.bincount(y, minlength=4) ** -0.1)
-  labels = Arrays(np.zeros((38, 6, 6, 1)), np.full(38, 2))
-  only = View(Task(problems.TinyNet(), 4), Arrays(*map(jnp.asarray, labels)), view().index, {})
-  hp = {**prmq.METHOD.defaults, "batch_size": 8, "prune_rest": 0.0}
-  _, teacher = prmq.prepare(jax.random.key(0), start, only, hp)
+  _, teacher = prepare(start, 0.9, y=np.full(38, 2, np.int32))
   np.testing.assert_allclose(teacher.class_weights, [0, 0, 22**-0.1, 0])
 
 
 def test_float32_amounts_give_the_exact_count_for_a_pool_of_millions():
   """The amount alone, rounded to float32, is off by one for every tenth value."""
-  amounts = np.random.default_rng(0).uniform(size=300).tolist() + [0.99, 0.9, 0.3, 0.5, 0.0, 1.0]
+  amounts = [*np.random.default_rng(0).uniform(size=300).tolist(), 0.99, 0.9, 0.3, 0.5, 0.0, 1.0]
   with jax.enable_x64(False):
     rests = [
       prmq.derive({**prmq.METHOD.defaults, "prune_amount": a}, {"retain": 22})["prune_rest"]
@@ -177,7 +162,7 @@ def test_one_step_beyond_the_real_number_of_epochs(epochs, steps, passes):
 
 def test_no_epochs_are_refused():
   hp = prmq.METHOD.hyperparameters({"num_epochs": 0})
-  with pytest.raises(MethodError, match="^prmq: num_epochs must be positive, got 0$"):
+  with pytest.raises(MethodError, match=r"^prmq: num_epochs must be positive, got 0$"):
     prmq.METHOD.derive(hp, {"retain": 22})
 
 
