@@ -12,6 +12,7 @@ fewer members than another simply stops earlier.
 """
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ from jaxmu.errors import UserError
 from jaxmu.runtime import require_threefry
 
 AXIS = "models"
+SMALL = 8 * 2**20  # bytes of a member, below which compiling counts for more than a fast step
+QUICK = {"xla_cpu_use_fusion_emitters": False}
 Tree = Any
 
 
@@ -107,6 +110,27 @@ class Population:
     return Program(self, member_fn)
 
 
+def compiler_options(bytes_per_member: int) -> dict[str, Any] | None:
+  """Choose how XLA compiles a program: fast compilation for small models on a CPU.
+
+  XLA's newer fusion emitters make steps of ResNet-18 (45 MB) 15 % faster and steps of a small CNN
+  (0.3 MB) none, but every compilation takes twice as long. The choice looks at one member alone, so
+  that K members compile to the body of one.
+  """
+  small = bytes_per_member < SMALL and jax.default_backend() == "cpu"
+  return dict(QUICK) if small and _knows_quick() else None
+
+
+@functools.lru_cache(maxsize=1)
+def _knows_quick() -> bool:
+  """Tell whether this version of XLA has the option."""
+  try:
+    jax.jit(lambda: 0).lower().compile(compiler_options=dict(QUICK))
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True
+
+
 def member_keys(seeds: Sequence[int]) -> jax.Array:
   """Make one typed key per seed, [K]."""
   return jax.vmap(jax.random.key)(jnp.asarray(seeds))
@@ -152,9 +176,13 @@ class Program:
     )
     if signature not in self._compiled:
       start = time.perf_counter()
-      self._compiled[signature] = self._jitted.lower(*arguments).compile()
+      options = compiler_options(self._bytes_per_member(state, constant))
+      self._compiled[signature] = self._jitted.lower(*arguments).compile(compiler_options=options)
       self.compile_seconds += time.perf_counter() - start
     return self._compiled[signature]
+
+  def _bytes_per_member(self, *trees):
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(trees)) // self.population.padded
 
   def __call__(self, state: Tree, constant: Tree, shared: Tree) -> tuple[Tree, Tree]:
     """Run all members: leaves [K, ...] as `Population.place` lays them out; donates `state`."""

@@ -39,7 +39,7 @@ CASES = {  # golden file -> registry name
   "ct": "ct",
   "kde": "kde",
 }
-FLOAT32_FACTOR = {"original": 50, "ga": 1500}  # all others 10
+FLOAT32_FACTOR = {"original": 50, "ga": 1500, "fcs": 3000}  # all others 10
 FIDELITY = {"euk1": "reference"}  # all others the method's default
 SETS = ("retain", "forget", "val", "test")
 # Entries that never meet a pixel at 32 px: MSG resets an arbitrary choice of them.
