@@ -35,9 +35,46 @@ SIZES = {
 SMALL = {
   "ft": {"learning_rate": 0.02, "num_epochs": 3, "batch_size": 64},
   "ga": {"learning_rate": 1e-3, "num_epochs": 2, "batch_size": 64},
+  "srl": {"learning_rate": 0.01, "num_epochs": 2, "batch_size": 64},
   "ngplus": {"learning_rate": 2e-3, "num_epochs": 2, "batch_size": 64},
+  "cfk": {
+    **{"num_blocks": 2, "learning_rate": 0.02, "sgda_decay_rate": 0.3},
+    **{"num_epochs": 3, "batch_size": 64},
+  },
+  "euk": {
+    **{"num_blocks": 2, "learning_rate": 0.05, "sgda_decay_rate": 0.3},
+    **{"sgda_weight_decay": 1e-3, "num_epochs": 3, "batch_size": 64},
+  },
+  "ff": {"alpha": 1e-8, "batch_size": 64},
+  "iu": {"alpha": 2.0, "batch_size": 64},
+  "bt": {"learning_rate": 5e-4, "num_epochs": 2, "batch_size": 64},
+  "scrub": {
+    **{"sgda_learning_rate": 2e-3, "sgda_num_epochs": 3, "msteps": 2},
+    **{"retain_batch_size": 64, "forget_batch_size": 64},
+  },
+  "salun": {
+    **{"threshold": 0.3, "learning_rate": 0.01, "momentum": 0.9},
+    **{"num_epochs": 2, "batch_size": 64},
+  },
+  "fcs": {
+    **{"learning_rate": 1e-3, "forget_optimizer_learning_rate": 1e-3},
+    **{"retain_optimizer_learning_rate": 0.01, "num_epochs": 2, "batch_size": 64},
+  },
   "msg": {"learning_rate": 0.01, "num_epochs": 3, "batch_size": 64},
+  "cfw": {
+    **{"start_confuser_std": 0.1, "learning_rate": 0.01},
+    **{"num_epochs": 3, "batch_size": 64},
+  },
+  "prmq": {"prune_amount": 0.8, "learning_rate": 0.01, "num_epochs": 2.5, "batch_size": 64},
   "ct": {"learning_rate": 0.02, "num_epochs": 3, "batch_size": 64},
+  "kde": {
+    **{"learning_rate": 0.01, "num_epochs": 1},
+    **{"retain_optimizer_learning_rate": 0.02, "retain_num_epochs": 3, "batch_size": 64},
+  },
+  "rni": {
+    **{"num_epochs": 4, "fine_num_epochs": 2, "learning_rate": 0.01},
+    **{"fine_optimizer_learning_rate": 0.01, "batch_size": 64},
+  },
 }
 
 
@@ -62,7 +99,10 @@ def get_config(size: str = "") -> ml_collections.ConfigDict:
   }
   config.model = {"name": "resnet18"}
   config.seeds = tuple(range(10))
-  config.methods = ("ft", "ga", "ngplus", "msg", "ct")
+  config.methods = (
+    *("ft", "ga", "srl", "ngplus", "cfk", "euk", "ff", "iu", "bt", "scrub", "salun"),
+    *("fcs", "msg", "cfw", "prmq", "ct", "kde", "rni"),
+  )
   config.training = {
     "num_epochs": 182,
     "batch_size": 256,
