@@ -9,7 +9,7 @@ Hardware: one data-centre GPU, hours.
 python bin/sweep.py --config=configs/resnet18_cifar10.py
 
 Arguments make it smaller; their numbers are no reproduction of the paper:
-  :mini  4 members, 5,000 train and 2,000 test images, 14 epochs: about 20 minutes on 2 CPU cores
+  :mini  4 members, 5,000 train and 2,000 test images, 14 epochs: about half an hour on 2 CPU cores
   :tiny  2 members, 500 train and 200 test images, 2 epochs: a smoke test
 
 python bin/sweep.py --config=configs/resnet18_cifar10.py:mini
@@ -38,42 +38,66 @@ SMALL = {
   "srl": {"learning_rate": 0.01, "num_epochs": 2, "batch_size": 64},
   "ngplus": {"learning_rate": 2e-3, "num_epochs": 2, "batch_size": 64},
   "cfk": {
-    **{"num_blocks": 2, "learning_rate": 0.02, "sgda_decay_rate": 0.3},
-    **{"num_epochs": 3, "batch_size": 64},
+    "num_blocks": 2,
+    "learning_rate": 0.02,
+    "sgda_decay_rate": 0.3,
+    "num_epochs": 3,
+    "batch_size": 64,
   },
   "euk": {
-    **{"num_blocks": 2, "learning_rate": 0.05, "sgda_decay_rate": 0.3},
-    **{"sgda_weight_decay": 1e-3, "num_epochs": 3, "batch_size": 64},
+    "num_blocks": 2,
+    "learning_rate": 0.05,
+    "sgda_decay_rate": 0.3,
+    "sgda_weight_decay": 1e-3,
+    "num_epochs": 3,
+    "batch_size": 64,
   },
   "ff": {"alpha": 1e-8, "batch_size": 64},
   "iu": {"alpha": 2.0, "batch_size": 64},
   "bt": {"learning_rate": 5e-4, "num_epochs": 2, "batch_size": 64},
   "scrub": {
-    **{"sgda_learning_rate": 2e-3, "sgda_num_epochs": 3, "msteps": 2},
-    **{"retain_batch_size": 64, "forget_batch_size": 64},
+    "sgda_learning_rate": 2e-3,
+    "sgda_num_epochs": 3,
+    "msteps": 2,
+    "retain_batch_size": 64,
+    "forget_batch_size": 64,
   },
   "salun": {
-    **{"threshold": 0.3, "learning_rate": 0.01, "momentum": 0.9},
-    **{"num_epochs": 2, "batch_size": 64},
+    "threshold": 0.3,
+    "learning_rate": 0.01,
+    "momentum": 0.9,
+    "num_epochs": 2,
+    "batch_size": 64,
   },
   "fcs": {
-    **{"learning_rate": 1e-3, "forget_optimizer_learning_rate": 1e-3},
-    **{"retain_optimizer_learning_rate": 0.01, "num_epochs": 2, "batch_size": 64},
+    "learning_rate": 1e-3,
+    "forget_optimizer_learning_rate": 1e-3,
+    "retain_optimizer_learning_rate": 0.01,
+    "num_epochs": 2,
+    "batch_size": 64,
   },
   "msg": {"learning_rate": 0.01, "num_epochs": 3, "batch_size": 64},
   "cfw": {
-    **{"start_confuser_std": 0.1, "learning_rate": 0.01},
-    **{"num_epochs": 3, "batch_size": 64},
+    "start_confuser_std": 0.1,
+    "learning_rate": 0.01,
+    "num_epochs": 3,
+    "batch_size": 64,
   },
   "prmq": {"prune_amount": 0.8, "learning_rate": 0.01, "num_epochs": 2.5, "batch_size": 64},
   "ct": {"learning_rate": 0.02, "num_epochs": 3, "batch_size": 64},
   "kde": {
-    **{"learning_rate": 0.01, "num_epochs": 1},
-    **{"retain_optimizer_learning_rate": 0.02, "retain_num_epochs": 3, "batch_size": 64},
+    "learning_rate": 0.01,
+    "num_epochs": 1,
+    "retain_optimizer_learning_rate": 0.02,
+    "retain_num_epochs": 3,
+    "batch_size": 64,
   },
   "rni": {
-    **{"num_epochs": 4, "fine_num_epochs": 2, "learning_rate": 0.01},
-    **{"fine_optimizer_learning_rate": 0.01, "batch_size": 64},
+    "num_epochs": 4,
+    "fine_num_epochs": 2,
+    "learning_rate": 0.01,
+    "fine_optimizer_learning_rate": 0.01,
+    "batch_size": 64,
   },
 }
 

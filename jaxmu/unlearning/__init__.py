@@ -60,8 +60,8 @@ def get(name: str) -> Method:
 def describe(method: Method) -> dict[str, Any]:
   """Return what a reader wants to know about a method, as plain JSON values.
 
-  "search" holds, per hyper-parameter, the reference's range and, where it differs, the one
-  recommended instead (methods.md 10.4); "ignored" names what the reference searches but never reads.
+  "search" holds, per hyper-parameter, the reference's range and the one recommended instead
+  (methods.md 10.4); "ignored" names what the reference searches but never reads.
   """
   listed = lambda value: list(value) if isinstance(value, tuple) else value
   return {
