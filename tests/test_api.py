@@ -93,7 +93,7 @@ def ft(stock, sets, **options):
 @pytest.mark.parametrize("name", METHODS)
 def test_works_on_stock_layers_and_does_not_modify_its_inputs(name, stock, sets):
   before = jax.tree.map(np.copy, (stock, sets))
-  found = jaxmu.unlearn(name, Stock(), stock, **sets, **SMALL)
+  found = jaxmu.unlearn(name, Stock(), stock, **sets, **problems.TABLE[name].small)
   form = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
   assert form(found) == form(stock)
   assert not problems.equal(found["params"], stock["params"])
@@ -102,7 +102,7 @@ def test_works_on_stock_layers_and_does_not_modify_its_inputs(name, stock, sets)
 
 @pytest.mark.parametrize("name", METHODS)
 def test_works_without_batch_statistics_with_dropout(name, dropping, sets):
-  found = jaxmu.unlearn(name, Dropping(), dropping, **sets, **SMALL)
+  found = jaxmu.unlearn(name, Dropping(), dropping, **sets, **problems.TABLE[name].small)
   assert set(found) == {"params"}
   assert not problems.equal(found, dropping)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
@@ -222,7 +222,7 @@ WRONG_CALLS = {
   "method": (
     {"method": "fine"},
     MethodError,
-    "unknown method 'fine'; known: ct, ft, ga, msg, ngplus",
+    "unknown method 'fine'; known: bt, cfk, cfw, ct, euk, fcs, ff, ft, ga, iu, kde, msg, ngplus, ",
   ),
   "close method": (
     {"method": "mgs"},

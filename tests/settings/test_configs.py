@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from settings_catalog import CATALOG
 
 from jaxmu import cli
 from jaxmu.errors import SettingsError
 from jaxmu.settings import Settings
+from jaxmu.sweep import catalog
+from jaxmu.unlearning import METHODS
 
 FOLDER = Path(__file__).parents[2] / "configs"
 ARGUMENTS = {"cnn_digits": ("",), "resnet18_cifar10": ("", "mini", "tiny")}
@@ -16,7 +17,7 @@ SPECS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument 
 
 def build(name, argument="", overrides=()):
   spec = f"{FOLDER / name}.py" + (f":{argument}" if argument else "")
-  return Settings.from_config(cli.load_config(spec, overrides), CATALOG)
+  return Settings.from_config(cli.load_config(spec, overrides), catalog())
 
 
 def test_every_config_file_is_covered():
@@ -27,7 +28,7 @@ def test_every_config_file_is_covered():
 def test_config_builds(name, argument):
   settings = build(name, argument)
   assert settings.name == f"{name}_{argument}".rstrip("_")
-  assert settings.methods == ("ft", "ga", "ngplus", "msg", "ct")
+  assert settings.methods == tuple(METHODS)
   small = build(name, argument, [("methods", "msg,ct"), ("seeds", "0"), ("data_dir", "/data")])
   assert (small.methods, small.seeds, small.data_dir) == (("msg", "ct"), (0,), "/data")
 
@@ -48,7 +49,7 @@ def test_full_recipe_is_the_reference_s():
   settings = build("resnet18_cifar10")
   assert settings.seeds == tuple(range(10))
   assert settings.data.augment
-  assert settings.unlearning["msg"] == CATALOG.methods["msg"]
+  assert settings.unlearning["msg"] == METHODS["msg"].defaults
 
 
 def test_only_the_quickstart_has_random_labels():
