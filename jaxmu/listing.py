@@ -8,6 +8,12 @@ from jaxmu.unlearning import METHODS, describe, get
 
 SETS = {"retain": "retain", "forget": "forget", "val": "validation"}
 WIDTH = 96
+NAVIGATION = (
+  "[README](../README.md) · [Python](python_api.md) · [Configs](configs.md) · [Runs](runs.md) · "
+  "[Evaluation](evaluation.md) ·",
+  "**Methods** · [Fidelity](fidelity.md) · [Adding a method](adding_a_method.md) · "
+  "[Engine](engine.md) · [Benchmarks](benchmarks.md)",
+)
 E_MAX = "E_max: a fifth of the original's training epochs, rounded up."
 
 
@@ -51,6 +57,8 @@ def page() -> str:
   ]
   head = [
     "# Methods",
+    "",
+    *NAVIGATION,
     "",
     "Made by `jaxmu methods --markdown`. Steps, formulas and departures from the reference",
     f"implementation: [fidelity.md](fidelity.md). {E_MAX}",

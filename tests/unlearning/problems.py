@@ -53,95 +53,104 @@ def usual(batch_size="batch_size", epochs="num_epochs", rate="learning_rate", **
   )
 
 
-TABLE = {
-  "original": usual(),
-  "retrained": usual(),
-  "ft": usual(),
-  "ga": usual(),
-  "ngplus": usual(frozen_norm=True),
-  "cfk": usual(frozen_norm=True),
-  "euk": usual(frozen_norm=True),  # the only norm layer lies outside of the blocks
-  "srl": usual(),
-  "ff": Row(
-    small={"batch_size": 8, "alpha": 1e-4},
-    longer={},
-    vary=({"alpha": 1e-6}, {"alpha": 1e-3}, {"alpha": 1e-5}),
-    gentle={"alpha": 1e-7},
-    legs=0,
-    frozen_norm=True,
-  ),
-  "iu": Row(
-    small={"batch_size": 8, "alpha": 2.0},
-    longer={},
-    vary=({"alpha": 0.1}, {"alpha": 20.0}, {"alpha": 1.0}),
-    gentle={"alpha": 1.0},
-    legs=0,
-    frozen_norm=True,
-    random=False,
-  ),
-  "bt": usual(),
-  "scrub": Row(  # at this rate a member goes back to its first epoch
-    small={
-      "retain_batch_size": 8,
-      "forget_batch_size": 8,
-      "sgda_num_epochs": 2,
-      "sgda_learning_rate": 0.05,
-    },
-    longer={"sgda_num_epochs": 3},
-    vary=(
-      {"sgda_learning_rate": 0.01, "sgda_num_epochs": 1},
-      {"sgda_learning_rate": 0.03, "kd_T": 4.0},
-      {"msteps": 1, "alpha": 0.1},
+class Rows(dict):
+  """Method -> row; a method without one is taken for a usual one."""
+
+  def __missing__(self, name):
+    return usual()
+
+
+TABLE = Rows(
+  {
+    "original": usual(),
+    "retrained": usual(),
+    "ft": usual(),
+    "ga": usual(),
+    "ngplus": usual(frozen_norm=True),
+    "cfk": usual(frozen_norm=True),
+    "euk": usual(frozen_norm=True),  # the only norm layer lies outside of the blocks
+    "srl": usual(),
+    "ff": Row(
+      small={"batch_size": 8, "alpha": 1e-4},
+      longer={},
+      vary=({"alpha": 1e-6}, {"alpha": 1e-3}, {"alpha": 1e-5}),
+      gentle={"alpha": 1e-7},
+      legs=0,
+      frozen_norm=True,
     ),
-    gentle={"sgda_learning_rate": 1e-3},
-  ),
-  "salun": usual(),
-  "fcs": Row(
-    small={"batch_size": 8, "num_epochs": 2},
-    longer={"num_epochs": 3},
-    vary=(
-      {"learning_rate": 0.01, "num_epochs": 1},
-      {"forget_optimizer_learning_rate": 0.003, "temperature": 2.0},
-      {"retain_optimizer_learning_rate": 0.1, "eta_min": 1e-4},
+    "iu": Row(
+      small={"batch_size": 8, "alpha": 2.0},
+      longer={},
+      vary=({"alpha": 0.1}, {"alpha": 20.0}, {"alpha": 1.0}),
+      gentle={"alpha": 1.0},
+      legs=0,
+      frozen_norm=True,
+      random=False,
     ),
-    gentle={"learning_rate": 1e-3},
-    legs=3,
-  ),
-  "msg": usual(),
-  "cfw": usual(),
-  "prmq": Row(  # 3 batches: 6 steps, 9 steps
-    small={"batch_size": 8, "num_epochs": 1.9, "prune_amount": 0.5},
-    longer={"num_epochs": 2.9},
-    vary=(
-      {"learning_rate": 0.01, "num_epochs": 0.9},
-      {"learning_rate": 0.03, "num_epochs": 1.9, "prune_amount": 0.8},
-      {"learning_rate": 0.02, "num_epochs": 1.4},
+    "bt": usual(),
+    "scrub": Row(  # at this rate a member goes back to its first epoch
+      small={
+        "retain_batch_size": 8,
+        "forget_batch_size": 8,
+        "sgda_num_epochs": 2,
+        "sgda_learning_rate": 0.05,
+      },
+      longer={"sgda_num_epochs": 3},
+      vary=(
+        {"sgda_learning_rate": 0.01, "sgda_num_epochs": 1},
+        {"sgda_learning_rate": 0.03, "kd_T": 4.0},
+        {"msteps": 1, "alpha": 0.1},
+      ),
+      gentle={"sgda_learning_rate": 1e-3},
     ),
-    gentle={"learning_rate": 1e-3},
-  ),
-  "ct": usual(),
-  "kde": Row(
-    small={"batch_size": 8, "num_epochs": 1, "retain_num_epochs": 2},
-    longer={"num_epochs": 2},
-    vary=(
-      {"learning_rate": 0.01, "retain_num_epochs": 1},
-      {"retain_optimizer_learning_rate": 0.03, "temperature": 2.0},
-      {"num_epochs": 2},
+    "salun": usual(),
+    "fcs": Row(
+      small={"batch_size": 8, "num_epochs": 2},
+      longer={"num_epochs": 3},
+      vary=(
+        {"learning_rate": 0.01, "num_epochs": 1},
+        {"forget_optimizer_learning_rate": 0.003, "temperature": 2.0},
+        {"retain_optimizer_learning_rate": 0.1, "eta_min": 1e-4},
+      ),
+      gentle={"learning_rate": 1e-3},
+      legs=3,
     ),
-    gentle={"learning_rate": 1e-3},
-    legs=3,
-  ),
-  "rni": Row(
-    small={"batch_size": 8, "num_epochs": 2, "fine_num_epochs": 1, "reset_num_epochs": 0},
-    longer={"num_epochs": 3},
-    vary=(
-      {"learning_rate": 0.01, "num_epochs": 1},
-      {"learning_rate": 0.03, "noise_ratio": 0.2},
-      {"fine_optimizer_learning_rate": (0.02, 0.01), "reset_num_epochs": 1},
+    "msg": usual(),
+    "cfw": usual(),
+    "prmq": Row(  # 3 batches: 6 steps, 9 steps
+      small={"batch_size": 8, "num_epochs": 1.9, "prune_amount": 0.5},
+      longer={"num_epochs": 2.9},
+      vary=(
+        {"learning_rate": 0.01, "num_epochs": 0.9},
+        {"learning_rate": 0.03, "num_epochs": 1.9, "prune_amount": 0.8},
+        {"learning_rate": 0.02, "num_epochs": 1.4},
+      ),
+      gentle={"learning_rate": 1e-3},
     ),
-    gentle={"learning_rate": 1e-3},
-  ),
-}
+    "ct": usual(),
+    "kde": Row(
+      small={"batch_size": 8, "num_epochs": 1, "retain_num_epochs": 2},
+      longer={"num_epochs": 2},
+      vary=(
+        {"learning_rate": 0.01, "retain_num_epochs": 1},
+        {"retain_optimizer_learning_rate": 0.03, "temperature": 2.0},
+        {"num_epochs": 2},
+      ),
+      gentle={"learning_rate": 1e-3},
+      legs=3,
+    ),
+    "rni": Row(
+      small={"batch_size": 8, "num_epochs": 2, "fine_num_epochs": 1, "reset_num_epochs": 0},
+      longer={"num_epochs": 3},
+      vary=(
+        {"learning_rate": 0.01, "num_epochs": 1},
+        {"learning_rate": 0.03, "noise_ratio": 0.2},
+        {"fine_optimizer_learning_rate": (0.02, 0.01), "reset_num_epochs": 1},
+      ),
+      gentle={"learning_rate": 1e-3},
+    ),
+  }
+)
 
 
 class TinyNet(nn.Module):
