@@ -12,6 +12,7 @@ from jaxmu.training.phase import Hp, Known, Pass, Phase
 from jaxmu.training.task import Task, View
 
 NEVER = -1
+NO_LIMIT = 2**31 - 1  # of epochs
 HOOK = 1_000  # folded into an epoch's key for its hooks; passes fold in their small numbers
 
 
@@ -67,7 +68,7 @@ def run_epoch(
   order_key: jax.Array,
   key: jax.Array,
   epoch: jax.Array,
-  until: jax.Array | int,
+  until: jax.Array | int = NO_LIMIT,
 ) -> tuple[TrainState, EpochMetrics]:
   """Run epoch number `epoch` of a phase, or leave the state alone where it is not this model's.
 

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.errors import MethodError
+from jaxmu.training.epoch import NO_LIMIT
 from jaxmu.unlearning import programs
-
-NO_LIMIT = np.iinfo(np.int32).max  # of epochs
 
 
 def static_values(method, hp, fidelity):

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxmu.errors import UserError
 from jaxmu.population import AXIS, Population, choose_chunk, fold_keys, member_keys
-from jaxmu.training.epoch import NEVER
+from jaxmu.training.epoch import NEVER, NO_LIMIT
 from jaxmu.unlearning import get, programs
 
 LAYOUTS = [(1, 1, 1), (1, 2, 1), (3, 2, 1), (3, 1, 2), (3, 2, 2), (3, 2, 4), (5, 2, 2), (4, 2, 2)]
@@ -128,7 +128,7 @@ def test_compiles_once_per_shape():
 def epoch_program(devices):
   """Return (program, its arguments) of one training epoch of three tiny networks."""
   problem, ft = problems.problem(3, devices=devices), get("ft")
-  hp = {**ft.defaults, **problems.SMALL}
+  hp = {**ft.defaults, **problems.TABLE["ft"].small}
   fixed = {"batch_size": hp["batch_size"], "fidelity": "reference"}
   built = programs.build(problem.population, problem.task, ft, tuple(sorted(fixed.items())))
   keys = np.asarray(jax.random.key_data(member_keys(range(3))))
@@ -136,7 +136,9 @@ def epoch_program(devices):
   rates["num_epochs"] = np.full(3, 2, np.int32)
   index = {"retain": problem.index["retain"].astype(np.int32)}
   who = problem.population
-  constant = who.place(programs.Member(keys, keys, index, rates, {}))
+  constant = who.place(
+    programs.Member(keys, keys, index, rates, {}, np.full(3, NO_LIMIT, np.int32))
+  )
   shared = programs.Shared(problem.arrays, np.int32(0))
   failed = who.place(np.full(3, NEVER, np.int32))
   variables = who.place(problems.weights(range(3)))
