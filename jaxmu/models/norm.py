@@ -57,5 +57,8 @@ def moments(x: Array, mask: Array | None = None) -> tuple[Array, Array, Array]:
     return mean, jnp.sum(jnp.square(x - mean), axes) / n, n
   real = mask.astype(bool).reshape(-1, *[1] * (x.ndim - 1))
   n = jnp.sum(real).astype(x.dtype) * per_sample
-  mean = jnp.sum(x, axes, where=real) / n
-  return mean, jnp.sum(jnp.square(x - mean), axes, where=real) / n, n
+  # Not a quotient: XLA makes a product of it in programs for several devices only (jax 0.10), and
+  # the last bit of the result would depend on their number.
+  share = 1 / n
+  mean = jnp.sum(x, axes, where=real) * share
+  return mean, jnp.sum(jnp.square(x - mean), axes, where=real) * share, n

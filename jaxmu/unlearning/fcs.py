@@ -61,7 +61,7 @@ def uniformity(z_f, z_r, temperature, weight=None):
     z_f, z_r: logits [B_f, C], [B_r, C].
     weight: [B_r], 0 for padding, which enters neither the softmax nor the mean.
   """
-  similarity = z_f @ z_r.T / temperature
+  similarity = z_f @ z_r.T * (1 / temperature)  # no quotient, see `losses.divergence`
   weight = jnp.ones(len(z_r), z_f.dtype) if weight is None else weight.astype(z_f.dtype)
   largest = jax.nn.logsumexp(similarity, axis=1, b=weight)
   return largest - similarity @ weight / jnp.sum(weight)
