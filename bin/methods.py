@@ -1,7 +1,7 @@
 """List the unlearning methods, or describe some of them in full (the same as `jaxmu methods`).
 
-  python bin/methods.py            one line per method
-  python bin/methods.py msg ct     hyper-parameters, search ranges, random draws, what to know
+python bin/methods.py            one line per method
+python bin/methods.py msg ct     hyper-parameters, search ranges, random draws, what to know
 """
 
 import sys
