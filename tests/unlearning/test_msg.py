@@ -347,7 +347,8 @@ def test_phase_c_is_fine_tuning_with_slowed_kernels(rate, slow):
   found, _, outcome = problems.run("msg", problem, start, [1], given)
   wanted = runner.run(
     fine_tune_reference(slow, keep_weights=rate == 0.0), problem, start,
-    hp=[msg.METHOD.hyperparameters({**problems.TABLE["msg"].small, **given})], keys=member_keys([1]),
+    hp=[msg.METHOD.hyperparameters({**problems.TABLE["msg"].small, **given})],
+    keys=member_keys([1]),
   )  # fmt: skip
   close(found, problem.population.collect(wanted.variables), rtol=1e-10)
   n_retain, n_forget = problems.SIZES["retain"], problems.SIZES["forget"]
