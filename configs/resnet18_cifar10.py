@@ -9,7 +9,7 @@ Hardware: one data-centre GPU, hours.
 python bin/sweep.py --config=configs/resnet18_cifar10.py
 
 Arguments make it smaller; their numbers are no reproduction of the paper:
-  :mini  4 members, 5,000 train and 2,000 test images, 14 epochs: about half an hour on 2 CPU cores
+  :mini  4 members, 5,000 train and 2,000 test images, 14 epochs: about 40 minutes on 2 CPU cores
   :tiny  2 members, 500 train and 200 test images, 2 epochs: a smoke test
 
 python bin/sweep.py --config=configs/resnet18_cifar10.py:mini
