@@ -1,4 +1,4 @@
-"""ResNet-18 in PyTorch, from the specification (data_models.md 4), for side-by-side runs."""
+"""The networks in PyTorch, from the specification (data_models.md 4), for side-by-side runs."""
 
 import torch
 from torch import nn
@@ -44,3 +44,23 @@ class ResNet18(nn.Module):
     for stage in range(1, 5):
       x = getattr(self, f"layer{stage}")(x)
     return self.fc(x.mean((2, 3)))
+
+
+class Cnn(nn.Module):
+  """jaxmu's small network: four 3x3 convolutions of widths w, w, 2w, 2w, pooled in between."""
+
+  def __init__(self, num_classes: int = 10, channels: int = 1, size: int = 8, width: int = 32):
+    super().__init__()
+    layers, inputs = [], channels
+    for number, outputs in enumerate((width, width, 2 * width, 2 * width)):
+      if number and size >= 4:
+        layers.append(nn.MaxPool2d(2))
+        size //= 2
+      conv = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+      layers += [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+      inputs = outputs
+    self.features = nn.Sequential(*layers)
+    self.fc = nn.Linear(inputs, num_classes)
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    return self.fc(self.features(x).mean((2, 3)))

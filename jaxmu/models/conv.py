@@ -24,6 +24,7 @@ from jaxmu.models import derivatives
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
+CACHE = 2**19  # bytes of one operand that should stay in the cache of a core
 NARROW = 576  # longest patch, 3 x 3 x 64, that is worth laying out side by side
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -135,15 +136,36 @@ def _input_gradient(dy, kernel, image, strides, padding):
 
 
 def _kernel_gradient(dy, x, kernel, strides, padding):
-  """Convolve x with dy as the kernel: input channels act as batch, the batch as channels."""
+  """Convolve x with dy as the kernel: input channels act as batch, the batch as channels.
+
+  In parts of the batch, summed, so that this kernel (dy) stays in a core's cache.
+  """
   pads = []
   for axis in (0, 1):
     low = padding[axis][0]
     spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
     pads.append((low, spread + kernel[axis] - 1 - x.shape[1 + axis] - low))
-  images, weights = jnp.transpose(x, (3, 1, 2, 0)), jnp.transpose(dy, (1, 2, 0, 3))
-  taps = _canonical(images, weights, (1, 1), tuple(pads), rhs_dilation=strides)
+
+  def part(x, dy):
+    images, weights = jnp.transpose(x, (3, 1, 2, 0)), jnp.transpose(dy, (1, 2, 0, 3))
+    return _canonical(images, weights, (1, 1), tuple(pads), rhs_dilation=strides)
+
+  size = _cached_part(dy)
+  if size == len(dy):
+    taps = part(x, dy)
+  else:
+    cut = lambda array, i: lax.dynamic_slice_in_dim(array, i * size, size)
+    add = lambda i, total: total + part(cut(x, i), cut(dy, i))
+    zero = jnp.zeros((kernel[2], *kernel[:2], kernel[3]), dy.dtype)
+    taps = lax.fori_loop(0, len(dy) // size, add, zero)
   return jnp.transpose(taps, (1, 2, 0, 3))
+
+
+def _cached_part(dy):
+  """Return the largest divisor of the batch whose part of dy fits the cache; all if it is tiny."""
+  samples = CACHE // (dy.size * dy.dtype.itemsize // len(dy))
+  fitting = [d for d in range(1, len(dy) + 1) if len(dy) % d == 0 and d <= samples]
+  return fitting[-1] if fitting and fitting[-1] >= 8 else len(dy)
 
 
 class _Reach(NamedTuple):
@@ -162,26 +184,47 @@ def _reach(size, out, tap, stride, pad):
   return _Reach(first, last, start, start + (last - first - 1) * stride + 1)
 
 
+class Tap(NamedTuple):
+  """Hold one kernel tap: its place (i, j), the pixels it meets and the outputs it reaches.
+
+  `limits` are start, stop and stride of a slice of x [B, H, W, I]; `edges` pad the products with
+  them to [B, H', W', O].
+  """
+
+  place: Pair
+  limits: tuple
+  edges: tuple
+
+
+def live_taps(image, kernel, strides, padding) -> tuple[Pair, list[Tap]]:
+  """Return (H', W') and the taps that meet real pixels; dead ones only ever meet padding."""
+  batch, height, width, channels = image
+  out_h = (height + sum(padding[0]) - kernel[0]) // strides[0] + 1
+  out_w = (width + sum(padding[1]) - kernel[1]) // strides[1] + 1
+  taps = []
+  for i, j in itertools.product(range(kernel[0]), range(kernel[1])):
+    v = _reach(height, out_h, i, strides[0], padding[0][0])
+    h = _reach(width, out_w, j, strides[1], padding[1][0])
+    if v.first < v.last and h.first < h.last:
+      limits = ((0, v.start, h.start, 0), (batch, v.stop, h.stop, channels), (1, *strides, 1))
+      edges = ((0, 0, 0), (v.first, out_h - v.last, 0), (h.first, out_w - h.last, 0), (0, 0, 0))
+      taps.append(Tap((i, j), limits, edges))
+  return (out_h, out_w), taps
+
+
 def _taps(x, kernel, strides, padding):
   """Sum one matrix product per kernel tap, over the outputs where that tap meets real pixels."""
-  batch, height, width, channels = x.shape
-  rows, columns, _, features = kernel.shape
-  out_h = (height + sum(padding[0]) - rows) // strides[0] + 1
-  out_w = (width + sum(padding[1]) - columns) // strides[1] + 1
-  count = rows * columns
-  total = jnp.zeros((batch, out_h, out_w, features), x.dtype)
+  _, columns, channels, features = kernel.shape
+  count = kernel.shape[0] * columns
+  out, live = live_taps(x.shape, kernel.shape, strides, padding)
+  total = jnp.zeros((x.shape[0], *out, features), x.dtype)
   # `split` because its transpose is one concatenation, where that of indexing adds padded arrays.
   taps = lax.split(kernel.reshape(count, channels, features), (1,) * count)
-  for index, tap in enumerate(taps):
-    v = _reach(height, out_h, index // columns, strides[0], padding[0][0])
-    h = _reach(width, out_w, index % columns, strides[1], padding[1][0])
-    if v.first >= v.last or h.first >= h.last:
-      continue  # a dead tap: it only meets padding, and its gradient is exactly zero
-    limits = ((0, v.start, h.start, 0), (batch, v.stop, h.stop, channels))
-    patch = lax.slice(x, *limits, (1, *strides, 1))
-    part = (patch.reshape(-1, channels) @ tap[0]).reshape(*patch.shape[:3], features)
-    edges = ((0, 0, 0), (v.first, out_h - v.last, 0), (h.first, out_w - h.last, 0), (0, 0, 0))
-    total = total + lax.pad(part, jnp.zeros((), part.dtype), edges)
+  for tap in live:
+    patch = lax.slice(x, *tap.limits)
+    weights = taps[tap.place[0] * columns + tap.place[1]][0]
+    part = (patch.reshape(-1, channels) @ weights).reshape(*patch.shape[:3], features)
+    total = total + lax.pad(part, jnp.zeros((), part.dtype), tap.edges)
   return total
 
 

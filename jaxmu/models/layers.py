@@ -1,5 +1,6 @@
-"""The two parametrised layers beside batch normalisation: convolution and linear head."""
+"""The parametrised layers that networks are made of, beside batch normalisation itself."""
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -7,34 +8,78 @@ from jax import Array
 
 from jaxmu.models import initialisers
 from jaxmu.models.conv import conv
+from jaxmu.models.depthwise import depthwise_conv
+from jaxmu.models.norm import BatchNorm
+
+# PyTorch's conventions: epsilon 1e-5, and a variance that does not cancel in float32.
+LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 
 
 class Conv(nn.Module):
-  """Convolve x [B, H, W, I] without bias; kernel [k, k, I, features], He-normal with fan_out."""
+  """Convolve x [B, H, W, I] without bias; kernel [k, k, I, features], He-normal with fan_out.
+
+  `depthwise` convolves each channel with a kernel of its own, [k, k, 1, I].
+  """
 
   features: int
   size: int = 3
   stride: int = 1
   padding: int = 0
   lowering: str = "auto"
+  depthwise: bool = False
+  kernel_init: Callable = initialisers.he_normal_out
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param("kernel", initialisers.he_normal_out, shape, x.dtype)
-    edge = (self.padding, self.padding)
-    return conv(x, kernel, (self.stride, self.stride), (edge, edge), self.lowering)
+    inputs = 1 if self.depthwise else x.shape[-1]
+    shape = (self.size, self.size, inputs, self.features)
+    kernel = self.param("kernel", self.kernel_init, shape, x.dtype)
+    strides, edge = (self.stride, self.stride), (self.padding, self.padding)
+    convolve = depthwise_conv if self.depthwise else conv
+    return convolve(x, kernel, strides, (edge, edge), self.lowering)
+
+
+class ConvNorm(nn.Module):
+  """Apply a convolution without bias and batch normalisation to x [B, H, W, I].
+
+  `zero_scale` starts the normalisation's scale at 0; the other fields are those of `Conv`.
+  """
+
+  features: int
+  size: int
+  stride: int
+  padding: int
+  lowering: str = "auto"
+  depthwise: bool = False
+  kernel_init: Callable = initialisers.he_normal_out
+  zero_scale: bool = False
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
+    x = Conv(
+      self.features, self.size, self.stride, self.padding, self.lowering, self.depthwise,
+      self.kernel_init, name="conv",
+    )(x)  # fmt: skip
+    return BatchNorm(zero_scale=self.zero_scale, name="norm")(x, train=train, mask=mask)
 
 
 class Linear(nn.Module):
-  """Map x [B, I] to [B, features]; kernel and bias start uniform in +-1/sqrt(I)."""
+  """Map x [..., I] to [..., features]; kernel and bias start uniform in +-1/sqrt(I).
+
+  With `std` the kernel starts normal with that standard deviation, and the bias at 0.
+  """
 
   features: int
+  std: float | None = None
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     fan_in = x.shape[-1]
-    draw = partial(initialisers.default_reset, fan_in=fan_in)
-    kernel = self.param("kernel", draw, (fan_in, self.features), x.dtype)
-    bias = self.param("bias", draw, (self.features,), x.dtype)
-    return x @ kernel + bias
+    weights = biases = partial(initialisers.default_reset, fan_in=fan_in)
+    if self.std is not None:
+      weights = lambda *args: self.std * initialisers.unit_normal(*args)
+      biases = nn.initializers.zeros
+    kernel = self.param("kernel", weights, (fan_in, self.features), x.dtype)
+    bias = self.param("bias", biases, (self.features,), x.dtype)
+    # One flat product: XLA's CPU backend is slow at products with several batch axes.
+    return (x.reshape(-1, fan_in) @ kernel + bias).reshape(*x.shape[:-1], self.features)

@@ -15,16 +15,18 @@ class BatchNorm(nn.Module):
   In train mode normalises with the biased batch variance and moves the running mean and the running
   *unbiased* variance (n/(n-1)) towards the batch, as PyTorch does; `momentum` 0.9 is PyTorch's 0.1.
   Samples whose `mask` [B] is 0 do not count: the statistics are those of the batch without them.
-  Raises ModelError for one value per channel in train mode. Source: spec data_models 4 and 6.
+  `zero_scale` starts the scale at 0 instead of 1. Raises ModelError for one value per channel in train mode. Source: spec data_models 4 and 6.
   """
 
   momentum: float = 0.9
   epsilon: float = 1e-5
+  zero_scale: bool = False
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool, mask: Array | None = None) -> Array:
     shape = (x.shape[-1],)
-    scale = self.param("scale", nn.initializers.ones, shape, x.dtype)
+    start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
+    scale = self.param("scale", start, shape, x.dtype)
     bias = self.param("bias", nn.initializers.zeros, shape, x.dtype)
     mean = self.variable("batch_stats", "mean", jnp.zeros, shape, x.dtype)
     var = self.variable("batch_stats", "var", jnp.ones, shape, x.dtype)

@@ -8,8 +8,9 @@ from jax import Array
 from jaxmu.errors import ModelError, closest
 from jaxmu.models.cnn import Cnn
 from jaxmu.models.resnet import ResNet18
+from jaxmu.models.tinyvit import TinyViT
 
-MODELS = {"cnn": Cnn, "resnet18": ResNet18}
+MODELS = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
 
 
 def make(name: str, num_classes: int, **options) -> nn.Module:

@@ -5,24 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxmu.models.layers import Conv, Linear
-from jaxmu.models.norm import BatchNorm
+from jaxmu.models.layers import ConvNorm, Linear
 from jaxmu.models.pool import max_pool
-
-
-class ConvNorm(nn.Module):
-  """Apply a convolution without bias and batch normalisation to x [B, H, W, I]."""
-
-  features: int
-  size: int
-  stride: int
-  padding: int
-  lowering: str = "auto"
-
-  @nn.compact
-  def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
-    x = Conv(self.features, self.size, self.stride, self.padding, self.lowering, name="conv")(x)
-    return BatchNorm(name="norm")(x, train=train, mask=mask)
 
 
 class BasicBlock(nn.Module):

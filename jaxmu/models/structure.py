@@ -39,10 +39,10 @@ class Leaf:
 def block_id(path: Path) -> int | None:
   """Read a block number from the top-level module name.
 
-  `stem` -> 0, `stage2`, `stage2_1`, `stage2_anything` -> 2, `head` and all other names -> None. A
-  user's network gets block numbers by using these names.
+  `stem` and a final `norm` -> 0, `stage2`, `stage2_1`, `stage2_anything` -> 2, `head` and all other
+  names -> None. A user's network gets block numbers by using these names.
   """
-  if path[0] == "stem":
+  if path[0] in ("stem", "norm"):
     return 0
   found = re.fullmatch(r"stage(\d+)(_.*)?", path[0])
   return int(found.group(1)) if found else None

@@ -33,14 +33,35 @@ def _resnet18_module(path: Path) -> str:
   return f"layer{stage}.{block}.{part[path[2]]}"
 
 
-_MODULES = {"resnet18": _resnet18_module}
+def _tinyvit_module(path: Path) -> str:
+  """Translate a module path to TinyViT's: stage1_0/mlp/expand -> layers.1.blocks.0.mlp.fc1."""
+  pair = {"conv": "c", "norm": "bn"}
+  if path[0] in ("head", "norm"):
+    return {"head": "head", "norm": "norm_head"}[path[0]]
+  if path[0] == "stem":
+    return f"patch_embed.seq.{('first', None, 'second').index(path[1])}.{pair[path[2]]}"
+  stage, block = path[0].removeprefix("stage").split("_")
+  unit = f"layers.{stage}." + ("downsample" if block == "merge" else f"blocks.{block}")
+  if path[1] in _MBCONV:
+    return f"{unit}.{_MBCONV[path[1]]}.{pair[path[2]]}"
+  if path[1] == "local":
+    return f"{unit}.local_conv.{pair[path[2]]}"
+  if path[1] == "attention":
+    return ".".join([unit, "attn", *path[2:]])
+  return f"{unit}.mlp.{_MLP[path[2]]}"
+
+
+_MLP = {"norm": "norm", "expand": "fc1", "reduce": "fc2"}
+_MBCONV = {"expand": "conv1", "depthwise": "conv2", "reduce": "conv3"}
+_MODULES = {"resnet18": _resnet18_module, "tinyvit": _tinyvit_module}
+_STEMS = {"resnet18": ("stem", "conv", "kernel"), "tinyvit": ("stem", "first", "conv", "kernel")}
 
 
 def torch_name(name: str, path: Path) -> str:
   """Return the state-dict name of the leaf at `path` (below "params" or "batch_stats")."""
   if name not in _MODULES:
     raise ModelError(f"no PyTorch names are defined for model '{name}'; {closest(name, _MODULES)}")
-  return f"{_MODULES[name](path[:-1])}.{_LEAVES[path[-1]]}"
+  return f"{_MODULES[name](path[:-1])}.{_LEAVES.get(path[-1], path[-1])}"
 
 
 def from_torch(name: str, state_dict: Mapping[str, object]) -> dict:
@@ -59,9 +80,9 @@ def from_torch(name: str, state_dict: Mapping[str, object]) -> dict:
     )
   variables = {}
   for key, (path, shape) in expected.items():
-    array = _from_torch_layout(arrays[key])
+    array = _from_torch_layout(path[-1], arrays[key])
     if array.shape != shape:
-      want = _to_torch_layout(np.empty(shape, bool)).shape
+      want = _to_torch_layout(path[-1], np.empty(shape, bool)).shape
       raise ModelError(
         f"state dict entry '{key}' has shape {arrays[key].shape}, {name} needs {want}"
       )
@@ -81,7 +102,7 @@ def to_torch(name: str, variables: Mapping) -> dict[str, np.ndarray]:
   state_dict = {}
   for path, leaf in _paths(variables).items():
     key = torch_name(name, path[1:])
-    state_dict[key] = np.ascontiguousarray(_to_torch_layout(np.asarray(leaf)))
+    state_dict[key] = np.ascontiguousarray(_to_torch_layout(path[-1], np.asarray(leaf)))
     if path[-1] == "var":
       state_dict[key.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
   return state_dict
@@ -90,7 +111,7 @@ def to_torch(name: str, variables: Mapping) -> dict[str, np.ndarray]:
 def _expected(name, arrays):
   """Map each state-dict name to its path in the variables and its shape there."""
   head = torch_name(name, ("head", "kernel"))
-  stem = torch_name(name, ("stem", "conv", "kernel"))
+  stem = torch_name(name, _STEMS.get(name, ()))
   for key, axes in ((head, 2), (stem, 4)):
     if key not in arrays:
       raise ModelError(f"state dict does not fit {name}: missing {key}")
@@ -113,11 +134,15 @@ def _to_numpy(value):
   return np.asarray(value)
 
 
-def _from_torch_layout(array):
+def _from_torch_layout(leaf, array):
+  if leaf != "kernel":
+    return array
   return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 
-def _to_torch_layout(array):
+def _to_torch_layout(leaf, array):
+  if leaf != "kernel":
+    return array
   return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
 
 

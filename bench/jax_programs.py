@@ -1,0 +1,111 @@
+"""Training programs in JAX: jaxmu's engine, and what one writes with stock JAX instead."""
+
+import numpy as np
+import problems
+
+
+def jaxmu(args, mark) -> None:
+  """Train through the engine; one epoch of `steps` batches is one turn."""
+  from jaxmu import runtime
+
+  runtime.configure()
+  from jaxmu.unlearning import get, runner
+
+  problem, keys, variables = population(args)
+  given = problems.RECIPE | {"batch_size": args.batch, "num_epochs": args.turns + 2}
+  method = get("retrained")
+  hp = [method.hyperparameters(given)] * args.members
+  mark()
+  runner.run(method, problem, variables, hp=hp, keys=keys, on_leg=lambda leg: mark())
+
+
+def population(args):
+  """Return the engine's problem, members' keys and initial variables [K, ...]."""
+  import jax
+  import jax.numpy as jnp
+
+  from jaxmu import models
+  from jaxmu.data.augment import Preprocess
+  from jaxmu.population import Population, member_keys
+  from jaxmu.training import Task
+  from jaxmu.training.task import Arrays
+  from jaxmu.unlearning import runner
+
+  x, y = problems.images(args.model, args.batch * args.steps)
+  channels = x.shape[-1]
+  members = Population(args.members)
+  module = models.make(args.model, problems.CLASSES)
+  normalise = Preprocess((problems.MEAN,) * channels, (problems.STD,) * channels, "none", channels)
+  index = {"retain": np.tile(np.arange(len(y), dtype=np.int32), (args.members, 1))}
+  arrays = members.share(Arrays(x, y))
+  problem = runner.Problem(members, Task(module, problems.CLASSES, normalise), arrays, index)
+  one = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, *x.shape[1:])))
+  variables = jax.tree.map(lambda leaf: np.stack([leaf] * args.members), one)
+  return problem, member_keys(range(args.members)), variables
+
+
+def stock(kind: str):
+  """Make a program of the same network with stock convolutions: "loop", "vmap" or "map".
+
+  It calls a jitted step for one member (loop) or all of them, batch by batch; one CPU device with
+  all threads. Everything else (data on the device, donation) is as in the engine.
+  """
+
+  def program(args, mark):
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from jaxmu import models
+
+    x, y = map(jnp.asarray, problems.images(args.model, args.batch * args.steps))
+    module = models.make(args.model, problems.CLASSES, lowering="lax")
+    recipe = problems.RECIPE
+    rule = optax.chain(
+      optax.add_decayed_weights(recipe["weight_decay"]), optax.trace(recipe["momentum"]),
+      optax.scale_by_learning_rate(recipe["learning_rate"]),
+    )  # fmt: skip
+
+    def step(state, key, index):
+      params, stats, opt = state
+      images = (x[index].astype(jnp.float32) / 255 - problems.MEAN) / problems.STD
+
+      def loss(params):
+        logits, new = models.forward(module, params, stats, images, train=True, key=key)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y[index]).mean(), new
+
+      grads, stats = jax.grad(loss, has_aux=True)(params)
+      updates, opt = rule.update(grads, opt, params)
+      return optax.apply_updates(params, updates), stats, opt
+
+    one = module.init(jax.random.key(0), jnp.zeros((1, *x.shape[1:])))
+    fresh = lambda: jax.tree.map(
+      jnp.copy, (one["params"], one["batch_stats"], rule.init(one["params"]))
+    )
+    if kind == "loop":
+      states, run = [fresh() for _ in range(args.members)], jax.jit(step, donate_argnums=0)
+    else:
+      stack = lambda leaf: jnp.stack([leaf] * args.members)
+      states = jax.tree.map(stack, fresh())
+      every = {
+        "vmap": jax.vmap(step),
+        "map": lambda *operands: jax.lax.map(lambda each: step(*each), operands),
+      }
+      run = jax.jit(every[kind], donate_argnums=0)
+    rng, key = np.random.default_rng(0), jax.random.key(1)
+    mark()
+    while True:
+      orders = np.stack([rng.permutation(len(y)).reshape(args.steps, -1) for _ in range(args.members)])
+      for number in range(args.steps):
+        keys = jax.random.split(jax.random.fold_in(key, number), args.members)
+        if kind == "loop":
+          states = [run(s, keys[k], orders[k, number]) for k, s in enumerate(states)]
+        else:
+          states = run(states, keys, orders[:, number])
+      jax.block_until_ready(states)
+      mark()
+
+  return program
+
+
+PROGRAMS = {"jaxmu": jaxmu} | {f"jax-{kind}": stock(kind) for kind in ("loop", "vmap", "map")}
