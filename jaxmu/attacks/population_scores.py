@@ -1,0 +1,247 @@
+"""Attacks with one threshold for all samples: simple scores of logits, and their ROC curves.
+
+All scores are larger for "member". Beside `population_mia`, whose score is the loss.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import rankdata
+
+from jaxmu.attacks.lira import blocks
+from jaxmu.attacks.population_mia import MiaResult, population_mia_many
+from jaxmu.attacks.roles import FORGOTTEN, NEVER
+from jaxmu.errors import DataError
+
+SCORES = ("loss", "entropy", "modified_entropy", "confidence", "correctness")
+
+
+def population_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+  """Return the scores of `SCORES` by name, float64 [K, N] each (spec extensions 11).
+
+  Minus the loss `-log p_y`; minus the entropy `-sum p log p`; minus the modified entropy
+  `-(1 - p_y) log p_y - sum_{c != y} p_c log(1 - p_c)` (Song & Mittal 2021, arXiv 2003.10595,
+  a wrong form with `log p_c` at the end is in circulation); the confidence `p_y`; and correctness,
+  0 or 1.
+
+  Args:
+    logits: [K, N, C], any float type, possibly memory-mapped; read one member at a time.
+    labels: int [N].
+
+  Non-finite logits give NaN, quietly.
+  """
+  labels = np.asarray(labels)
+  if logits.ndim != 3 or labels.shape != logits.shape[1:2]:
+    raise ValueError(f"logits {logits.shape} and labels {labels.shape} must be [K, N, C] and [N]")
+  found = {name: np.empty(logits.shape[:2]) for name in SCORES}
+  with np.errstate(invalid="ignore", over="ignore"):
+    for member, values in enumerate(logits):
+      for name, score in _scores(np.asarray(values, np.float64), labels).items():
+        found[name][member] = score
+  return found
+
+
+def population_attacks(
+  scores: Mapping[str, np.ndarray], unseen: np.ndarray, forget: np.ndarray, **options
+) -> dict[str, list[MiaResult]]:
+  """Run the population attack of `population_mia_many` on every score instead of the loss.
+
+  Args:
+    scores: [K, N] by name.
+    unseen, forget: index arrays into N.
+    options: of `population_mia_many`.
+  """
+  return {
+    name: population_mia_many(-score[:, unseen], -score[:, forget], **options)
+    for name, score in scores.items()
+  }
+
+
+def threshold_accuracy(members: np.ndarray, others: np.ndarray, seed: int = 0) -> float:
+  """Return the balanced accuracy of the best single threshold, scores [n] and [m].
+
+  The threshold is chosen on a random half and measured on the other one, both ways round (Yeom et
+  al. 2018, arXiv 1709.01604, with a cross-fitted threshold): noise gives one half, not the best of
+  many thresholds.
+  """
+  members, others = np.asarray(members), np.asarray(others)
+  if min(len(members), len(others)) < 2:
+    raise DataError(
+      f"the threshold attack has {len(members)} members and {len(others)} others; expected at "
+      "least 2 of each"
+    )
+  rng = np.random.default_rng(seed)
+  halves = [np.array_split(rng.permutation(side), 2) for side in (members, others)]
+  found = []
+  for fitted in (0, 1):
+    threshold = _best_threshold(*(side[fitted] for side in halves))
+    member, other = (side[1 - fitted] for side in halves)
+    found.append(((member > threshold).mean() + (other <= threshold).mean()) / 2)
+  return float(np.mean(found))
+
+
+def auc(members: np.ndarray, others: np.ndarray, weights: np.ndarray | None = None) -> float:
+  """Return the chance that a member's score [n] exceeds another's [m]; ties count half.
+
+  `weights` [m] are of the others, here and below.
+  """
+  ordered, total = _cumulative(others, weights)
+  members = np.sort(members)  # sorted questions are answered faster
+  below = [total[np.searchsorted(ordered, members, side)].mean() for side in ("left", "right")]
+  return float((below[0] + below[1]) / 2 / total[-1])
+
+
+def tpr_at_fpr(
+  members: np.ndarray,
+  others: np.ndarray,
+  rates: Sequence[float],
+  weights: np.ndarray | None = None,
+) -> np.ndarray:
+  """Return the largest true-positive rate whose false-positive rate is below each rate, [F].
+
+  As in the public code of LiRA (spec evaluation 9.6): strictly below, no interpolation.
+  """
+  thresholds = _thresholds(*_cumulative(others, weights), np.asarray(rates))
+  return np.array([(members > threshold).mean() for threshold in thresholds])
+
+
+def roc_points(
+  members: np.ndarray, others: np.ndarray, weights: np.ndarray | None = None, count: int = 200
+) -> np.ndarray:
+  """Return about `count` points (FPR, TPR) of the ROC curve, [<= count + 2, 2], both rising.
+
+  False-positive rates are spaced evenly in the logarithm, from one false positive to all, as a plot
+  with two logarithmic axes shows them.
+  """
+  ordered, total = _cumulative(others, weights)
+  rates = np.geomspace(1 / len(others), 1, count)
+  thresholds = np.append(_thresholds(ordered, total, rates), [ordered[-1], -np.inf])
+  fpr = 1 - total[np.searchsorted(ordered, thresholds, "right")] / total[-1]
+  tpr = 1 - np.searchsorted(np.sort(members), thresholds, "right") / len(members)
+  return np.unique(np.stack([fpr, tpr], 1), axis=0)
+
+
+def sample_auc(
+  scores: np.ndarray, roles: np.ndarray, positive: int = FORGOTTEN, negative: int = NEVER
+) -> np.ndarray:
+  """Return the area under the ROC curve of each sample over its models, [N]; ties count half.
+
+  Scores [M, N] that are NaN do not count; a sample without one of the sides gets NaN.
+  """
+  areas = np.empty(scores.shape[1])
+  for part in blocks(scores.shape):
+    score, role = scores[:, part], roles[:, part]
+    known = ~np.isnan(score)
+    member, other = known & (role == positive), known & (role == negative)
+    rank = rankdata(np.where(member | other, score, np.inf), axis=0)
+    n, m = member.sum(0), other.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+      areas[part] = (np.where(member, rank, 0).sum(0) - n * (n + 1) / 2) / (n * m)
+  return areas
+
+
+def pooled_rates(
+  scores: np.ndarray,
+  roles: np.ndarray,
+  splits: np.ndarray,
+  sides: tuple[int, int],
+  worth: np.ndarray,
+  weights: np.ndarray,
+  rates: Sequence[float],
+) -> np.ndarray:
+  """Return AUC and TPRs over all (model, sample) pairs for R weightings of the splits.
+
+  Args:
+    scores: [M, N], NaN where the attack says nothing.
+    roles, splits: [M, N] and [M].
+    sides: the roles of members and of others.
+    worth: what a pair with another weighs, by sample [N], where one with a member weighs 1; samples
+      with 0 take no part.
+    weights: [R, S]; the first row must be ones.
+    rates: false-positive rates, F of them.
+
+  Returns:
+    [R, 1 + F]. The first row is exact. The others come from histograms by split whose bins are
+    finest where few others lie: sorting all pairs again for each weighting would take minutes.
+  """
+  masks = [(roles == side) & ~np.isnan(scores) & (worth > 0) for side in sides]
+  members, others = (scores[mask] for mask in masks)
+  weight = np.broadcast_to(worth, scores.shape)[masks[1]]
+  edges = _edges(np.sort(members), np.sort(others))
+  groups = np.unique(splits, return_inverse=True)[1]
+  counts = np.zeros((2, groups.max() + 1, len(edges) + 1))
+  for model, group in enumerate(groups):
+    for mask, count, pair in zip(masks, counts, (np.ones_like(worth), worth)):
+      asked = mask[model]
+      place = np.searchsorted(edges, scores[model, asked])
+      count[group] += np.bincount(place, pair[asked], minlength=len(edges) + 1)
+  above = np.cumsum(counts[..., ::-1], -1)  # pairs above the last edge, the last but one ... all
+  reached = np.pad(weights @ above, ((0, 0), (0, 0), (1, 0)))
+  with np.errstate(invalid="ignore"):
+    tpr, fpr = reached / reached[..., -1:]
+  last = [np.maximum((fpr < rate).sum(1) - 1, 0)[:, None] for rate in rates]
+  columns = [np.take_along_axis(tpr, index, 1)[:, 0] for index in last]
+  table = np.column_stack([np.trapezoid(tpr, fpr, axis=1), *columns])
+  table[0] = auc(members, others, weight), *tpr_at_fpr(members, others, rates, weight)
+  return table
+
+
+def _cumulative(others: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+  """Return the scores [m] in ascending order, and the weight of the first 0, 1 ... m of them."""
+  if weights is None:
+    return np.sort(others), np.arange(len(others) + 1.0)
+  order = np.argsort(others)
+  return others[order], np.append(0.0, np.cumsum(weights[order], dtype=float))
+
+
+def _thresholds(ordered: np.ndarray, total: np.ndarray, rates: np.ndarray) -> np.ndarray:
+  """Return the lowest scores above which less than each share of the others' weight lies."""
+  above = total[-1] - total[::-1]  # weight of the 0, 1 ... m highest
+  allowed = np.searchsorted(above, rates * total[-1] * (1 - 1e-12)) - 1
+  return ordered[::-1][np.clip(allowed, 0, len(ordered) - 1)]
+
+
+def _edges(members: np.ndarray, others: np.ndarray) -> np.ndarray:
+  """Return some 2,500 bin edges from sorted scores: quantiles of both, and the others' top 5 %."""
+  even = [side[np.linspace(0, len(side) - 1, 1000).astype(int)] for side in (members, others)]
+  tail = len(others) - np.geomspace(1, max(1, 0.05 * len(others)), 500).astype(int)
+  return np.unique(np.concatenate([*even, others[tail]]))
+
+
+def _scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+  """Return the scores of one member, [N] each, from logits [N, C]."""
+  log_p = logits - logsumexp(logits, axis=1, keepdims=True)
+  p = np.exp(log_p)
+  true = np.arange(len(labels)), labels
+  log_rest = _log_one_minus(log_p, p)
+  times = lambda a, b: np.where(a > 0, a * b, 0.0)  # 0 log 0 is 0
+  others = times(p, log_rest)
+  others[true] = 0
+  found = {
+    "loss": log_p[true],
+    "entropy": times(p, log_p).sum(1),
+    "modified_entropy": times(np.exp(log_rest[true]), log_p[true]) + others.sum(1),
+    "confidence": p[true],
+    "correctness": logits.argmax(1) == labels,
+  }
+  finite = np.isfinite(logits).all(1)
+  return {name: np.where(finite, score, np.nan) for name, score in found.items()}
+
+
+def _log_one_minus(log_p: np.ndarray, p: np.ndarray) -> np.ndarray:
+  """Return `log(1 - p)`, [N, C], exact also where p rounds to one."""
+  largest = np.arange(len(p)), p.argmax(1)
+  rest = log_p.copy()
+  rest[largest] = -np.inf
+  result = np.log1p(-np.minimum(p, 0.5 + 1e-9))  # only the largest can exceed one half
+  result[largest] = logsumexp(rest, axis=1)
+  return result
+
+
+def _best_threshold(members: np.ndarray, others: np.ndarray) -> float:
+  """Return the score above which guessing "member" has the highest balanced accuracy."""
+  candidates = np.unique(np.concatenate([members, others]))
+  hits = 1 - np.searchsorted(np.sort(members), candidates, "right") / len(members)
+  rejections = np.searchsorted(np.sort(others), candidates, "right") / len(others)
+  return candidates[(hits + rejections).argmax()]

@@ -1,0 +1,140 @@
+"""U-LiRA studies name the models of the reference: spec data_models 3.4 and evaluation 9.1."""
+
+import hashlib
+
+import golden_rules
+import numpy as np
+import pytest
+
+from jaxmu.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_matrix
+from jaxmu.data.shadow_splits import ShadowStudy, shadow_study
+from jaxmu.errors import DataError
+
+# (split, attempt) -> part -> first indices, start of the SHA-256
+FIXTURES = {
+  (0, 0): {
+    "retain": ([20281, 45159, 17342], "3ca35f5fea9bf06c"),
+    "forget": ([16130, 45508, 17503], "2cc5cf7ddb8d6f6f"),
+    "test": ([20654, 3367, 49156], "3ef9097f0c9d3534"),
+  },
+  (0, 9): {"forget": ([26716, 39535, 36207], "c9a492fd473376d3")},
+  (1, 0): {
+    "forget": ([6876, 11122, 12022], "e68aa65f147f26b3"),
+    "test": ([4407, 5626, 4026], "b90497bc116c0ed9"),
+  },
+  (1, 9): {"forget": ([12749, 41842, 24578], "24cf1ba6fcf7adcd")},
+  (63, 0): {"forget": ([42394, 4462, 39463], "320a681d32e11042")},
+  (63, 9): {
+    "retain": ([41647, 25068, 44566], "63e36a76d472dfe5"),
+    "forget": ([10601, 44770, 46664], "5df9801ff614ea37"),
+    "test": ([20977, 18303, 719], "725978d4a4786231"),
+  },
+}
+TRAIN = {0: "2e9ec293f62d36e5", 1: "e05cc85ac3bf2113", 63: "f7fc19dbb28323aa"}
+
+
+def sha(array):
+  return hashlib.sha256(np.ascontiguousarray(array, "<i8").tobytes()).hexdigest()[:16]
+
+
+@pytest.fixture(scope="module")
+def study():
+  return shadow_study(50_000)
+
+
+def test_pool_and_validation_set_are_the_reference_s(study):
+  assert (sha(study.pool), sha(study.val)) == ("90a45c1142975d75", "8316277275d26970")
+  assert (len(study.pool), len(study.val), len(study.models)) == (47_500, 2_500, 640)
+
+
+@pytest.mark.parametrize("model", FIXTURES)
+def test_models_retain_and_forget_the_images_of_the_reference(study, model):
+  split = study.split(*model)
+  assert split.sizes == {
+    "train": 23_750, "retain": 21_375, "forget": 2_375, "val": 2_500, "test": 23_750
+  }  # fmt: skip
+  for part, (first, digest) in FIXTURES[model].items():
+    array = getattr(split, part)
+    assert list(array[:3]) == first
+    assert sha(array) == digest
+  np.testing.assert_array_equal(split.train, np.concatenate([split.retain, split.forget]))
+
+
+@pytest.mark.parametrize("split", TRAIN)
+def test_train_halves_are_the_reference_s(study, split):
+  assert sha(study.halves(split)[0]) == TRAIN[split]
+
+
+def test_samples_are_forgotten_and_unseen_as_often_as_in_the_reference(study):
+  """Counts of spec evaluation 9.1 and 13.5, over all 640 models."""
+  forgotten, never = np.zeros((2, 50_000), int)
+  for split in range(64):
+    never[study.halves(split)[1]] += 10
+    for attempt in range(10):
+      forgotten[study.split(split, attempt).forget] += 1
+  forgotten, never = forgotten[study.pool], never[study.pool]
+  assert forgotten.sum() == 1_520_000
+  assert (forgotten.min(), forgotten.max()) == (8, 64)
+  assert (never.min(), never.max()) == (160, 470)
+  assert forgotten.mean() == 32
+  assert never.mean() == 320
+  assert forgotten.std() == pytest.approx(6.7, abs=0.05)
+  assert never.std() == pytest.approx(40, abs=0.5)
+
+
+def test_golden_study():
+  golden = golden_rules.load("eval_ulira")
+  order = np.random.default_rng(123).permutation(42)
+  study = ShadowStudy(order[:-2], order[-2:])
+  np.testing.assert_array_equal(study.pool, golden["dev"])
+  np.testing.assert_array_equal(study.val, golden["val"])
+  for split, attempt in study.models:
+    found = study.split(split, attempt)
+    np.testing.assert_array_equal(found.forget, golden["forget"][split, attempt])
+    np.testing.assert_array_equal(found.test, golden["heldout"][split])
+    if attempt == 0:
+      np.testing.assert_array_equal(found.retain, golden["retain_first"][split])
+
+
+def test_more_splits_keep_the_first_models():
+  small, large = (shadow_study(200, splits=n, attempts=2) for n in (3, 5))
+  np.testing.assert_array_equal(large.models[:6], small.models)
+  for split, attempt in small.models:
+    assert small.split(split, attempt).sha256 == large.split(split, attempt).sha256
+
+
+def test_models_of_a_smaller_profile_are_all_different_and_inside_the_pool():
+  study = shadow_study(400, splits=4, attempts=3, pool=100)
+  np.testing.assert_array_equal(study.pool, shadow_study(400).pool[:100])
+  assert len(study.pool) == 100
+  splits = [study.split(*model) for model in study.models]
+  assert len({s.sha256 for s in splits}) == 12
+  for split in splits:
+    np.testing.assert_array_equal(
+      np.sort(np.concatenate([split.train, split.test])), np.sort(study.pool)
+    )
+    assert not np.isin(split.val, study.pool).any()
+  roles = role_matrix([s.retain for s in splits], [s.forget for s in splits], study.pool)
+  assert [(roles == role).sum() for role in (NEVER, RETAINED, FORGOTTEN)] == [600, 540, 60]
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"splits": 1}, "has 1 splits and 10 attempts; expected at least 2 and 1"),
+    ({"attempts": 0}, "has 64 splits and 0 attempts"),
+    ({"pool": 19}, r"pool has 19 samples; expected 20\.\.95, of 100 training samples"),
+    ({"pool": 96}, r"pool has 96 samples; expected 20\.\.95"),
+  ],
+)
+def test_impossible_studies_are_refused(options, message):
+  with pytest.raises(DataError, match=message):
+    shadow_study(100, **options)
+
+
+def test_models_outside_the_study_are_refused():
+  study = shadow_study(100, splits=3, attempts=2)
+  with pytest.raises(DataError, match=r"split 3 is not in this study; expected 0\.\.2"):
+    study.split(3, 0)
+  with pytest.raises(DataError, match=r"attempt 2 is not in this study; expected 0\.\.1"):
+    study.split(0, 2)
