@@ -125,7 +125,19 @@ def _canonical(x, kernel, strides, padding, lhs_dilation=(1, 1), rhs_dilation=(1
 
 
 def _input_gradient(dy, kernel, image, strides, padding):
-  """Convolve dy, spread by the stride, with the flipped kernel whose channel axes are swapped."""
+  """Convolve dy with the flipped kernel whose channel axes are swapped.
+
+  A stride spreads dy with zeros, for which there is no fast convolution; so pixels with the same
+  remainder by the stride are computed together, from the taps that reach them.
+  """
+  if strides != (1, 1) and image[1] % strides[0] == image[2] % strides[1] == 0:
+    rows, columns = image[1] // strides[0], image[2] // strides[1]
+    phases = [
+      _phase(dy, kernel, (v, h), (rows, columns), strides, padding)
+      for v, h in itertools.product(range(strides[0]), range(strides[1]))
+    ]
+    phases = jnp.stack(phases).reshape(*strides, image[0], rows, columns, image[3])
+    return phases.transpose(2, 3, 0, 4, 1, 5).reshape(image)
   pads = []
   for axis in (0, 1):
     low = kernel.shape[axis] - 1 - padding[axis][0]
@@ -133,6 +145,22 @@ def _input_gradient(dy, kernel, image, strides, padding):
     pads.append((low, image[1 + axis] + kernel.shape[axis] - 1 - spread - low))
   flipped = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
   return _canonical(dy, flipped, (1, 1), tuple(pads), lhs_dilation=strides)
+
+
+def _phase(dy, kernel, remainder, size, strides, padding):
+  """Return the gradient of the pixels s * a + remainder, [B, *size, I]."""
+  taps, pads = [], []
+  for axis in (0, 1):
+    first = (remainder[axis] + padding[axis][0]) % strides[axis]
+    count = len(range(first, kernel.shape[axis], strides[axis]))
+    shift = (remainder[axis] + padding[axis][0] - first) // strides[axis]
+    low = count - 1 - shift
+    taps.append(slice(first, None, strides[axis]))
+    pads.append((low, size[axis] + count - 1 - dy.shape[1 + axis] - low))
+  part = kernel[tuple(taps)]
+  if 0 in part.shape:
+    return jnp.zeros((dy.shape[0], *size, kernel.shape[2]), dy.dtype)
+  return _canonical(dy, jnp.swapaxes(part[::-1, ::-1], 2, 3), (1, 1), tuple(pads))
 
 
 def _kernel_gradient(dy, x, kernel, strides, padding):

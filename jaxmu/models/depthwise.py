@@ -6,6 +6,7 @@ element, which XLA fuses into one sweep over the map. On other backends the stoc
 used.
 """
 
+import itertools
 from functools import partial
 
 import jax
@@ -15,6 +16,8 @@ from jax import Array, lax
 from jaxmu.errors import ModelError
 from jaxmu.models import derivatives
 from jaxmu.models.conv import Padding, Pair, live_taps
+
+PART = 4  # images of a step of the kernel's gradient
 
 
 def depthwise_conv(
@@ -60,29 +63,52 @@ def _forward(x, kernel, strides, padding):
 
 def _backward(strides, padding, residuals, dy):
   x, kernel = residuals
+  dkernel, dy = _kernel_gradient(x, dy, kernel.shape, strides, padding)
   _, taps = live_taps(x.shape, kernel.shape, strides, padding)
-  zero = jnp.zeros((), dy.dtype)
-  dx, dkernel = jnp.zeros_like(x), {}
+  dx = jnp.zeros_like(x)
   for tap in taps:
     (_, *starts, _), (_, *stops, _), (_, *steps, _) = tap.limits
-    reached = _unpad(dy, tap.edges)
-    edges = [
+    spread = [
       (start, size - stop, step - 1)
       for start, stop, step, size in zip(starts, stops, steps, x.shape[1:3])
     ]
-    dx = dx + lax.pad(reached * kernel[tap.place][0], zero, ((0, 0, 0), *edges, (0, 0, 0)))
-    dkernel[tap.place] = jnp.sum(lax.slice(x, *tap.limits) * reached, (0, 1, 2))
-  rows, columns, _, channels = kernel.shape
-  dead = jnp.zeros((channels,), kernel.dtype)
-  stack = [dkernel.get((i, j), dead) for i in range(rows) for j in range(columns)]
-  return dx, jnp.stack(stack).reshape(kernel.shape)
+    part = _reached(dy, tap.edges) * kernel[tap.place][0]
+    dx = dx + lax.pad(part, jnp.zeros((), dy.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
+  return dx, dkernel
 
 
 _depthwise.defvjp(_forward, _backward)
 
 
-def _unpad(y, edges):
-  """Undo the padding of a tap's products."""
+def _kernel_gradient(x, dy, kernel, strides, padding):
+  """Return the kernel's gradient, and dy again.
+
+  Sums explicit rows over parts of the batch: XLA's own reduction runs one channel at a time. The
+  copy of dy keeps XLA from computing what dy comes from once more for each tap.
+  """
+  size = max(d for d in range(1, PART + 1) if len(dy) % d == 0)
+  _, taps = live_taps((size, *x.shape[1:]), kernel, strides, padding)
+  zero = jnp.zeros((), x.dtype)
+
+  def step(i, carry):
+    sums, copy = carry
+    xs, ds = (lax.dynamic_slice_in_dim(array, i * size, size) for array in (x, dy))
+    new = []
+    for tap, total in zip(taps, sums):
+      pixels, slopes = lax.slice(xs, *tap.limits), _reached(ds, tap.edges)
+      rows = sum(pixels[:, row] * slopes[:, row] for row in range(pixels.shape[1]))
+      new.append(total + lax.pad(rows, zero, (tap.edges[0], *tap.edges[2:])))
+    return new, lax.dynamic_update_slice_in_dim(copy, ds, i * size, 0)
+
+  sums = [jnp.zeros((size, *dy.shape[2:]), x.dtype)] * len(taps)
+  sums, dy = lax.fori_loop(0, len(dy) // size, step, (sums, jnp.zeros_like(dy)))
+  found = {tap.place: jnp.sum(total, (0, 1)) for tap, total in zip(taps, sums)}
+  dead = jnp.zeros(kernel[3:], x.dtype)
+  every = itertools.product(range(kernel[0]), range(kernel[1]))
+  return jnp.stack([found.get(place, dead) for place in every]).reshape(kernel), dy
+
+
+def _reached(y, edges):
+  """Take the outputs that a tap reaches: undo the padding of its products."""
   starts = [low for low, _, _ in edges]
-  stops = [size - high for size, (_, high, _) in zip(y.shape, edges)]
-  return lax.slice(y, starts, stops)
+  return lax.slice(y, starts, [size - high for size, (_, high, _) in zip(y.shape, edges)])

@@ -1,12 +1,15 @@
 """Batch normalisation with PyTorch's conventions, and with exact statistics for padded batches."""
 
 import math
+from functools import partial
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxmu.errors import ModelError
+from jaxmu.models import derivatives
 
 
 class BatchNorm(nn.Module):
@@ -31,22 +34,20 @@ class BatchNorm(nn.Module):
     mean = self.variable("batch_stats", "mean", jnp.zeros, shape, x.dtype)
     var = self.variable("batch_stats", "var", jnp.ones, shape, x.dtype)
     if not train:
-      return (x - mean.value) * (scale * lax.rsqrt(var.value + self.epsilon)) + bias
-    batch_mean, batch_var, n = moments(x, mask)
+      return _scale_and_shift(x, mean.value, var.value, scale, bias, self.epsilon)
+    real, n = _real(x, mask)
+    normalise = derivatives.form(_normalise)
+    y, batch_mean, batch_var = normalise(x, scale, bias, real, 1 / n, self.epsilon)
     if not self.is_initializing():
       # A mask may leave one value per channel; then the biased variance, 0, stands.
       unbiased = batch_var * (n / jnp.maximum(n - 1, 1))
       mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
       var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
-    return (x - batch_mean) * (scale * lax.rsqrt(batch_var + self.epsilon)) + bias
+    return y
 
 
-def moments(x: Array, mask: Array | None = None) -> tuple[Array, Array, Array]:
-  """Return mean [C], biased variance [C] and number of values per channel of x [B, ..., C].
-
-  Two passes: the difference of mean square and squared mean loses digits in float32.
-  """
-  axes = tuple(range(x.ndim - 1))
+def _real(x, mask):
+  """Return which samples count, bool [B, 1, ...] or None, and values per channel."""
   per_sample = math.prod(x.shape[1:-1])
   if x.shape[0] * per_sample < 2:
     raise ModelError(
@@ -54,13 +55,59 @@ def moments(x: Array, mask: Array | None = None) -> tuple[Array, Array, Array]:
       f"an array of shape {x.shape} has one"
     )
   if mask is None:
-    n = jnp.asarray(x.shape[0] * per_sample, x.dtype)
-    mean = jnp.sum(x, axes) / n
-    return mean, jnp.sum(jnp.square(x - mean), axes) / n, n
+    return None, jnp.asarray(x.shape[0] * per_sample, _precise(x))
   real = mask.astype(bool).reshape(-1, *[1] * (x.ndim - 1))
-  n = jnp.sum(real).astype(x.dtype) * per_sample
-  # Not a quotient: XLA makes a product of it in programs for several devices only (jax 0.10), and
-  # the last bit of the result would depend on their number.
-  share = 1 / n
-  mean = jnp.sum(x, axes, where=real) * share
-  return mean, jnp.sum(jnp.square(x - mean), axes, where=real) * share, n
+  return real, jnp.sum(real).astype(_precise(x)) * per_sample
+
+
+def _precise(x):
+  """Statistics of half-precision values are taken in float32."""
+  return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def _scale_and_shift(x, mean, var, scale, bias, epsilon):
+  y = (x.astype(_precise(x)) - mean) * (scale * lax.rsqrt(var + epsilon)) + bias
+  return y.astype(x.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _normalise(x, scale, bias, real, share, epsilon):
+  """Return y like x, and the batch's mean [C] and biased variance [C]; `share` is 1/n.
+
+  Two passes: the difference of mean square and squared mean loses digits in float32. The gradient
+  is written out: it needs two sums over the batch, where automatic differentiation makes four.
+  Sums are multiplied by `share` because XLA makes products of quotients in programs for several
+  devices only (jax 0.10), and the last bit would depend on their number.
+  """
+  axes, values = tuple(range(x.ndim - 1)), x.astype(_precise(x))
+  mean = jnp.sum(values, axes, where=real) * share
+  var = jnp.sum(jnp.square(values - mean), axes, where=real) * share
+  return _scale_and_shift(x, mean, var, scale, bias, epsilon), mean, var
+
+
+def _normalise_forward(x, scale, bias, real, share, epsilon):
+  y, mean, var = _normalise(x, scale, bias, real, share, epsilon)
+  return (y, mean, var), (x, scale, bias, real, share, mean, var)
+
+
+def _normalise_backward(epsilon, residuals, cotangents):
+  x, scale, bias, real, share, mean, var = residuals
+  dy, dmean, dvar = cotangents
+  axes, dy, centred = tuple(range(x.ndim - 1)), dy.astype(_precise(x)), x.astype(_precise(x)) - mean
+  inverse = lax.rsqrt(var + epsilon)
+  sum_dy, sum_product = jnp.sum(dy, axes), jnp.sum(dy * centred, axes)
+  # The batch reaches y through its mean and its variance as well, real samples only.
+  constant = (dmean - scale * inverse * sum_dy) * share
+  slope = (2 * dvar - scale * inverse**3 * sum_product) * share
+  through = constant + slope * centred
+  if real is not None:
+    through = jnp.where(real, through, 0)
+  dx = scale * inverse * dy + through
+  cotangent = lambda of, value: value.astype(of.dtype)
+  return (
+    cotangent(x, dx), cotangent(scale, inverse * sum_product), cotangent(bias, sum_dy),
+    None, None,
+  )  # fmt: skip
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)

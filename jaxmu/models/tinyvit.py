@@ -1,13 +1,14 @@
 """TinyViT-11M for images of 32 or 224 pixels (Wu et al. 2022; spec data_models 5)."""
 
+import math
 from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-from jaxmu.models import initialisers
+from jaxmu.models import derivatives, initialisers
 from jaxmu.models.attention import INIT_STD, WindowAttention
 from jaxmu.models.layers import ConvNorm, LayerNorm, Linear
 
@@ -17,8 +18,29 @@ HEADS = (None, 4, 8, 14)  # stage 0 has convolutions only
 WINDOWS = (None, 7, 14, 7)
 EXPANSION = 4
 
-gelu = partial(jax.nn.gelu, approximate=False)
 Unit = partial(ConvNorm, kernel_init=initialisers.default_reset)
+
+
+def gelu(x: Array) -> Array:
+  """Return x Phi(x), the exact form. Only x is kept for the gradient Phi(x) + x phi(x)."""
+  return derivatives.form(_gelu)(x)
+
+
+@jax.custom_vjp
+def _gelu(x):
+  return x * _normal_cdf(x)
+
+
+def _normal_cdf(x):
+  return 0.5 * (1 + lax.erf(x * math.sqrt(0.5)))  # erfc would cost twice as much
+
+
+def _gelu_backward(x, dy):
+  density = jnp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+  return (dy * (_normal_cdf(x) + x * density),)
+
+
+_gelu.defvjp(lambda x: (_gelu(x), x), _gelu_backward)
 
 
 def pointwise(features: int, lowering: str, **options) -> ConvNorm:
