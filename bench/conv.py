@@ -21,27 +21,19 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmu import models
-from jaxmu.models import layers
-from jaxmu.models.conv import LOWERINGS, conv, lowering
+from jaxmu.models.conv import conv, lowering, recorded
+from jaxmu.models.conv_passes import LOWERINGS
 
 STEPS = 5
 WAYS = ("lax", *LOWERINGS)
 
 
 def convolutions(name, image_size, channels, batch):
-  """Trace a network; return its distinct (image, kernel, strides, padding) and their counts."""
-  counts = {}
-
-  def record(x, kernel, strides, padding, how):
-    case = (x.shape, kernel.shape, strides, padding)
-    counts[case] = counts.get(case, 0) + 1
-    return conv(x, kernel, strides, padding, "lax")
-
-  original, layers.conv = layers.conv, record
+  """Trace a network; return its distinct convolutions and their counts."""
   image = jax.ShapeDtypeStruct((batch, image_size, image_size, channels), jnp.float32)
-  jax.eval_shape(models.make(name, 10).init, jax.random.key(0), image)
-  layers.conv = original
-  return counts
+  with recorded() as counts:
+    jax.eval_shape(models.make(name, 10).init, jax.random.key(0), image)
+  return {case: count for case, count in counts.items() if not case.depthwise}
 
 
 def compile_loop(case, how, input_gradient):

@@ -95,7 +95,9 @@ def stock(kind: str):
     rng, key = np.random.default_rng(0), jax.random.key(1)
     mark()
     while True:
-      orders = np.stack([rng.permutation(len(y)).reshape(args.steps, -1) for _ in range(args.members)])
+      orders = np.stack(
+        [rng.permutation(len(y)).reshape(args.steps, -1) for _ in range(args.members)]
+      )
       for number in range(args.steps):
         keys = jax.random.split(jax.random.fold_in(key, number), args.members)
         if kind == "loop":

@@ -16,7 +16,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,7 @@ class Population:
     size: number of members K.
     chunk: members that one device computes together (vmap); 1 runs them one after another.
     devices: the devices; defaults to all.
+    room: least number of places; more than K where this is the last, smaller wave of several.
 
   Raises:
     UserError: for a non-positive size or chunk.
@@ -50,6 +51,7 @@ class Population:
   size: int
   chunk: int = 1
   devices: tuple[jax.Device, ...] = ()
+  room: int = 0
 
   def __post_init__(self):
     if self.size < 1 or self.chunk < 1:
@@ -66,7 +68,7 @@ class Population:
   @property
   def local(self) -> int:
     """Places for members on each device: a multiple of the chunk."""
-    return math.ceil(self.size / len(self.devices) / self.chunk) * self.chunk
+    return self._each(max(self.size, self.room))
 
   @property
   def padded(self) -> int:
@@ -75,31 +77,91 @@ class Population:
   @property
   def counts(self) -> np.ndarray:
     """Chunks that hold at least one real member, per device: int32 [D]."""
-    left = self.size - self.local * np.arange(len(self.devices))
-    return np.ceil(np.clip(left, 0, self.local) / self.chunk).astype(np.int32)
+    own = self._each(self.size)
+    left = self.size - own * np.arange(len(self.devices))
+    return np.ceil(np.clip(left, 0, own) / self.chunk).astype(np.int32)
+
+  def _each(self, members: int) -> int:
+    """Share members out: how many the first devices hold, in whole chunks."""
+    return math.ceil(members / len(self.devices) / self.chunk) * self.chunk
+
+  def _positions(self) -> np.ndarray:
+    """Give the place of every member, int [K]; free places lie behind each device's members."""
+    device, number = np.divmod(np.arange(self.size), self._each(self.size))
+    return device * self.local + number
+
+  @property
+  def frame(self) -> "Population":
+    """The full population with the same places: what programs are compiled for."""
+    return dataclasses.replace(self, size=self.padded, room=0)
+
+  def waves(self, at_once: int | None = None) -> "tuple[Wave, ...]":
+    """Split into waves of at most `at_once` members with places alike, so programs alike.
+
+    The waves are as even as whole chunks on every device allow. None keeps all members together.
+
+    Raises:
+      UserError: `at_once` is below 1.
+    """
+    if at_once is not None and at_once < 1:
+      raise UserError(f"a wave needs at least 1 member, got {at_once}")
+    if at_once is None or at_once >= self.size:
+      return (Wave(slice(0, self.size), self),)
+    number = math.ceil(self.size / at_once)
+    even = self._each(math.ceil(self.size / number)) * len(self.devices)
+    each = min(at_once, even)
+    starts = range(0, self.size, each)
+    ends = [min(start + each, self.size) for start in starts]
+    return tuple(
+      Wave(slice(a, b), dataclasses.replace(self, size=b - a, room=each))
+      for a, b in zip(starts, ends)
+    )
 
   def place(self, tree: Tree) -> Tree:
-    """Lay leaves [K, ...] out over the devices; free places repeat the last member.
+    """Lay leaves [K, ...] out over the devices; free places repeat a member.
 
     Leaves that are laid out already pass through.
     """
-    take = np.minimum(np.arange(self.padded), self.size - 1)
-    sharding = NamedSharding(self.mesh, P(AXIS))
+    own = self._each(self.size)
+    device, number = np.divmod(np.arange(self.padded), self.local)
+    take = np.minimum(device * own + np.minimum(number, own - 1), self.size - 1)
 
     def put(leaf):
-      if leaf.shape[0] not in (self.size, self.padded):
-        raise UserError(f"population of {self.size} got a leaf of shape {leaf.shape}")
-      return jax.device_put(leaf if leaf.shape[0] == self.padded else leaf[take], sharding)
+      whole = self._check(leaf)
+      return jax.device_put(leaf if whole else leaf[take], self.sharding)
 
     return jax.tree.map(put, tree)
+
+  def shapes(self, tree: Tree) -> Tree:
+    """Describe what `place` would make of leaves [K, ...] or of their shapes; allocate nothing."""
+
+    def describe(leaf):
+      self._check(leaf)
+      shape = (self.padded, *leaf.shape[1:])
+      return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=self.sharding)
+
+    return jax.tree.map(describe, tree)
+
+  @property
+  def sharding(self) -> NamedSharding:
+    return NamedSharding(self.mesh, P(AXIS))
+
+  def _check(self, leaf) -> bool:
+    """Tell whether a leaf is laid out already; refuse one that has another number of members."""
+    if leaf.shape[0] not in (self.size, self.padded):
+      raise UserError(f"population of {self.size} got a leaf of shape {leaf.shape}")
+    return leaf.shape[0] == self.padded
 
   def share(self, tree: Tree) -> Tree:
     """Copy leaves without a member axis (data) to every device."""
     return jax.device_put(tree, NamedSharding(self.mesh, P()))
 
   def collect(self, tree: Tree) -> Tree:
-    """Bring leaves [K, ...] to the host as NumPy arrays, free places cut off."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.size], tree)
+    """Bring leaves [K, ...] to the host as NumPy arrays, free places left out."""
+    if self._each(self.size) == self.local:
+      return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.size], tree)
+    positions = self._positions()
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[positions], tree)
 
   def map(self, member_fn: Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]) -> "Program":
     """Compile `member_fn(state, constant, shared) -> (state, out)` of one member for all members.
@@ -108,6 +170,13 @@ class Population:
     is the same for all members.
     """
     return Program(self, member_fn)
+
+
+class Wave(NamedTuple):
+  """Members that are processed together: which of all they are, and how they are laid out."""
+
+  members: slice
+  population: Population
 
 
 def compiler_options(bytes_per_member: int) -> dict[str, Any] | None:
@@ -149,7 +218,7 @@ class Program:
     self.compile_seconds = 0.0
     self.traces = 0
     self._compiled: dict[Any, Any] = {}
-    self._counts = jax.device_put(population.counts, NamedSharding(population.mesh, P(AXIS)))
+    self._placed: dict[Population, jax.Array] = {}
 
     def counted(state, constant, shared):
       self.traces += 1
@@ -168,25 +237,43 @@ class Program:
     self._jitted = jax.jit(sharded, donate_argnums=(1,))
 
   def compile(self, state: Tree, constant: Tree, shared: Tree):
-    """Return the executable for these shapes, compiling it at the first call."""
-    arguments = (self._counts, state, constant, shared)
+    """Return the executable for these shapes, compiling it at the first call.
+
+    Arrays and their descriptions (`Population.shapes`) find the same executable.
+    """
+    arguments = (self._counts(self.population), state, constant, shared)
     signature = (
       jax.tree.structure(arguments),
       tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)),
     )
     if signature not in self._compiled:
       start = time.perf_counter()
-      options = compiler_options(self._bytes_per_member(state, constant))
+      options = compiler_options(nbytes((state, constant)) // self.population.padded)
       self._compiled[signature] = self._jitted.lower(*arguments).compile(compiler_options=options)
       self.compile_seconds += time.perf_counter() - start
     return self._compiled[signature]
 
-  def _bytes_per_member(self, *trees):
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(trees)) // self.population.padded
+  def _counts(self, population):
+    if population not in self._placed:
+      self._placed[population] = jax.device_put(population.counts, population.sharding)
+    return self._placed[population]
 
-  def __call__(self, state: Tree, constant: Tree, shared: Tree) -> tuple[Tree, Tree]:
-    """Run all members: leaves [K, ...] as `Population.place` lays them out; donates `state`."""
-    return self.compile(state, constant, shared)(self._counts, state, constant, shared)
+  def __call__(
+    self, state: Tree, constant: Tree, shared: Tree, population: Population | None = None
+  ) -> tuple[Tree, Tree]:
+    """Run all members: leaves [K, ...] as `Population.place` lays them out; donates `state`.
+
+    Args:
+      population: whose members these are, where it has the same places as the program's own but
+        fewer members.
+    """
+    executable = self.compile(state, constant, shared)
+    return executable(self._counts(population or self.population), state, constant, shared)
+
+
+def nbytes(tree: Tree) -> int:
+  """Add up the bytes of arrays or of their descriptions, over all devices."""
+  return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _loop(member_fn, chunk, count, state, constant, shared):
@@ -218,25 +305,3 @@ def _loop(member_fn, chunk, count, state, constant, shared):
     return write(state, new_state, i), write(outs, new_outs, i)
 
   return lax.fori_loop(0, count, body, (state, outs))
-
-
-def choose_chunk(
-  seconds_per_member: Callable[[int], float], largest: int
-) -> tuple[int, dict[int, float]]:
-  """Pick the fastest chunk among 1, 2, 4, ... `largest` by measuring on the device at hand.
-
-  Args:
-    seconds_per_member: time of one step per member at a chunk; `inf` where it does not fit.
-    largest: members on one device.
-
-  Returns:
-    The chunk, and what was measured. Doubling stops once a chunk is 10 % slower than the best.
-  """
-  measured: dict[int, float] = {}
-  chunk = 1
-  while chunk <= largest:
-    measured[chunk] = seconds_per_member(chunk)
-    if measured[chunk] > 1.1 * min(measured.values()):
-      break
-    chunk *= 2
-  return min(measured, key=measured.get), measured

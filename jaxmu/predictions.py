@@ -1,8 +1,10 @@
 """Logits of a whole population on all samples: written once, read by every attack."""
 
+import dataclasses
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -14,23 +16,38 @@ from jaxmu.training.task import Arrays
 
 
 def logits(
-  population: Population, task: Task, arrays: Arrays, variables: Any, batch_size: int = 500
+  population: Population,
+  task: Task,
+  arrays: Arrays,
+  variables: Any,
+  batch_size: int = 500,
+  at_once: int | None = None,
 ) -> np.ndarray:
   """Evaluate every member on every sample, in eval mode and without augmentation.
+
+  Always in float32, whatever a task computes in when it trains: attacks rank by small differences.
 
   Args:
     arrays: N samples, as placed by `Population.share`.
     variables: leaves [K, ...], on the host or as `Population.place` lays them out.
     batch_size: samples per step; does not change the result's meaning, only its speed.
+    at_once: members that are on the devices together; None: all.
 
   Returns:
     Logits, [K, N, C].
   """
   n = arrays.labels.shape[0]
-  program = _program(population, task, n, min(batch_size, n))
-  # The engine donates its state; an empty one keeps the variables alive for the caller.
-  _, out = program({}, population.place(variables), arrays)
-  return population.collect(out)
+  task = dataclasses.replace(task, compute="float32")
+  parts = []
+  for members, wave in population.waves(at_once):
+    program = _program(wave.frame, task, n, min(batch_size, n))
+    own = variables
+    if wave.size < population.size:
+      own = jax.tree.map(lambda leaf, members=members: leaf[members], variables)
+    # The engine donates its state; an empty one keeps the variables alive for the caller.
+    _, out = program({}, wave.place(own), arrays, wave)
+    parts.append(wave.collect(out))
+  return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @functools.lru_cache(maxsize=16)

@@ -22,6 +22,15 @@ def cores() -> int:
   return os.cpu_count() or 1
 
 
+def physical_memory() -> int:
+  """Bytes of memory of this machine, or of the container that this process runs in."""
+  memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+  for name in ("memory.max", "memory/memory.limit_in_bytes"):
+    with contextlib.suppress(OSError, ValueError):  # absent, or "max"
+      memory = min(memory, int((Path("/sys/fs/cgroup") / name).read_text()))
+  return memory
+
+
 def configure(cpu_devices: int = 0) -> None:
   """Set jax up for populations; call it before anything touches a jax device.
 

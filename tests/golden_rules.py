@@ -78,6 +78,27 @@ def resnet18_weights(prefix: str = "") -> dict[str, np.ndarray]:
   return {n: tensor(n, shape, prefix + n) for n, shape in resnet18_shapes().items()}
 
 
+def tinyvit_shapes(num_classes: int = 10) -> dict[str, tuple[int, ...]]:
+  """Return the names and shapes of TinyViT-11M's state dict, in the official code's order."""
+  shapes = _conv_norm("patch_embed.seq.0", 32, 3, 3) | _conv_norm("patch_embed.seq.2", 64, 32, 3)
+  widths, depths = (64, 128, 256, 448), (2, 2, 6, 2)
+  for stage, (width, depth) in enumerate(zip(widths, depths)):
+    for path in (f"layers.{stage}.blocks.{block}" for block in range(depth)):
+      if stage == 0:
+        shapes |= _bottleneck(path, width, 4 * width, width)
+      else:
+        shapes |= _transformer_block(path, width, window=14 if stage == 2 else 7)
+    if stage < 3:
+      following = widths[stage + 1]
+      shapes |= _bottleneck(f"layers.{stage}.downsample", width, following, following)
+  return shapes | _scale("norm_head", 448) | _linear("head", 448, num_classes)
+
+
+def tinyvit_weights() -> dict[str, np.ndarray]:
+  """Return the state dict of the golden original TinyViT."""
+  return {n: tensor(n, shape) for n, shape in tinyvit_shapes().items()}
+
+
 def images(split: str) -> tuple[np.ndarray, np.ndarray]:
   """Return (float32 images [n, 3, 32, 32], labels [n]) of retain, forget, val or test."""
   seed, n = SPLITS[split]
@@ -103,12 +124,39 @@ def union_order() -> np.ndarray:
   return np.random.default_rng(2024).permutation(112)
 
 
+def _scale(name, features):
+  return {f"{name}.weight": (features,), f"{name}.bias": (features,)}
+
+
 def _norm(name, features):
-  vector = (features,)
-  return {
-    f"{name}.weight": vector,
-    f"{name}.bias": vector,
-    f"{name}.running_mean": vector,
-    f"{name}.running_var": vector,
-    f"{name}.num_batches_tracked": (),
-  }
+  statistics = {f"{name}.running_mean": (features,), f"{name}.running_var": (features,)}
+  return _scale(name, features) | statistics | {f"{name}.num_batches_tracked": ()}
+
+
+def _linear(name, inputs, outputs):
+  return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _conv_norm(name, outputs, inputs, size):
+  return {f"{name}.c.weight": (outputs, inputs, size, size)} | _norm(f"{name}.bn", outputs)
+
+
+def _bottleneck(name, inputs, hidden, outputs):
+  return (
+    _conv_norm(f"{name}.conv1", hidden, inputs, 1)
+    | _conv_norm(f"{name}.conv2", hidden, 1, 3)
+    | _conv_norm(f"{name}.conv3", outputs, hidden, 1)
+  )
+
+
+def _transformer_block(name, width, window):
+  return (
+    {f"{name}.attn.attention_biases": (width // 32, window**2)}
+    | _scale(f"{name}.attn.norm", width)
+    | _linear(f"{name}.attn.qkv", width, 3 * width)
+    | _linear(f"{name}.attn.proj", width, width)
+    | _scale(f"{name}.mlp.norm", width)
+    | _linear(f"{name}.mlp.fc1", width, 4 * width)
+    | _linear(f"{name}.mlp.fc2", 4 * width, width)
+    | _conv_norm(f"{name}.local_conv", width, 1, 3)
+  )

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxmu.models.conv import Choice
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
 from jaxmu.models.pool import max_pool
@@ -14,7 +15,7 @@ class Unit(nn.Module):
   """Apply 3x3 convolution, batch normalisation and ReLU to x [B, H, W, I]."""
 
   features: int
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
@@ -31,7 +32,7 @@ class Cnn(nn.Module):
 
   num_classes: int
   width: int = 32
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False, mask: Array | None = None) -> Array:

@@ -9,36 +9,67 @@ import jax.numpy as jnp
 
 def forward_flops(module: nn.Module, image_size: int, channels: int) -> int:
   """Return FLOPs (multiply-add = 2) of one image's forward pass, convolutions and products only."""
-  plain = module.clone(lowering="lax") if hasattr(module, "lowering") else module
-  image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  variables = jax.eval_shape(plain.init, key, image)
-  apply = lambda variables, image: plain.apply(variables, image, train=False)
-  return _count(jax.make_jaxpr(apply)(variables, image).jaxpr)
+  return _count(_forward_jaxpr(module, image_size, channels), live=False)
+
+
+def live_flops(module: nn.Module, image_size: int, channels: int) -> int:
+  """Return `forward_flops` without the kernel taps that fall on padding."""
+  return _count(_forward_jaxpr(module, image_size, channels), live=True)
 
 
 def parameter_count(module: nn.Module, image_size: int, channels: int) -> int:
   """Return the number of trainable parameters."""
-  plain = module.clone(lowering="lax") if hasattr(module, "lowering") else module
-  image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
-  variables = jax.eval_shape(plain.init, jax.eval_shape(lambda: jax.random.key(0)), image)
-  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+  shapes = _shapes(_plain(module), image_size, channels)
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
 
 
-def _count(jaxpr) -> int:
+def _plain(module):
+  return module.clone(lowering="lax") if hasattr(module, "lowering") else module
+
+
+def _image(image_size, channels):
+  return jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
+
+
+def _shapes(module, image_size, channels):
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return jax.eval_shape(module.init, key, _image(image_size, channels))
+
+
+def _forward_jaxpr(module, image_size, channels):
+  module = _plain(module)
+  apply = lambda variables, image: module.apply(variables, image, train=False)
+  variables = _shapes(module, image_size, channels)
+  return jax.make_jaxpr(apply)(variables, _image(image_size, channels)).jaxpr
+
+
+def _count(jaxpr, live) -> int:
   total = 0
   for equation in jaxpr.eqns:
     out = equation.outvars[0].aval
     if equation.primitive.name == "conv_general_dilated":
-      taps = math.prod(equation.invars[1].aval.shape[:-1])  # [h, w, I/g, O]
-      total += 2 * taps * math.prod(out.shape)
+      image, kernel = (variable.aval.shape for variable in equation.invars)
+      pairs = out.shape[0] * kernel[2] * kernel[3]  # kernel [h, w, I/g, O]
+      for axis in (0, 1):
+        pairs *= _meetings(equation.params, axis, image[1 + axis], kernel[axis], out, live)
+      total += 2 * pairs
     elif equation.primitive.name == "dot_general":
       contracted = equation.params["dimension_numbers"][0][0]
       depth = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
       total += 2 * depth * math.prod(out.shape)
     for inner in _inner(equation.params.values()):
-      total += _count(inner)
+      total += _count(inner, live)
   return total
+
+
+def _meetings(params, axis, pixels, taps, out, live) -> int:
+  """Count pairs of an output and a tap along one axis; with `live`, those that meet a pixel."""
+  outputs = out.shape[1 + axis]
+  if not live:
+    return outputs * taps
+  stride, (low, _) = params["window_strides"][axis], params["padding"][axis]
+  places = (o * stride + tap - low for o in range(outputs) for tap in range(taps))
+  return sum(0 <= place < pixels for place in places)
 
 
 def _inner(values):

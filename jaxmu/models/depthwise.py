@@ -15,7 +15,8 @@ from jax import Array, lax
 
 from jaxmu.errors import ModelError
 from jaxmu.models import derivatives
-from jaxmu.models.conv import Padding, Pair, live_taps
+from jaxmu.models.conv import Case, Choice, chosen
+from jaxmu.models.conv_passes import Padding, Pair, live_taps
 
 PART = 4  # images of a step of the kernel's gradient
 
@@ -25,7 +26,7 @@ def depthwise_conv(
   kernel: Array,
   strides: Pair = (1, 1),
   padding: Padding = ((0, 0), (0, 0)),
-  how: str = "auto",
+  how: Choice = "auto",
 ) -> Array:
   """Convolve each channel of x [B, H, W, C] with its kernel of [h, w, 1, C]: [B, H', W', C].
 
@@ -39,6 +40,7 @@ def depthwise_conv(
       f"{kernel.shape[-1]}], got an array of shape {x.shape}"
     )
   strides, padding = tuple(strides), tuple(map(tuple, padding))
+  how = chosen(how, Case(x.shape, kernel.shape, strides, padding))
   if how == "lax" or (how == "auto" and jax.default_backend() != "cpu"):
     return lax.conv_general_dilated(
       x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"),

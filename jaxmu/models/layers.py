@@ -7,7 +7,7 @@ import flax.linen as nn
 from jax import Array
 
 from jaxmu.models import initialisers
-from jaxmu.models.conv import conv
+from jaxmu.models.conv import Choice, conv
 from jaxmu.models.depthwise import depthwise_conv
 from jaxmu.models.norm import BatchNorm
 
@@ -25,7 +25,7 @@ class Conv(nn.Module):
   size: int = 3
   stride: int = 1
   padding: int = 0
-  lowering: str = "auto"
+  lowering: Choice = "auto"
   depthwise: bool = False
   kernel_init: Callable = initialisers.he_normal_out
 
@@ -49,7 +49,7 @@ class ConvNorm(nn.Module):
   size: int
   stride: int
   padding: int
-  lowering: str = "auto"
+  lowering: Choice = "auto"
   depthwise: bool = False
   kernel_init: Callable = initialisers.he_normal_out
   zero_scale: bool = False

@@ -18,7 +18,9 @@ class BatchNorm(nn.Module):
   In train mode normalises with the biased batch variance and moves the running mean and the running
   *unbiased* variance (n/(n-1)) towards the batch, as PyTorch does; `momentum` 0.9 is PyTorch's 0.1.
   Samples whose `mask` [B] is 0 do not count: the statistics are those of the batch without them.
-  `zero_scale` starts the scale at 0 instead of 1. Raises ModelError for one value per channel in train mode. Source: spec data_models 4 and 6.
+  Statistics of half-precision images are taken in float32. `zero_scale` starts the scale at 0
+  instead of 1. Raises ModelError for one value per channel in train mode. Source: spec data_models
+  4 and 6.
   """
 
   momentum: float = 0.9

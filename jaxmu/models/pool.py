@@ -11,15 +11,17 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxmu.models import derivatives
+from jaxmu.models.conv import Choice
 
 
-def max_pool(x: Array, window: int, stride: int, padding: int, how: str = "auto") -> Array:
+def max_pool(x: Array, window: int, stride: int, padding: int, how: Choice = "auto") -> Array:
   """Take maxima over square windows of x [B, H, W, C]; padding counts as minus infinity.
 
   Among equal maxima the gradient goes to the first in row-major order, as in PyTorch. `how="lax"`
   is the stock operation; "auto" uses it on all backends but CPU. Forward-mode derivatives need it,
   or `derivatives.forward_mode`.
   """
+  how = how if isinstance(how, str) else "auto"  # a table is about convolutions
   if how == "lax" or (how == "auto" and jax.default_backend() != "cpu"):
     pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     sizes, steps = (1, window, window, 1), (1, stride, stride, 1)

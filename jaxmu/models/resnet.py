@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxmu.models.conv import Choice
 from jaxmu.models.layers import ConvNorm, Linear
 from jaxmu.models.pool import max_pool
 
@@ -14,7 +15,7 @@ class BasicBlock(nn.Module):
 
   features: int
   stride: int
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
@@ -30,7 +31,7 @@ class ResNet18(nn.Module):
   """Classify x [B, H, W, C]; logits [B, num_classes]. Stages 1-4 are the blocks 1-4."""
 
   num_classes: int
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False, mask: Array | None = None) -> Array:

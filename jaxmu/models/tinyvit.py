@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from jaxmu.models import derivatives, initialisers
 from jaxmu.models.attention import INIT_STD, WindowAttention
+from jaxmu.models.conv import Choice
 from jaxmu.models.layers import ConvNorm, LayerNorm, Linear
 
 WIDTHS = (64, 128, 256, 448)
@@ -43,18 +44,18 @@ def _gelu_backward(x, dy):
 _gelu.defvjp(lambda x: (_gelu(x), x), _gelu_backward)
 
 
-def pointwise(features: int, lowering: str, **options) -> ConvNorm:
+def pointwise(features: int, lowering: Choice, **options) -> ConvNorm:
   return Unit(features, 1, 1, 0, lowering, **options)
 
 
-def depthwise(features: int, stride: int, lowering: str, **options) -> ConvNorm:
+def depthwise(features: int, stride: int, lowering: Choice, **options) -> ConvNorm:
   return Unit(features, 3, stride, 1, lowering, depthwise=True, **options)
 
 
 class PatchEmbedding(nn.Module):
   """Map x [B, H, W, I] to [B, H/4, W/4, 64] by two convolutions of stride 2."""
 
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
@@ -69,7 +70,7 @@ class MBConv(nn.Module):
   """
 
   drop_path: float
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
@@ -84,7 +85,7 @@ class PatchMerging(nn.Module):
   """Halve the resolution of x [B, H, W, I] and change its width to `features`."""
 
   features: int
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
@@ -110,7 +111,7 @@ class Block(nn.Module):
   window: int
   drop_path: float
   padded: bool = False
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
@@ -145,7 +146,7 @@ class TinyViT(nn.Module):
   num_classes: int
   drop_path: float = 0.1
   padded: bool = False
-  lowering: str = "auto"
+  lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False, mask: Array | None = None) -> Array:

@@ -1,5 +1,6 @@
 """What was run: header, provenance, timings and method cards, as label and text."""
 
+import collections
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -76,9 +77,16 @@ def provenance(data: ReportData) -> list[tuple[str, str]]:
     ("Data SHA-256", str(manifest.get("dataset", {}).get("sha256", MISSING))),
     ("Split SHA-256", str(manifest.get("split", {}).get("sha256", MISSING))),
     ("Members per chunk", str(manifest.get("chunk", MISSING))),
+    ("Convolutions", _lowerings(manifest.get("lowering", {}))),
   ]
   training = data.settings.get("training", {})
   return [*known, *([("Training", _plain(training))] if training else [])]
+
+
+def _lowerings(table) -> str:
+  """Say how many kinds of convolutions are computed in which way."""
+  counts = collections.Counter(table.values())
+  return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or MISSING
 
 
 def timings(data: ReportData) -> tuple[list[str], list[list[str]]]:

@@ -70,8 +70,8 @@ def value(path: str, given: Any, kind: type, within: Range | None = None) -> Any
   return clean
 
 
-def chunk(path: str, given: Any, *_) -> int | str:
-  """Check how many members are vmapped together: "auto" or a whole number from 1."""
+def auto_count(path: str, given: Any) -> int | str:
+  """Check how many members do something together: "auto" or a whole number from 1."""
   number = int(given) if isinstance(given, str) and given.isdecimal() else given
   if number == "auto":
     return number

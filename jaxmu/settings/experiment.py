@@ -16,12 +16,14 @@ from jaxmu.settings import checks
 from jaxmu.settings.checks import COUNT, DECAY, MOMENTUM, NATURAL, OPEN_UNIT, POSITIVE, SHARE
 
 Value = bool | int | float | str
+COMPUTE = ("float32", "bfloat16")
+LOWERINGS = ("auto", "measured", "lax", "canonical", "taps", "mixed", "patches")
 FIDELITIES = ("default", "reference", "fixed")
 # Entries that change where, how fast or how safely a run goes, or how it is summarised, but none
 # of its numbers. Everything else decides which run directory is used.
 INCIDENTAL = frozenset(
   {"name", "data_dir", "output_dir", "checkpoint_seconds", "population.devices"}
-  | {"evaluation.bootstrap"}
+  | {"population.members_at_once", "evaluation.bootstrap"}
 )
 
 
@@ -57,10 +59,15 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-  """Which network; `width` is read by "cnn" only."""
+  """Which network; `width` is read by "cnn" only.
+
+  `lowering` says how convolutions are computed: "auto" (by rule on CPUs, else measured),
+  "measured", or a name that pins all of them.
+  """
 
   name: str
   width: int = limited(COUNT, default=32)
+  lowering: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,15 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class PopulationSettings:
-  """How members share the machine: chunk is "auto" or a number, devices 0 means all."""
+  """How members share the machine, and in which numbers their networks are computed.
+
+  `chunk` and `members_at_once` are "auto" or a number; devices 0 means all.
+  """
 
   chunk: int | str = "auto"
   devices: int = limited(NATURAL, default=0)
+  members_at_once: int | str = "auto"
+  compute: str = field(default="float32", metadata={"choices": COMPUTE})
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,7 @@ class Settings:
       output_dir=checks.value("config.output_dir", raw.get("output_dir", "checkpoints"), str),
     )
     checks.choice("config.model.name", settings.model.name, catalog.models)
+    checks.choice("config.model.lowering", settings.model.lowering, LOWERINGS)
     _check_path(settings)
     return settings
 
@@ -195,13 +208,19 @@ def _section(cls: type, path: str, raw: Mapping[str, Any]) -> Any:
   for entry in fields(cls):
     where = f"{path}.{entry.name}"
     if entry.name in given:
-      check = checks.chunk if entry.name == "chunk" else checks.value
-      entries[entry.name] = check(
-        where, given[entry.name], entry.type, entry.metadata.get("within")
-      )
+      entries[entry.name] = _entry(where, given[entry.name], entry)
     elif entry.default is MISSING:
       raise SettingsError(f"{where} is missing; add it to the config file or give --{where}=...")
   return cls(**entries)
+
+
+def _entry(where: str, given: Any, entry: Any) -> Any:
+  """Check one entry of a section by what its field declares."""
+  if isinstance(entry.type, types.UnionType):
+    return checks.auto_count(where, given)
+  if choices := entry.metadata.get("choices"):
+    return checks.choice(where, given, choices)
+  return checks.value(where, given, entry.type, entry.metadata.get("within"))
 
 
 def _unlearning(

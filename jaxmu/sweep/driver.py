@@ -7,7 +7,7 @@ from jaxmu.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
 from jaxmu.store import Run
-from jaxmu.sweep import setup, tuning
+from jaxmu.sweep import lowerings, setup, tuning
 from jaxmu.sweep.reuse import borrow
 from jaxmu.sweep.stage import Stage
 from jaxmu.unlearning import ANCHORS
@@ -28,7 +28,8 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   dataset, splits = setup.load_data(settings)
   _check_attackable(splits[0].sizes)
   chunk = tuning.resolve_chunk(settings, dataset, splits)
-  manifest = setup.manifest(settings, dataset, splits, chunk, command)
+  lowering = lowerings.resolve(settings, dataset, chunk)
+  manifest = setup.manifest(settings, dataset, splits, chunk, lowering, command)
   run = Run.create(
     settings.output_dir, settings.name, settings.hash8, settings.to_dict(), manifest,
     identity=settings.identity(),
@@ -37,7 +38,8 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   _note_other_versions(run, manifest, out)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)
-    bench = setup.build(settings, dataset, splits, int(run.manifest["chunk"]))
+    lowering = tuple(sorted(run.manifest["lowering"].items()))
+    bench = setup.build(settings, dataset, splits, int(run.manifest["chunk"]), lowering)
     names = (*ANCHORS, *settings.methods)
     original = _Original(run)
     for name in names:

@@ -17,6 +17,7 @@ class Progress:
     self.bar = None
     self.started = self.said = time.monotonic()
     self.images, self.seconds = 0, 0.0
+    self.wave = 0
 
   def leg(self, leg) -> None:
     """Take note of a finished epoch."""
@@ -28,23 +29,28 @@ class Progress:
     if self.stream.isatty():
       self._bar(leg, step, rate, accuracy)
     elif time.monotonic() - self.said >= INTERVAL:
-      done = (leg.epoch + 1) / leg.epochs
+      done = (leg.wave + (leg.epoch + 1) / leg.epochs) / leg.waves
       left = (time.monotonic() - self.started) * (1 - done) / done
       self.line(
-        f"{leg.phase}: epoch {leg.epoch + 1}/{leg.epochs}, step {step}, {self.members} members, "
+        f"{leg.phase}: epoch {leg.epoch + 1}/{leg.epochs}, step {step}, {self._who(leg)}, "
         f"{rate:,.0f} images/s, accuracy {accuracy:.3f}, {left:.0f} s left"
       )
       self.said = time.monotonic()
 
   def _bar(self, leg, step, rate, accuracy):
-    if self.bar is None or self.bar.total != leg.epochs:
+    if self.bar is None or self.bar.total != leg.epochs or self.wave != leg.wave:
       self.close()
+      self.wave = leg.wave
       self.bar = tqdm(
-        total=leg.epochs, desc=f"{self.stage} ({self.members} members)", unit="epoch",
+        total=leg.epochs, desc=f"{self.stage} ({self._who(leg)})", unit="epoch",
         file=self.stream, initial=leg.epoch, dynamic_ncols=True,
       )  # fmt: skip
     self.bar.set_postfix_str(f"step {step}, {rate:,.0f} images/s, accuracy {accuracy:.3f}")
     self.bar.update(1)
+
+  def _who(self, leg) -> str:
+    wave = f", wave {leg.wave + 1} of {leg.waves}" if leg.waves > 1 else ""
+    return f"{self.members} members{wave}"
 
   def line(self, text: str) -> None:
     """Say one line about this stage."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import platform
 import subprocess
@@ -16,7 +17,8 @@ import numpy as np
 
 from jaxmu import data, models
 from jaxmu.data.augment import Preprocess
-from jaxmu.population import Population, member_keys
+from jaxmu.models.conv import Choice
+from jaxmu.population import Population, Program, Wave, member_keys
 from jaxmu.settings import Catalog, Settings
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
@@ -56,18 +58,41 @@ class Bench:
   def seeds(self) -> tuple[int, ...]:
     return self.settings.seeds
 
-  def initial_variables(self) -> Any:
-    """Draw every seed's initial weights, leaves [K, ...]; original and retrained share them."""
-    population, module = self.problem.population, self.problem.task.module
-    size, channels = self.dataset.images.shape[1], self.dataset.channels
+  def initial_variables(self, wave: Wave | None = None) -> Any:
+    """Draw every seed's initial weights, leaves [K, ...]; original and retrained share them.
 
-    def draw(state, key_data, shared):
-      del shared
-      key = jax.random.fold_in(jax.random.wrap_key_data(key_data), INIT)
-      return state, module.init(key, jnp.zeros((1, size, size, channels)), train=False)
+    Args:
+      wave: the members to draw; all where None.
+    """
+    members, population = wave or self.problem.population.waves()[0]
+    keys = population.place(np.asarray(jax.random.key_data(self.keys))[members])
+    program = _initial(population.frame, self.problem.task.module, self._image)
+    return program({}, keys, {}, population)[1]
 
-    keys = population.place(np.asarray(jax.random.key_data(self.keys)))
-    return population.map(draw)({}, keys, {})[1]
+  def variable_shapes(self) -> Any:
+    """Describe every seed's variables, leaves [K, ...], allocating nothing."""
+    module, members = self.problem.task.module, len(self.seeds)
+    one = jax.eval_shape(
+      lambda: module.init(jax.random.key(0), jnp.zeros(self._image), train=False)
+    )
+    stacked = lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype)
+    return {"batch_stats": {}} | jax.tree.map(stacked, one)
+
+  @property
+  def _image(self):
+    """Shape of one network input."""
+    size = self.dataset.images.shape[1]
+    return (1, size, size, self.dataset.channels)
+
+
+@functools.lru_cache(maxsize=4)
+def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Program:
+  def draw(state, key_data, shared):
+    del shared
+    key = jax.random.fold_in(jax.random.wrap_key_data(key_data), INIT)
+    return state, module.init(key, jnp.zeros(shape), train=False)
+
+  return population.map(draw)
 
 
 def load_data(settings: Settings) -> tuple[data.Dataset, tuple[data.Split, ...]]:
@@ -91,14 +116,19 @@ def load_data(settings: Settings) -> tuple[data.Dataset, tuple[data.Split, ...]]
 
 
 def build(
-  settings: Settings, dataset: data.Dataset, splits: Sequence[data.Split], chunk: int
+  settings: Settings,
+  dataset: data.Dataset,
+  splits: Sequence[data.Split],
+  chunk: int,
+  lowering: Choice = "auto",
 ) -> Bench:
   """Put data on the devices and lay out the population."""
   devices = tuple(jax.devices()[: settings.population.devices or None])
   population = Population(len(settings.seeds), chunk=chunk, devices=devices)
   augmentation = dataset.augmentation if settings.data.augment else "none"
   preprocess = Preprocess(tuple(dataset.mean), tuple(dataset.std), augmentation, dataset.channels)
-  task = Task(make_model(settings, dataset.num_classes), dataset.num_classes, preprocess)
+  module, compute = make_model(settings, dataset.num_classes, lowering), settings.population.compute
+  task = Task(module, dataset.num_classes, preprocess, compute=compute)
   stack = lambda part: np.stack([getattr(split, part) for split in splits]).astype(np.int32)
   index = {part: stack(part) for part in ("retain", "forget", "val")}
   arrays = population.share(Arrays(dataset.images, dataset.labels))
@@ -106,15 +136,22 @@ def build(
   return Bench(settings, dataset, tuple(splits), problem, member_keys(settings.seeds))
 
 
-def make_model(settings: Settings, num_classes: int, **options):
+def make_model(settings: Settings, num_classes: int, lowering: Choice = "auto"):
   """Build the settings' network (no weights)."""
+  options = {"lowering": lowering}
   if settings.model.name == "cnn":
     options["width"] = settings.model.width
   return models.make(settings.model.name, num_classes, **options)
 
 
-def manifest(settings: Settings, dataset, splits, chunk: int, command: str) -> dict[str, Any]:
-  """Describe what a run is made with: versions, devices, data, split, methods."""
+def manifest(
+  settings: Settings, dataset, splits, chunk: int, lowering: dict[str, str], command: str
+) -> dict[str, Any]:
+  """Describe what a run is made with: versions, devices, data, split, methods.
+
+  Args:
+    lowering: how each convolution of the network is computed, case -> name.
+  """
   names = (*ANCHORS, *settings.methods)
   devices = jax.devices()[: settings.population.devices or None]
   return {
@@ -140,6 +177,7 @@ def manifest(settings: Settings, dataset, splits, chunk: int, command: str) -> d
       "per_seed": settings.data.split_per_seed,
     },
     "chunk": chunk,
+    "lowering": lowering,
     "commit": _commit(),
     "command": command,
     "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -12,9 +12,11 @@ import numpy as np
 from jaxmu import checkpoint, predictions
 from jaxmu.population import fold_keys
 from jaxmu.store import Run
+from jaxmu.sweep.parts import Parts
 from jaxmu.sweep.progress import Progress
 from jaxmu.sweep.setup import Bench, hyperparameters
-from jaxmu.unlearning import ANCHORS, get, runner
+from jaxmu.unlearning import ANCHORS, get, runner, waves
+from jaxmu.unlearning.capacity import capacity
 
 
 class Stage:
@@ -23,7 +25,7 @@ class Stage:
   def __init__(self, run: Run, bench: Bench, name: str):
     self.run, self.bench, self.name = run, bench, name
     self.progress = Progress(name, len(bench.seeds))
-    self.curves: list[dict[str, Any]] = []
+    self.parts = Parts(run, name, self.identity)
     self.saved_at = time.monotonic()
 
   @property
@@ -43,76 +45,98 @@ class Stage:
     Args:
       original: () -> the original models' variables; called where the stage starts from them.
     """
-    outcome = self._train(original)
+    at_once, compile_seconds = self._members_at_once()
+    outcome = self._train(original, at_once)
     population = self.bench.problem.population
     variables = population.collect(outcome.variables)
     checkpoint.save(self.run.state_path(self.name), variables, self._metadata(outcome))
     start = time.perf_counter()
     logits = predictions.logits(
       population, self.bench.problem.task, self.bench.problem.arrays, outcome.variables,
-      self.bench.settings.evaluation.batch_size,
+      self.bench.settings.evaluation.batch_size, at_once,
     )  # fmt: skip
     self.run.write_array(f"logits/{self.name}", logits)
     timing = {
       "wall_s": outcome.seconds,
-      "compile_s": outcome.compile_seconds,
+      "compile_s": compile_seconds + outcome.compile_seconds,
       "predict_s": time.perf_counter() - start,
       "steps": self._steps(),
     }
     self.run.mark(
       self.name, identity=self.identity, passes=outcome.passes[0],
-      failures=list(outcome.failures), curves=self.curves, timing=timing,
+      failures=list(outcome.failures), curves=self.parts.all_curves(), timing=timing,
     )  # fmt: skip
     checkpoint.clear_legs(self.run, self.name)
     self._say(outcome, logits)
 
-  def _train(self, original) -> runner.Outcome:
+  def _members_at_once(self) -> tuple[int, float]:
+    """Return how many members to process together, and the seconds spent on finding out."""
+    settings, members = self.bench.settings, len(self.bench.seeds)
+    if settings.population.members_at_once != "auto":
+      return int(settings.population.members_at_once), 0.0
+    found = capacity(
+      get(self.name), self.bench.problem, self.bench.variable_shapes(),
+      hp=[hyperparameters(settings, self.name)] * members, fidelity=settings.fidelity,
+    )  # fmt: skip
+    if found.at_once < members:
+      self.progress.line(
+        f"{members} members would take {found.bytes / 1e9:.1f} GB of the {found.limit / 1e9:.1f} "
+        f"GB that a device has for them: {found.at_once} at once"
+      )
+    return found.at_once, found.compile_seconds
+
+  def _train(self, original, at_once) -> runner.Outcome:
     name, settings = self.name, self.bench.settings
     method, members = get(name), len(self.bench.seeds)
     anchor = name in ANCHORS
-    variables = self.bench.initial_variables() if anchor else original()
+    variables = self.bench.initial_variables if anchor else original()
     # As in the reference, all seeds of an anchor see one batch order; a method's members do not.
     shared = jnp.repeat(jax.random.key(settings.training.data_seed)[None], members)
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     keys = fold_keys(self.bench.keys, number)
-    return runner.run(
+    return waves.run(
       method, self.bench.problem, variables,
-      hp=[hyperparameters(settings, name)] * members, keys=keys,
-      order_keys=shared if anchor else None,
-      fidelity=settings.fidelity, on_leg=self._on_leg, resume=self._resume(),
+      hp=[hyperparameters(settings, name)] * members, keys=keys, at_once=at_once,
+      order_keys=shared if anchor else None, fidelity=settings.fidelity,
+      on_leg=self._on_leg, resume=self._resume(at_once), kept=self.parts,
     )  # fmt: skip
 
   def _on_leg(self, leg: runner.Leg) -> None:
     self.progress.leg(leg)
-    if not leg.replay:
-      self.curves += list(curve_rows(self.name, leg, self.bench.seeds))
+    rows = () if leg.replay else curve_rows(self.name, leg, self.bench.seeds)
+    curves = self.parts.add(leg.members, rows)
     last = leg.epoch + 1 == leg.epochs
     if not last and time.monotonic() - self.saved_at >= self.bench.settings.checkpoint_seconds:
       snapshot = leg.snapshot()
       arrays = {key: snapshot.pop(key) for key in ("variables", "failed_at", "optimizers")}
-      number = leg.number * 1_000_000 + leg.epoch
+      number = (1000 * leg.wave + leg.number) * 1_000_000 + leg.epoch
       checkpoint.save_leg(
         self.run, self.name, number, arrays,
-        snapshot | {"curves": self.curves, "identity": self.identity},
+        snapshot | {"curves": curves, "identity": self.identity},
       )  # fmt: skip
       self.saved_at = time.monotonic()
 
-  def _resume(self):
+  def _resume(self, at_once):
     found = checkpoint.latest_leg(self.run, self.name)
     if found is None:
       return None
     _, arrays, metadata = found
     if metadata["identity"] != self.identity:  # saved by a run of other settings: start anew
       return None
-    self.curves = list(metadata["curves"])
+    members = slice(*metadata.get("members", (0, len(self.bench.seeds))))
+    present = self.bench.problem.population.waves(at_once)
+    if members not in [wave.members for wave in present]:  # saved where more or fewer fitted
+      return None
+    self.parts.add(members, metadata["curves"])
     self.progress.line(f"resuming after epoch {metadata['epoch'] + 1}")
+    arrays["variables"].setdefault("batch_stats", {})  # no arrays, no entry in a checkpoint
     return {**arrays, **metadata}
 
   def _metadata(self, outcome):
     return {
       "stage": self.name,
       "seeds": list(self.bench.seeds),
-      "epochs": len({(row["phase"], row["epoch"]) for row in self.curves}),
+      "epochs": len({(row["phase"], row["epoch"]) for row in self.parts.all_curves()}),
       "steps": self._steps(),
       "passes": outcome.passes[0],
       "failures": list(outcome.failures),
@@ -120,7 +144,8 @@ class Stage:
     }
 
   def _steps(self) -> int:
-    return sum(row["steps"] for row in self.curves if row["seed"] == self.bench.seeds[0])
+    rows = self.parts.all_curves()
+    return sum(row["steps"] for row in rows if row["seed"] == self.bench.seeds[0])
 
   def _say(self, outcome, logits):
     labels, splits = self.bench.dataset.labels, self.bench.splits
@@ -144,6 +169,7 @@ def stage_identity(run: Run, settings, name: str) -> str:
     "settings": shared,
     "hyperparameters": hyperparameters(settings, name),
     "chunk": run.manifest["chunk"],
+    "lowering": run.manifest["lowering"],
     "platform": run.manifest["device"]["platform"],
     "dataset": run.manifest["dataset"]["sha256"],
     "split": run.manifest["split"]["sha256"],
@@ -154,7 +180,7 @@ def stage_identity(run: Run, settings, name: str) -> str:
 
 def curve_rows(stage: str, leg: runner.Leg, seeds):
   """Yield one row per member: means over the epoch's steps; members at rest have none."""
-  for k, seed in enumerate(seeds):
+  for k, seed in enumerate(seeds[leg.members]):
     loss = leg.metrics.loss[k]
     taken = ~np.isnan(leg.metrics.learning_rate[k])  # a pass may leave steps out
     if not taken.any():

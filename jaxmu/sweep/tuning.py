@@ -3,18 +3,18 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 
-from jaxmu import files
+from jaxmu import files, memory
 from jaxmu.data import Dataset, Split
-from jaxmu.population import choose_chunk
 from jaxmu.runtime import cache_home
 from jaxmu.settings import Settings
 from jaxmu.sweep import setup
 from jaxmu.unlearning import ANCHORS, runner
+from jaxmu.unlearning.capacity import capacity
 
 STEPS = 4  # batches per timed epoch
 
@@ -25,7 +25,7 @@ def resolve_chunk(settings: Settings, dataset: Dataset, splits: Sequence[Split])
   On CPU "auto" is 1: members one after another keep results bit-identical to single runs, and
   vmapped weights would turn convolutions into grouped ones, 4 to 10 times slower. On accelerators
   chunks 1, 2, 4 ... are timed on the device and the fastest that fits is kept, and remembered per
-  model, batch, image, device kind and jax version.
+  model, batch, image, numbers, device kind, memory and jax version.
   """
   if settings.population.chunk != "auto":
     return int(settings.population.chunk)
@@ -43,32 +43,83 @@ def measured_chunk(
   key = "/".join(
     map(str, (
       settings.model.name, settings.model.width, settings.training.batch_size,
-      dataset.images.shape[1:], devices[0].device_kind, local, jax.__version__,
+      settings.population.compute, dataset.images.shape[1:], devices[0].device_kind,
+      f"{memory.limit(devices) >> 30} GiB", local, jax.__version__,
     ))
   )  # fmt: skip
   known = json.loads(cache.read_text()) if cache.is_file() else {}
   if key not in known:
-    known[key], _ = choose_chunk(lambda chunk: _seconds(settings, dataset, splits, chunk), local)
+    seconds = lambda chunk: _seconds(settings, dataset, splits, chunk)
+    known[key], measured = choose_chunk(seconds, local)
+    if measured[known[key]] == math.inf:
+      return known[key]  # not even chunk 1 fits now: nothing to remember
     cache.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(cache, known)
   return int(known[key])
 
 
+def choose_chunk(
+  seconds_per_member: Callable[[int], float], largest: int
+) -> tuple[int, dict[int, float]]:
+  """Pick the fastest chunk among 1, 2, 4, ... `largest` by measuring on the device at hand.
+
+  Args:
+    seconds_per_member: time of one step per member at a chunk; `inf` where it does not fit.
+    largest: members on one device.
+
+  Returns:
+    The chunk, and what was measured. Doubling stops once a chunk is 10 % slower than the best.
+  """
+  measured: dict[int, float] = {}
+  chunk = 1
+  while chunk <= largest:
+    measured[chunk] = seconds_per_member(chunk)
+    if measured[chunk] > 1.1 * min(measured.values()):
+      break
+    chunk *= 2
+  return min(measured, key=measured.get), measured
+
+
 def _seconds(settings, dataset, splits, chunk) -> float:
-  """Time one short epoch per member at a chunk; infinite where memory does not suffice."""
+  """Time one short epoch per member at a chunk; infinite where memory does not suffice.
+
+  What is predicted not to fit is not tried; what is tried and does not fit, counts as slow.
+  """
   batch = min(settings.training.batch_size, max(len(splits[0].retain) // STEPS, 1))
   few = [dataclasses.replace(split, retain=split.retain[: STEPS * batch]) for split in splits]
-  bench = setup.build(settings, dataset, few, chunk)
   recipe = setup.hyperparameters(settings, "retrained") | {"num_epochs": 3, "batch_size": batch}
-  times = []
   try:
-    runner.run(
-      ANCHORS["retrained"], bench.problem, bench.initial_variables(),
-      hp=[recipe] * len(settings.seeds), keys=bench.keys,
-      on_leg=lambda leg: times.append(leg.seconds),
-    )  # fmt: skip
+    bench = setup.build(settings, dataset, few, chunk)
+    members = _fitting(bench, recipe, chunk)
+    if not members:
+      return math.inf
+    if members < len(few):  # a smaller population takes as long per member
+      fewer = dataclasses.replace(settings, seeds=settings.seeds[:members])
+      bench = setup.build(fewer, dataset, few[:members], chunk)
+    return _timed(bench, recipe)
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" in str(error):
       return math.inf
     raise
-  return min(times[1:]) / len(settings.seeds)
+
+
+def _fitting(bench, recipe, chunk) -> int:
+  """Return how many members at this chunk fit into memory by prediction; 0 for not even one chunk.
+
+  Chunk 1 is tried in any case, as there is nothing smaller.
+  """
+  found = capacity(
+    ANCHORS["retrained"], bench.problem, bench.variable_shapes(),
+    hp=[recipe] * len(bench.seeds),
+  )  # fmt: skip
+  fits = chunk == 1 or found.total(chunk) <= found.limit
+  return found.at_once if fits else 0
+
+
+def _timed(bench, recipe) -> float:
+  times, members = [], len(bench.seeds)
+  runner.run(
+    ANCHORS["retrained"], bench.problem, bench.initial_variables(), hp=[recipe] * members,
+    keys=bench.keys, on_leg=lambda leg: times.append(leg.seconds),
+  )  # fmt: skip
+  return min(times[1:]) / members

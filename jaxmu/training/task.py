@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,6 +13,8 @@ from jax import lax
 from jaxmu import models
 from jaxmu.data import augment, streams
 from jaxmu.errors import MethodError
+
+COMPUTE = ("float32", "bfloat16")
 
 
 class Arrays(NamedTuple):
@@ -46,12 +49,19 @@ class Task:
     num_classes: C.
     preprocess: how stored images become network inputs; None for arrays that are inputs already.
     shuffle: False visits every set in stored order (for parity with other implementations).
+    compute: "float32" as the arrays are, or "bfloat16": parameters and images are rounded for the
+      network's forward and backward pass; parameters, statistics, logits and losses stay float32.
   """
 
   module: nn.Module
   num_classes: int
   preprocess: augment.Preprocess | None = None
   shuffle: bool = True
+  compute: str = "float32"
+
+  def __post_init__(self):
+    if self.compute not in COMPUTE:
+      raise MethodError(f"a task computes in {' or '.join(COMPUTE)}, not in '{self.compute}'")
 
   def pads(self, batch_norm: Any) -> bool:
     """Tell whether a short batch may be filled up: it is exact, and saves compiling a step."""
@@ -59,7 +69,17 @@ class Task:
 
   def forward(self, params, batch_stats, x, *, train, mask=None, key=None):
     """Return logits [B, C] and the new BatchNorm statistics (unchanged in eval mode)."""
-    return models.forward(self.module, params, batch_stats, x, train=train, mask=mask, key=key)
+    apply = partial(models.forward, self.module, train=train, mask=mask, key=key)
+    if self.compute == "float32":
+      return apply(params, batch_stats, x)
+    logits, moved = apply(jax.tree.map(_rounded, params), batch_stats, _rounded(x))
+    like = lambda new, old: new.astype(old.dtype)
+    return logits.astype(x.dtype), jax.tree.map(like, moved, batch_stats)
+
+
+def _rounded(leaf):
+  """Round floating-point numbers to bfloat16; their gradient comes back in their own type."""
+  return leaf.astype(jnp.bfloat16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 class View:

@@ -14,12 +14,13 @@ from jaxmu.data.streams import Samples
 from jaxmu.errors import MethodError
 from jaxmu.models.forward import EVAL_FLAGS, TRAIN_FLAGS
 from jaxmu.models.resnet import ResNet18
+from jaxmu.models.tinyvit import TinyViT
 from jaxmu.training import Pass, Phase, adam, schedules
 from jaxmu.training.losses import correct, divergence, mean
 from jaxmu.training.phase import Report
 from jaxmu.unlearning.method import BS, EP, LR, TEMP, TEMP_FIXED, WD, Method
 
-REFERENCE_NETWORKS = (ResNet18,)  # students whose bad teacher is a ResNet-18 unless asked otherwise
+REFERENCE_NETWORKS = (ResNet18, TinyViT)  # their bad teacher is a ResNet-18 unless asked otherwise
 
 
 def prepare(key, variables, view, hp):

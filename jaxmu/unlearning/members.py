@@ -38,9 +38,9 @@ def check(method, problem, static, draws):
 
 
 def stack(method, problem, static, hp, keys, order_keys, draws):
-  """Stack what differs between members and lay it out over the devices."""
+  """Stack what differs between members: leaves [K, ...], not laid out over devices yet."""
   traced = [name for name in hp[0] if name not in static]
-  member = programs.Member(
+  return programs.Member(
     key=np.asarray(jax.random.key_data(keys)),
     order_key=np.asarray(jax.random.key_data(keys if order_keys is None else order_keys)),
     index={name: np.asarray(problem.index[name], np.int32) for name in sorted(method.needs)},
@@ -48,7 +48,6 @@ def stack(method, problem, static, hp, keys, order_keys, draws):
     draws=dict(draws),
     until=np.full(len(hp), NO_LIMIT, np.int32),
   )
-  return problem.population.place(member)
 
 
 def _stack(values, default):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmu.population import Population, Program
-from jaxmu.training import Phase, Task, View, run_epoch, start_phase
+from jaxmu.training import Phase, Task, TrainState, View, run_epoch, start_phase
 from jaxmu.training.epoch import NEVER
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning.method import Method
@@ -47,7 +47,10 @@ class Shared(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-  """The programs of one method for one population, task and set of static hyper-parameters."""
+  """The programs of one method for one population, task and set of static hyper-parameters.
+
+  `start` gives what a phase begins with beside the variables; `begun` makes the state of both.
+  """
 
   prepare: Program
   start: tuple[Program, ...]
@@ -62,15 +65,25 @@ class Programs:
     return sum(program.compile_seconds for program in every if program)
 
 
-@functools.lru_cache(maxsize=32)
-def build(
-  population: Population, task: Task, method: Method, static: tuple[tuple[str, Any], ...]
-) -> Programs:
+def begun(variables, failed_at, fresh) -> TrainState:
+  """Make a phase's first state from the results of its `start` program (or their shapes)."""
+  optimizers, memory = fresh
+  return TrainState(variables["params"], variables["batch_stats"], optimizers, failed_at, memory)
+
+
+def build(population: Population, task: Task, method: Method, static) -> Programs:
   """Make (or find) the programs; calls that differ only in traced values share them.
 
+  So do populations that differ only in how many of their places are free.
+
   Args:
-    static: sorted items of the static hyper-parameters, batch sizes and fidelity.
+    static: the static hyper-parameters, batch sizes and fidelity: a mapping, or its sorted items.
   """
+  return _build(population.frame, task, method, tuple(sorted(dict(static).items())))
+
+
+@functools.lru_cache(maxsize=32)
+def _build(population, task, method, static) -> Programs:
   fixed = dict(static)
   phases = method.phases(fixed)
   hp_of = lambda member: {**member.hp, **fixed}
@@ -89,7 +102,8 @@ def build(
       state = start_phase(
         phase, variables["params"], variables["batch_stats"], failed_at, hp_of(member), aux
       )
-      return variables, state
+      # Variables and state as results would be two models per member where one is enough.
+      return variables, (state.optimizers, state.memory)
 
     return start
 

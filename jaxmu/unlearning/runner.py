@@ -29,6 +29,8 @@ class Leg(NamedTuple):
     seconds: wall time of the leg, compilation excluded.
     snapshot: call it for the state as NumPy arrays (to save it).
     replay: True where epochs are run again only to rewind; their metrics are known already.
+    members: which members these are, where waves of them follow each other.
+    wave, waves: number of the wave, and how many there are.
   """
 
   phase: str
@@ -41,6 +43,9 @@ class Leg(NamedTuple):
   seconds: float
   snapshot: Callable[[], dict[str, Any]]
   replay: bool = False
+  members: slice = slice(None)
+  wave: int = 0
+  waves: int = 1
 
 
 class Outcome(NamedTuple):
@@ -112,10 +117,9 @@ def run(
   hp = [{**each, **method.derive(each, problem.sizes)} for each in hp]
   static = members.static_values(method, hp, fidelity)
   members.check(method, problem, static, draws or {})
-  compiled = programs.build(problem.population, problem.task, method, tuple(sorted(static.items())))
-  return _Execution(method, problem, compiled, static, hp, on_leg).run(
-    variables, members.stack(method, problem, static, hp, keys, order_keys, draws or {}), resume
-  )
+  compiled = programs.build(problem.population, problem.task, method, static)
+  member = members.stack(method, problem, static, hp, keys, order_keys, draws or {})
+  return _Execution(method, problem, compiled, static, hp, on_leg).run(variables, member, resume)
 
 
 class _Execution:
@@ -130,7 +134,7 @@ class _Execution:
 
   def run(self, original, member, resume):
     population = self.problem.population
-    original = population.place(original)
+    original, member = population.place(original), population.place(member)
     variables, aux = self._timed(self.compiled.prepare, _copy(original), member)
     failed_at = population.place(np.full((population.size,), NEVER, np.int32))
     first, memory = 0, ()
@@ -139,11 +143,13 @@ class _Execution:
       self.seconds = float(resume["seconds"])
       variables, failed_at = (population.place(resume[k]) for k in ("variables", "failed_at"))
     for number in range(first, len(self.compiled.phases)):
-      _, state = self._timed(self.compiled.start[number], variables, (member, aux, failed_at))
+      start_phase = self.compiled.start[number]
+      variables, fresh = self._timed(start_phase, variables, (member, aux, failed_at))
+      state = programs.begun(variables, failed_at, fresh)
       start = 0
       if resume is not None and number == first:
         start = int(resume["epoch"]) + 1
-        state = _restore(state, resume["optimizers"], population)._replace(failed_at=failed_at)
+        state = _restore(state, resume["optimizers"], population)
       state = self._phase(number, state, member, aux, start)
       variables = {"params": state.params, "batch_stats": state.batch_stats}
       failed_at, memory = state.failed_at, state.memory
@@ -201,7 +207,8 @@ class _Execution:
     if not targets.any():
       return variables
     member = member._replace(until=population.place(targets))
-    _, state = self._call(self.compiled.start[0], variables, (member, aux, failed_at))
+    variables, fresh = self._call(self.compiled.start[0], variables, (member, aux, failed_at))
+    state = programs.begun(variables, failed_at, fresh)
     if resume is not None:
       state = _restore(state, resume["optimizers"], population)
     epochs, phase = int(targets.max()), self.compiled.phases[0]
@@ -234,7 +241,8 @@ class _Execution:
     return result
 
   def _call(self, program, state, constant, epoch=0):
-    return jax.block_until_ready(program(state, constant, self._shared(epoch)))
+    shared, population = self._shared(epoch), self.problem.population
+    return jax.block_until_ready(program(state, constant, shared, population))
 
   def _shared(self, epoch):
     return programs.Shared(self.problem.arrays, np.int32(epoch))

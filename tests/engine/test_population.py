@@ -9,7 +9,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from jaxmu.errors import UserError
-from jaxmu.population import AXIS, Population, choose_chunk, fold_keys, member_keys
+from jaxmu.population import AXIS, Population, fold_keys, member_keys
 from jaxmu.training.epoch import NEVER, NO_LIMIT
 from jaxmu.unlearning import get, programs
 
@@ -142,7 +142,8 @@ def epoch_program(devices):
   shared = programs.Shared(problem.arrays, np.int32(0))
   failed = who.place(np.full(3, NEVER, np.int32))
   variables = who.place(problems.weights(range(3)))
-  _, state = built.start[0](variables, (constant, (), failed), shared)
+  variables, fresh = built.start[0](variables, (constant, (), failed), shared)
+  state = programs.begun(variables, failed, fresh)
   return built.epoch[0], (state, (constant, ()), shared)
 
 
@@ -207,20 +208,3 @@ def test_member_keys_are_distinct_and_follow_the_seed_alone():
   np.testing.assert_array_equal(jax.random.key_data(folded[1]), jax.random.key_data(wanted))
   draws = jax.vmap(jax.random.normal)(member_keys(range(50)))
   assert len(np.unique(draws)) == 50
-
-
-@pytest.mark.parametrize(
-  ("seconds", "largest", "chunk", "tried"),
-  [
-    ({1: 4, 2: 3, 4: 2, 8: 2.5, 16: 1}, 16, 4, [1, 2, 4, 8]),  # stops once 10 % slower
-    ({1: 4, 2: 4.3, 4: 3, 8: 2}, 8, 8, [1, 2, 4, 8]),  # 7 % slower is noise: goes on
-    ({1: 4, 2: 3, 4: float("inf")}, 8, 2, [1, 2, 4]),  # does not fit
-    ({1: 4, 2: 3}, 3, 2, [1, 2]),  # never more than there are
-    ({1: 4}, 1, 1, [1]),
-    ({1: float("inf"), 2: 3}, 2, 2, [1, 2]),
-  ],
-)
-def test_choose_chunk_takes_the_measured_minimum(seconds, largest, chunk, tried):
-  found, measured = choose_chunk(seconds.__getitem__, largest)
-  assert found == chunk
-  assert measured == {size: seconds[size] for size in tried}

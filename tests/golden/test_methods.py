@@ -38,6 +38,11 @@ CASES = {  # golden file -> registry name
   "cfw": "cfw",
   "ct": "ct",
   "kde": "kde",
+  "vit_ft": "ft",
+}
+NETWORKS = {  # name in the golden files -> registry name, options, original model
+  "resnet18": ("resnet18", {}, rules.resnet18_weights),
+  "vit11m": ("tinyvit", {"drop_path": 0.0}, rules.tinyvit_weights),
 }
 FLOAT32_FACTOR = {"original": 50, "ga": 1500, "fcs": 3000}  # all others 10
 FIDELITY = {"euk1": "reference"}  # all others the method's default
@@ -84,9 +89,11 @@ def fresh(params, suffix):
   return jax.tree.map(lambda new, old: np.asarray(new, old.dtype), new, params)
 
 
-def samples(dtype):
-  """Return all images [N, H, W, 3] and labels, and set -> positions [1, n]."""
+def samples(dtype, sizes=None):
+  """Return all images [N, H, W, 3] and labels, and set -> positions [1, n]; the first `sizes`."""
   data = {name: rules.images(name) for name in SETS}
+  if sizes is not None:
+    data = {name: [array[: sizes[name]] for array in data[name]] for name in SETS}
   x = np.concatenate([data[n][0] for n in SETS]).transpose(0, 2, 3, 1).astype(dtype)
   y = np.concatenate([data[n][1] for n in SETS]).astype(np.int32)
   ends = np.cumsum([len(data[n][1]) for n in SETS])
@@ -97,11 +104,12 @@ def samples(dtype):
 def run(case, dtype):
   golden = rules.load(case)
   method, meta = get(CASES[case]), json.loads(str(golden["meta"]))
-  variables = models.from_torch("resnet18", rules.resnet18_weights())
+  name, options, weights = NETWORKS[meta["model"]]
+  variables = models.from_torch(name, weights())
   variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[None], variables)
-  x, y, index = samples(dtype)
+  x, y, index = samples(dtype, meta["sizes"])
   population = Population(1, devices=(jax.devices()[0],))
-  task = Task(models.make("resnet18", 10), 10, shuffle=False)
+  task = Task(models.make(name, 10, **options), 10, shuffle=False)
   arrays = population.share(Arrays(jnp.asarray(x), jnp.asarray(y)))
   replaced = draws(CASES[case], jax.tree.map(lambda leaf: leaf[0], variables["params"]))
   legs = []
@@ -113,9 +121,9 @@ def run(case, dtype):
     fidelity=FIDELITY.get(case),
     draws=jax.tree.map(lambda leaf: np.asarray(leaf)[None], replaced), on_leg=keep,
   )  # fmt: skip
-  logits = predictions.logits(population, task, arrays, outcome.variables, batch_size=44)[0]
+  logits = predictions.logits(population, task, arrays, outcome.variables, len(y) // 4)[0]
   final = jax.tree.map(lambda leaf: np.asarray(leaf[0]), outcome.variables)
-  return golden, meta, logits, index, models.to_torch("resnet18", final), legs
+  return golden, meta, logits, index, models.to_torch(name, final), legs
 
 
 def differences(case, dtype):

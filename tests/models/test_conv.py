@@ -8,9 +8,10 @@ from jax import lax
 
 from jaxmu.errors import ModelError
 from jaxmu.models import layers, make
-from jaxmu.models.conv import LOWERINGS, conv, lowering
+from jaxmu.models.conv import conv, lowering
+from jaxmu.models.conv_passes import LOWERINGS, _cached_part
 
-INPUTS = {"resnet18": [(32, 3)], "cnn": [(8, 1), (32, 3)]}
+INPUTS = {"resnet18": [(32, 3)], "cnn": [(8, 1), (32, 3)], "tinyvit": [(32, 3)]}
 BATCH = 3
 
 
@@ -56,8 +57,9 @@ def assert_close(actual, expected, tolerance=1e-12):
 
 
 def test_the_networks_use_the_expected_convolutions():
-  assert len(CONVOLUTIONS) == 19
+  assert len(CONVOLUTIONS) == 29
   assert ((BATCH, 32, 32, 3), (7, 7, 3, 64), (2, 2), ((3, 3), (3, 3))) in CONVOLUTIONS
+  assert ((BATCH, 32, 32, 3), (3, 3, 3, 32), (2, 2), ((1, 1), (1, 1))) in CONVOLUTIONS
   assert ((BATCH, 1, 1, 512), (3, 3, 512, 512), (1, 1), ((1, 1), (1, 1))) in CONVOLUTIONS
 
 
@@ -80,6 +82,7 @@ ODD_SHAPES = [
   ((2, 5, 5, 3), (3, 3, 3, 4), (2, 2), ((0, 1), (2, 0))),
   ((2, 4, 3, 3), (1, 1, 3, 4), (2, 2), ((0, 0), (0, 0))),
   ((2, 2, 2, 3), (7, 7, 3, 4), (2, 2), ((3, 3), (3, 3))),
+  ((2, 6, 6, 3), (2, 3, 3, 4), (3, 3), ((0, 0), (1, 0))),  # rows that no tap meets
 ]
 
 
@@ -115,6 +118,43 @@ def test_each_lowering_works_under_vmap_and_scan(x64, how):
   expected = jax.jit(jax.vmap(single(stock)))(xs, ks)
   assert_close(jax.jit(jax.vmap(fast))(xs, ks), expected)
   assert_close(jax.jit(lambda *pair: lax.map(lambda p: fast(*p), pair))(xs, ks), expected)
+
+
+PARTS = [  # images, how many of them fit the cache, images of a part, strides
+  (24, 8, 8, (1, 1)),
+  (24, 13, 12, (2, 2)),
+  (20, 9, 20, (1, 1)),  # parts of 5 would be tiny
+  (17, 16, 17, (2, 2)),
+  (9, 0, 9, (1, 1)),
+]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(("batch", "fitting", "part", "strides"), PARTS)
+def test_kernel_gradients_in_parts_of_a_batch(
+  x64, monkeypatch, batch, fitting, part, strides, devices
+):
+  """Two models, on one or two devices; the bytes of a sample's output decide on the parts."""
+  xs, ks = draw((2, batch, 4, 5, 2), 0), draw((2, 3, 3, 2, 3), 1)
+  edge, size = ((1, 1), (1, 1)), 4 * 5 if strides == (1, 1) else 2 * 3
+  monkeypatch.setattr("jaxmu.models.conv_passes.CACHE", fitting * size * 3 * 8)
+  assert _cached_part(jnp.zeros((batch, size, 3))) == part
+
+  def gradients(how):
+    energy = lambda x, k: jnp.sum(conv(x, k, strides, edge, how) ** 2)
+    return lambda pair: jax.grad(energy, (0, 1))(*pair)
+
+  loops = "scan" in str(jax.make_jaxpr(gradients("canonical"))((xs[0], ks[0])))
+  assert loops == (part < batch)
+  run = sharded(lambda *pair: lax.map(gradients("canonical"), pair), devices)
+  assert_close(run(xs, ks), jax.jit(lambda *pair: lax.map(gradients("lax"), pair))(xs, ks))
+
+
+def sharded(function, devices):
+  """Return a compiled program that splits its arguments' first axis, as the engine makes it."""
+  mesh = jax.make_mesh((devices,), ("models",), axis_types=(jax.sharding.AxisType.Auto,))
+  spec = jax.sharding.PartitionSpec("models")
+  return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
 
 
 @pytest.mark.parametrize("how", LOWERINGS)

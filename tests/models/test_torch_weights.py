@@ -30,9 +30,14 @@ class Tensor:
     return self.values
 
 
-def test_round_trip(state_dict):
-  variables = models.from_torch("resnet18", state_dict)
-  back = models.to_torch("resnet18", variables)
+WEIGHTS = {"resnet18": golden_rules.resnet18_weights, "tinyvit": golden_rules.tinyvit_weights}
+
+
+@pytest.mark.parametrize("model", WEIGHTS)
+def test_round_trip(model):
+  state_dict = WEIGHTS[model]()
+  variables = models.from_torch(model, state_dict)
+  back = models.to_torch(model, variables)
   assert set(back) == set(state_dict)
   for name, array in state_dict.items():
     assert back[name].dtype == array.dtype
@@ -46,6 +51,25 @@ def test_imported_variables_have_the_tree_of_a_built_model(state_dict):
   assert shapes(imported) == shapes(built)
   stem = imported["params"]["stem"]["conv"]["kernel"]
   np.testing.assert_array_equal(stem[1, 2, 0, 5], state_dict["conv1.weight"][5, 0, 1, 2])
+
+
+def test_imported_tinyvit_has_the_tree_of_a_built_model():
+  weights = golden_rules.tinyvit_weights()
+  imported = models.from_torch("tinyvit", weights)
+  image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+  built = jax.eval_shape(models.make("tinyvit", 10).init, jax.random.key(0), image)
+  shapes = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+  assert shapes(imported) == shapes(built)
+  block = imported["params"]["stage2_3"]
+  name = "layers.2.blocks.3"
+  kernel = weights[f"{name}.local_conv.c.weight"]
+  np.testing.assert_array_equal(block["local"]["conv"]["kernel"][0, 2, 0, 7], kernel[7, 0, 0, 2])
+  np.testing.assert_array_equal(
+    block["attention"]["attention_biases"], weights[f"{name}.attn.attention_biases"]
+  )
+  np.testing.assert_array_equal(
+    block["mlp"]["expand"]["kernel"][5, 3], weights[f"{name}.mlp.fc1.weight"][3, 5]
+  )
 
 
 def test_classes_tensors_and_absent_counters(state_dict):
@@ -68,5 +92,9 @@ def test_refusals(state_dict):
     models.from_torch("resnet18", narrow)
   with pytest.raises(ModelError, match=r"'conv1.weight' must have 4 axes, got \(64,\)"):
     models.from_torch("resnet18", {**state_dict, "conv1.weight": np.zeros(64)})
+  vit = {k: v for k, v in golden_rules.tinyvit_weights().items() if not k.endswith("_biases")}
+  message = r"fit tinyvit: missing layers\.1\.blocks\.0\.attn\.attention_biases, .* and 7 more"
+  with pytest.raises(ModelError, match=message):
+    models.from_torch("tinyvit", vit)
   with pytest.raises(ModelError, match="no PyTorch names are defined for model 'cnn'"):
     models.from_torch("cnn", state_dict)

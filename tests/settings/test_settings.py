@@ -79,9 +79,10 @@ def test_one_seed_needs_no_tuple():
   assert build(seeds=7).seeds == (7,)
 
 
-@pytest.mark.parametrize(("given", "chunk"), [("auto", "auto"), (4, 4), ("4", 4)])
-def test_chunk_is_auto_or_a_number(given, chunk):
-  assert build({"population.chunk": given}).population.chunk == chunk
+@pytest.mark.parametrize("entry", ["chunk", "members_at_once"])
+@pytest.mark.parametrize(("given", "number"), [("auto", "auto"), (4, 4), ("4", 4)])
+def test_counts_are_auto_or_a_number(entry, given, number):
+  assert getattr(build({f"population.{entry}": given}).population, entry) == number
 
 
 def test_to_dict_can_be_read_back():
@@ -96,6 +97,7 @@ INCIDENTAL = {
   "output_dir": "/elsewhere",
   "checkpoint_seconds": 1.0,
   "population.devices": 1,
+  "population.members_at_once": 3,
   "evaluation.bootstrap": 10,
   "unlearning.ga.num_epochs": 7,  # GA is not among the methods
 }
@@ -114,6 +116,7 @@ DECISIVE = {
   "unlearning.msg.init_rate": 0.5,
   "fidelity": "reference",
   "population.chunk": 2,
+  "population.compute": "bfloat16",
   "evaluation.batch_size": 100,
 }
 
@@ -182,6 +185,14 @@ WRONG = {
   "chunk text": ({"population.chunk": "all"}, "is 'all'; expected 'auto' or a whole number"),
   "chunk zero": ({"population.chunk": 0}, "config.population.chunk is 0; expected 'auto'"),
   "chunk bool": ({"population.chunk": True}, "config.population.chunk is True"),
+  "members at once": (
+    {"population.members_at_once": 0},
+    "config.population.members_at_once is 0; expected 'auto' or a whole number at least 1",
+  ),
+  "compute": (
+    {"population.compute": "bf16"},
+    "config.population.compute: unknown 'bf16'; did you mean 'bfloat16'?",
+  ),
   "devices": ({"population.devices": -1}, "expected a whole number at least 0"),
   "fidelity": ({"fidelity": "fix"}, "config.fidelity: unknown 'fix'; did you mean 'fixed'?"),
   "checkpoint": ({"checkpoint_seconds": -1}, "config.checkpoint_seconds is -1; expected"),

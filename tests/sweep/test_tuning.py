@@ -1,18 +1,22 @@
 """Chunk "auto" by measurement, progress lines, and the rows of training curves."""
 
+import dataclasses
 import io
 import json
 
+import jax
 import numpy as np
 import pytest
 import sweeps
 
-from jaxmu import cli
+from jaxmu import cli, memory
 from jaxmu.settings import Settings
 from jaxmu.sweep import catalog, setup, tuning
 from jaxmu.sweep.progress import Progress
 from jaxmu.sweep.stage import curve_rows
 from jaxmu.training import EpochMetrics
+from jaxmu.unlearning import ANCHORS
+from jaxmu.unlearning.capacity import capacity
 from jaxmu.unlearning.runner import Leg
 
 
@@ -23,14 +27,36 @@ def settings(tmp_path_factory):
   return Settings.from_config(cli.parse(flags, argv).config, catalog())
 
 
-def test_chunk_is_one_on_cpu_and_as_given_elsewhere(settings):
-  import dataclasses
+@pytest.fixture(scope="module")
+def one_device(settings):
+  return dataclasses.replace(
+    settings, population=dataclasses.replace(settings.population, devices=1)
+  )
 
+
+def test_chunk_is_one_on_cpu_and_as_given_elsewhere(settings):
   dataset, splits = setup.load_data(settings)
   assert tuning.resolve_chunk(settings, dataset, splits) == 1
   pinned = dataclasses.replace(settings.population, chunk=2)
   settings = dataclasses.replace(settings, population=pinned)
   assert tuning.resolve_chunk(settings, dataset, splits) == 2
+
+
+@pytest.mark.parametrize(
+  ("seconds", "largest", "chunk", "tried"),
+  [
+    ({1: 4, 2: 3, 4: 2, 8: 2.5, 16: 1}, 16, 4, [1, 2, 4, 8]),  # stops once 10 % slower
+    ({1: 4, 2: 4.3, 4: 3, 8: 2}, 8, 8, [1, 2, 4, 8]),  # 7 % slower is noise: goes on
+    ({1: 4, 2: 3, 4: float("inf")}, 8, 2, [1, 2, 4]),  # does not fit
+    ({1: 4, 2: 3}, 3, 2, [1, 2]),  # never more than there are
+    ({1: 4}, 1, 1, [1]),
+    ({1: float("inf"), 2: 3}, 2, 2, [1, 2]),
+  ],
+)
+def test_choose_chunk_takes_the_measured_minimum(seconds, largest, chunk, tried):
+  found, measured = tuning.choose_chunk(seconds.__getitem__, largest)
+  assert found == chunk
+  assert measured == {size: seconds[size] for size in tried}
 
 
 def test_a_measured_chunk_is_remembered(settings, tmp_path, monkeypatch):
@@ -47,6 +73,80 @@ def test_a_measured_chunk_is_remembered(settings, tmp_path, monkeypatch):
   tries = len(seen)
   assert tuning.measured_chunk(settings, dataset, splits, cache) == chosen
   assert len(seen) == tries
+
+
+def measured(settings, tmp_path, monkeypatch, limit, exhausted=99):
+  """Tune where predictions beyond `limit` bytes do not fit, and chunks from `exhausted` on fail.
+
+  Returns the chosen chunk and the (chunk, members) that were run.
+  """
+  dataset, splits = setup.load_data(settings)
+  tried = []
+
+  def timed(bench, recipe):
+    population = bench.problem.population
+    tried.append((population.chunk, population.size))
+    if population.chunk >= exhausted:
+      raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")
+    return 1 / population.chunk  # larger chunks would win
+
+  monkeypatch.setattr(tuning, "_timed", timed)
+  monkeypatch.setattr(memory, "limit", lambda devices: limit)
+  return tuning.measured_chunk(settings, dataset, splits, tmp_path / "chunks.json"), tried
+
+
+@pytest.fixture(scope="module")
+def bytes_at(one_device):
+  """Return (chunk, places) -> predicted bytes on a device."""
+  dataset, splits = setup.load_data(one_device)
+  recipe = setup.hyperparameters(one_device, "retrained") | {"num_epochs": 3}
+
+  def predict(chunk, places):
+    few = [dataclasses.replace(split, retain=split.retain[:256]) for split in splits]
+    bench = setup.build(one_device, dataset, few, chunk)
+    shapes, hp = bench.variable_shapes(), [recipe] * len(splits)
+    return capacity(ANCHORS["retrained"], bench.problem, shapes, hp=hp).total(places)
+
+  return predict
+
+
+def test_what_is_predicted_not_to_fit_is_not_tried(one_device, bytes_at, tmp_path, monkeypatch):
+  """Two members at chunk 2 fit, four at chunk 4 do not; of chunk 1 all fit."""
+  limit = bytes_at(4, 4) - 1
+  assert bytes_at(1, 4) < bytes_at(2, 4) <= limit
+  assert measured(one_device, tmp_path, monkeypatch, limit) == (2, [(1, 4), (2, 4)])
+
+
+def test_a_chunk_is_timed_on_as_many_members_as_fit(one_device, bytes_at, tmp_path, monkeypatch):
+  limit = bytes_at(2, 2)
+  assert bytes_at(1, 4) < limit < bytes_at(2, 4)
+  assert measured(one_device, tmp_path, monkeypatch, limit) == (2, [(1, 4), (2, 2)])
+
+
+def test_chunk_one_is_tried_where_nothing_is_predicted_to_fit(one_device, tmp_path, monkeypatch):
+  assert measured(one_device, tmp_path, monkeypatch, limit=1) == (1, [(1, 1)])
+
+
+def test_a_chunk_that_runs_out_of_memory_leaves_the_smaller_ones(one_device, tmp_path, monkeypatch):
+  found = measured(one_device, tmp_path, monkeypatch, 2**40, exhausted=4)
+  assert found == (2, [(1, 4), (2, 4), (4, 4)])
+  assert list(json.loads((tmp_path / "chunks.json").read_text()).values()) == [2]
+
+
+def test_nothing_is_remembered_where_nothing_ran(one_device, tmp_path, monkeypatch):
+  assert measured(one_device, tmp_path, monkeypatch, 2**40, exhausted=1)[0] == 1
+  assert not (tmp_path / "chunks.json").exists()
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(one_device, tmp_path, monkeypatch):
+  dataset, splits = setup.load_data(one_device)
+
+  def broken(bench, recipe):
+    raise jax.errors.JaxRuntimeError("INTERNAL: no")
+
+  monkeypatch.setattr(tuning, "_timed", broken)
+  with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL: no"):
+    tuning.measured_chunk(one_device, dataset, splits, tmp_path / "chunks.json")
 
 
 def leg(epoch=0, epochs=2, loss=None):
@@ -69,6 +169,17 @@ def test_progress_on_a_terminal_is_a_bar_with_the_facts():
   said = stream.getvalue()
   for part in ("original (2 members)", "2/2", "step 6", "images/s", "accuracy 0.750"):
     assert part in said
+
+
+def test_progress_says_which_wave(monkeypatch):
+  stream = io.StringIO()
+  progress = Progress("ft", 6, stream=stream)
+  progress.said -= 31
+  progress.started -= 30
+  progress.leg(leg(1)._replace(wave=0, waves=3))
+  (line,) = stream.getvalue().splitlines()
+  assert "6 members, wave 1 of 3" in line
+  assert line.endswith(("60 s left", "61 s left"))  # two thirds are to come
 
 
 def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch):

@@ -193,8 +193,10 @@ def test_a_users_network_is_its_own_bad_teacher(module):
 
 
 def test_the_references_networks_get_a_resnet18_and_others_their_own(monkeypatch):
-  resnet, tiny = models.make("resnet18", C), problems.TinyNet()
+  resnet, vit, tiny = *(models.make(n, C) for n in ("resnet18", "tinyvit")), problems.TinyNet()
   assert bt.bad_module(resnet, C, "auto") == bt.bad_module(resnet, C, "same") == resnet
+  assert bt.bad_module(vit, C, "auto") == bt.bad_module(vit, C, "resnet18") == resnet
+  assert bt.bad_module(vit, C, "same") == vit
   assert bt.bad_module(tiny, C, "auto") == bt.bad_module(tiny, C, "same") == tiny
   assert bt.bad_module(tiny, C, "resnet18") == resnet
   monkeypatch.setattr(bt, "REFERENCE_NETWORKS", (problems.TinyNet,))

@@ -1,0 +1,113 @@
+"""Float32 training losses of the engine and of PyTorch on the same batches of CIFAR-10.
+
+Same initial weights, same images in the same order, no augmentation. Two float32 programs that add
+in different orders drift apart as training amplifies round-off; so PyTorch is run twice as well, in
+its two memory formats, and with one and with all threads. The engine must stay within that spread.
+
+  python bench/losses.py --steps=200        # TFDS_DATA_DIR names the prepared data sets
+"""
+
+import argparse
+import itertools
+import json
+import sys
+
+import numpy as np
+import problems
+
+
+def parse() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--steps", type=int, default=200, help="training steps (default 200)")
+  parser.add_argument("--batch", type=int, default=64, help="batch size (default 64)")
+  parser.add_argument("--json", metavar="FILE", help="write the losses here")
+  return parser.parse_args()
+
+
+def engine(args, x, y, state) -> np.ndarray:
+  """Return the losses [steps] of one member that visits the samples in stored order."""
+  import jax
+
+  from jaxmu import models
+  from jaxmu.data.augment import Preprocess
+  from jaxmu.population import Population, member_keys
+  from jaxmu.training import Task
+  from jaxmu.training.task import Arrays
+  from jaxmu.unlearning import get, runner
+
+  population = Population(1, devices=(jax.devices()[0],))
+  normalise = Preprocess((problems.MEAN,) * 3, (problems.STD,) * 3, "none", 3)
+  task = Task(models.make("resnet18", 10), 10, normalise, shuffle=False)
+  index = {"retain": np.arange(len(y), dtype=np.int32)[None]}
+  problem = runner.Problem(population, task, population.share(Arrays(x, y)), index)
+  variables = jax.tree.map(
+    lambda leaf: np.asarray(leaf)[None], models.from_torch("resnet18", state)
+  )
+  method, legs = get("retrained"), []
+  given = problems.RECIPE | {"batch_size": args.batch, "num_epochs": 1}
+  runner.run(
+    method, problem, variables, hp=[method.hyperparameters(given)], keys=member_keys([0]),
+    on_leg=legs.append,
+  )  # fmt: skip
+  return legs[0].metrics.loss[0]
+
+
+def eager(args, x, y, net, layout, threads) -> np.ndarray:
+  """Return the losses [steps] of PyTorch's training from the same weights."""
+  import copy
+
+  import torch
+
+  torch.set_num_threads(threads)
+  net = copy.deepcopy(net).to(memory_format=layout)
+  recipe = {"lr" if k == "learning_rate" else k: v for k, v in problems.RECIPE.items()}
+  optimizer, losses = torch.optim.SGD(net.parameters(), **recipe), []
+  for i in range(args.steps):
+    part = slice(i * args.batch, (i + 1) * args.batch)
+    images = torch.from_numpy(x[part]).permute(0, 3, 1, 2).float() / 255
+    images = ((images - problems.MEAN) / problems.STD).contiguous(memory_format=layout)
+    optimizer.zero_grad(set_to_none=True)
+    loss = torch.nn.functional.cross_entropy(net(images), torch.from_numpy(y[part]).long())
+    loss.backward()
+    optimizer.step()
+    losses.append(float(loss))
+  return np.array(losses)
+
+
+def main() -> None:
+  args = parse()
+  from jaxmu import data, runtime
+
+  runtime.configure()
+  import torch
+  from torch_models import ResNet18
+
+  dataset = data.load("cifar10")
+  count = args.steps * args.batch
+  x, y = dataset.images[:count], dataset.labels[:count].astype(np.int32)
+  torch.manual_seed(0)
+  net = ResNet18()
+  losses = {"jaxmu": engine(args, x, y, {k: v.numpy() for k, v in net.state_dict().items()})}
+  formats = {"": torch.contiguous_format, "-channels-last": torch.channels_last}
+  for name, layout in formats.items():
+    for threads in sorted({1, runtime.cores()}):
+      losses[f"torch{name}-{threads}"] = eager(args, x, y, net, layout, threads)
+  others = np.stack([value for name, value in losses.items() if name != "jaxmu"])
+  low, high = others.min(0), others.max(0)
+  print(f"{'steps':>12}{'mean loss':>11}{'PyTorch spread':>16}{'engine outside':>16}")
+  edges = [0, 10, 50, 100, args.steps]
+  for start, stop in itertools.pairwise(edges):
+    if start >= args.steps:
+      break
+    part = slice(start, stop)
+    outside = np.maximum(low - losses["jaxmu"], losses["jaxmu"] - high)[part].max()
+    spread = (high - low)[part].max()
+    mean = losses["jaxmu"][part].mean()
+    print(f"{f'{start}-{stop}':>12}{mean:>11.4f}{spread:>16.2e}{max(outside, 0):>16.2e}")
+  if args.json:
+    with open(args.json, "w", encoding="utf-8") as file:
+      json.dump({name: value.tolist() for name, value in losses.items()}, file)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,96 @@
+"""How convolutions are computed: by rule, pinned, or measured on the device and remembered."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+import sweeps
+
+from jaxmu import cli
+from jaxmu.models.conv import Case, lowering
+from jaxmu.settings import Settings
+from jaxmu.sweep import catalog, lowerings, setup
+from jaxmu.unlearning import ANCHORS, runner
+
+SMALL = Case((4, 4, 4, 2), (3, 3, 2, 3), (1, 1), ((1, 1), (1, 1)))
+DEPTHWISE = Case((4, 4, 4, 3), (3, 3, 1, 3), (2, 2), ((1, 1), (1, 1)))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+  argv = sweeps.arguments(tmp_path_factory.mktemp("unused"))
+  flags = sweeps.runpy.run_path(sweeps.SWEEP, run_name="sweep")["flags"]()
+  return Settings.from_config(cli.parse(flags, argv).config, catalog())
+
+
+def ask(settings, name):
+  return dataclasses.replace(settings, model=dataclasses.replace(settings.model, lowering=name))
+
+
+def test_cases_have_names_without_the_batch():
+  assert str(SMALL) == "4x4x2 3x3x2x3 /1x1 +1,1,1,1"
+  assert str(SMALL._replace(image=(9, *SMALL.image[1:]))) == str(SMALL)
+  assert not SMALL.depthwise and DEPTHWISE.depthwise
+
+
+def test_the_rule_stands_on_cpus_and_a_name_pins_all(settings):
+  dataset, _ = setup.load_data(settings)
+  cases = lowerings.convolutions(
+    setup.make_model(settings, 4), settings.training.batch_size, 8, dataset.channels
+  )
+  assert len(cases) == 4
+  ruled = {str(case): lowering(*case, "cpu") for case in cases}
+  assert lowerings.resolve(settings, dataset, 1) == ruled
+  assert lowerings.resolve(ask(settings, "taps"), dataset, 1) == dict.fromkeys(ruled, "taps")
+
+
+def test_depthwise_cases_know_two_ways():
+  assert lowerings.candidates(DEPTHWISE) == ("lax", "taps")
+  assert lowerings.by_rule(DEPTHWISE, "auto", "cpu") == "taps"
+  assert lowerings.by_rule(DEPTHWISE, "auto", "gpu") == "lax"
+  assert lowerings.by_rule(DEPTHWISE, "patches", "gpu") == "taps"
+
+
+def test_the_fastest_is_kept_and_remembered(tmp_path, monkeypatch):
+  times = {"lax": 4.0, "canonical": 3.0, "taps": 1.0, "mixed": 2.0, "patches": 5.0}
+  asked = []
+
+  def seconds(case, how, chunk, device):
+    asked.append((case, how, chunk))
+    return times[how]
+
+  monkeypatch.setattr(lowerings, "seconds", seconds)
+  cache, device = tmp_path / "deep" / "lowerings.json", jax.devices()[0]
+  find = lambda chunk: lowerings.fastest({SMALL: 2, DEPTHWISE: 1}, chunk, cache, device)
+  assert find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
+  assert len(asked) == 7
+  assert find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
+  assert len(asked) == 7  # remembered
+  times["patches"] = 0.5
+  assert find(2)[str(SMALL)] == "patches"  # another chunk is another measurement
+  assert len(json.loads(cache.read_text())) == 4
+
+
+@pytest.mark.parametrize("case", [SMALL, DEPTHWISE], ids=str)
+def test_every_way_can_be_timed(case):
+  for how in lowerings.candidates(case):
+    assert 0 < lowerings.seconds(case, how, 2, jax.devices()[0]) < 1
+
+
+def test_a_network_takes_its_table(settings):
+  """A table that pins every case trains to the same losses as the names one by one, bit for bit."""
+  dataset, splits = setup.load_data(settings)
+  pinned = lowerings.resolve(ask(settings, "taps"), dataset, 1)
+  losses = []
+  for choice in ("taps", tuple(sorted(pinned.items())), "canonical"):
+    bench, legs = setup.build(settings, dataset, splits, 1, choice), []
+    hp = [setup.hyperparameters(settings, "retrained") | {"num_epochs": 1}] * 2
+    runner.run(
+      ANCHORS["retrained"], bench.problem, bench.initial_variables(), hp=hp, keys=bench.keys,
+      on_leg=legs.append,
+    )  # fmt: skip
+    losses.append(legs[0].metrics.loss.tolist())
+  assert losses[0] == losses[1]
+  assert losses[0] != losses[2]  # the table was read: another lowering has another last bit
+  assert losses[0][0] == pytest.approx(losses[2][0], rel=1e-4)
