@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxmu import models
-from jaxmu.models import derivatives
 from jaxmu.errors import ModelError
+from jaxmu.models import derivatives
 
 
 def count(tree):
