@@ -138,7 +138,8 @@ def build(
 
 def make_model(settings: Settings, num_classes: int, lowering: Choice = "auto"):
   """Build the settings' network (no weights)."""
-  options = {"lowering": lowering}
+  fields = getattr(models.MODELS[settings.model.name], "__dataclass_fields__", {})
+  options = {"lowering": lowering} if "lowering" in fields else {}
   if settings.model.name == "cnn":
     options["width"] = settings.model.width
   return models.make(settings.model.name, num_classes, **options)
