@@ -70,7 +70,7 @@ def eager(args, x, y, net, layout, threads) -> np.ndarray:
     loss = torch.nn.functional.cross_entropy(net(images), torch.from_numpy(y[part]).long())
     loss.backward()
     optimizer.step()
-    losses.append(float(loss))
+    losses.append(loss.item())
   return np.array(losses)
 
 
