@@ -67,7 +67,7 @@ class Stage:
       failures=list(outcome.failures), curves=self.parts.all_curves(), timing=timing,
     )  # fmt: skip
     checkpoint.clear_legs(self.run, self.name)
-    self._say(outcome, logits)
+    self._say(outcome, timing["compile_s"], logits)
 
   def _members_at_once(self) -> tuple[int, float]:
     """Return how many members to process together, and the seconds spent on finding out."""
@@ -147,7 +147,7 @@ class Stage:
     rows = self.parts.all_curves()
     return sum(row["steps"] for row in rows if row["seed"] == self.bench.seeds[0])
 
-  def _say(self, outcome, logits):
+  def _say(self, outcome, compile_seconds, logits):
     labels, splits = self.bench.dataset.labels, self.bench.splits
     sets = []
     for part in ("retain", "forget", "test"):
@@ -157,7 +157,7 @@ class Stage:
     failed = sum(bool(text) for text in outcome.failures)
     note = f"; {failed} members turned non-finite" if failed else ""
     self.progress.line(
-      f"done in {outcome.seconds:.1f} s (+{outcome.compile_seconds:.1f} s compiling): "
+      f"done in {outcome.seconds:.1f} s (+{compile_seconds:.1f} s compiling): "
       f"accuracy {' '.join(sets)}{note}"
     )
 
