@@ -102,7 +102,7 @@ def _kernel_gradient(x, dy, kernel, strides, padding):
       new.append(total + lax.pad(rows, zero, (tap.edges[0], *tap.edges[2:])))
     return new, lax.dynamic_update_slice_in_dim(copy, ds, i * size, 0)
 
-  sums = [jnp.zeros((size, *dy.shape[2:]), x.dtype)] * len(taps)
+  sums = [jnp.zeros_like(dy[:size, 0])] * len(taps)
   sums, dy = lax.fori_loop(0, len(dy) // size, step, (sums, jnp.zeros_like(dy)))
   found = {tap.place: jnp.sum(total, (0, 1)) for tap, total in zip(taps, sums)}
   dead = jnp.zeros(kernel[3:], x.dtype)

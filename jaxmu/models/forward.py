@@ -56,6 +56,10 @@ def _apply(module, params, batch_stats, x, train, mask, key, moves):
   rngs = None if key is None else {"dropout": key}
   try:
     out = module.apply(variables, x, mutable=mutable, rngs=rngs, **options)
+  except flax.errors.InvalidRngError as error:
+    raise ModelError(
+      f"{name} draws random numbers in train mode (dropout, drop path): give a key"
+    ) from error
   except (flax.errors.FlaxError, TypeError) as error:
     reason = _misfit(params, x) or " ".join(str(error).split())
     raise ModelError(f"{name} does not accept images of shape {x.shape}: {reason}") from error

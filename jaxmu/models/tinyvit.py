@@ -100,7 +100,9 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     channels = x.shape[-1]
-    y = Linear(EXPANSION * channels, INIT_STD, name="expand")(LayerNorm(name="norm")(x))
+    y = Linear(EXPANSION * channels, INIT_STD, name="expand")(
+      LayerNorm(param_dtype=x.dtype, name="norm")(x)
+    )
     return Linear(channels, INIT_STD, name="reduce")(gelu(y))
 
 
@@ -164,5 +166,5 @@ class TinyViT(nn.Module):
       if stage + 1 < len(WIDTHS):
         merge = PatchMerging(WIDTHS[stage + 1], self.lowering, name=f"stage{stage}_merge")
         x = merge(x, train, mask)
-    x = LayerNorm(name="norm")(jnp.mean(x, (1, 2)))
+    x = LayerNorm(param_dtype=x.dtype, name="norm")(jnp.mean(x, (1, 2)))
     return Linear(self.num_classes, INIT_STD, name="head")(x)

@@ -199,7 +199,12 @@ def check_selection(golden, legs):
   assert replayed == int(golden["x/selected"])  # a choice before the last epoch
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = {"vit_ft"}  # a quarter of a minute even where all is compiled
+
+
+@pytest.mark.parametrize(
+  "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES]
+)
 def test_float64_equals_the_reference(case):
   with jax.enable_x64(True):
     check(case, np.float64)

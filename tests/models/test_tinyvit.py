@@ -89,10 +89,10 @@ def test_the_map_halves_from_stage_to_stage(size, maps):
   assert jax.tree.map(jnp.shape, shapes(image_size=size)) == jax.tree.map(jnp.shape, shapes())
 
 
-def test_the_short_cut_is_thirteen_times_cheaper():
+def test_the_short_cut_is_eleven_times_cheaper():
   flops = [forward_flops(models.make("tinyvit", 10, padded=padded), 32, 3) for padded in (0, 1)]
   assert round(flops[0] / 1e9, 3) == 0.082
-  assert flops[1] > 13 * flops[0]
+  assert round(flops[1] / flops[0]) == 11
 
 
 # What each leaf is (methods 0.7)
@@ -315,7 +315,6 @@ def test_forward_mode_reaches_through_the_whole_network(x64, small):
   assert (out.shape, out.dtype) == ((6, 5), jnp.float64)
 
 
-@pytest.mark.xfail(strict=True, reason="flax's LayerNorm makes float32 parameters")
 def test_built_variables_follow_the_default_float_type(x64):
   leaves = jax.tree.leaves(
     jax.eval_shape(models.make("tinyvit", 5).init, jax.random.key(0), IMAGES)

@@ -11,7 +11,11 @@ from jaxmu.sweep import catalog
 from jaxmu.unlearning import METHODS
 
 FOLDER = Path(__file__).parents[2] / "configs"
-ARGUMENTS = {"cnn_digits": ("",), "resnet18_cifar10": ("", "mini", "tiny")}
+ARGUMENTS = {
+  "cnn_digits": ("",),
+  "resnet18_cifar10": ("", "mini", "tiny"),
+  "tinyvit_cifar10": ("", "tiny"),
+}
 SPECS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
 
@@ -54,7 +58,7 @@ def test_full_recipe_is_the_reference_s():
 
 def test_only_the_quickstart_has_random_labels():
   shares = {name: build(name).data.random_labels for name in ARGUMENTS}
-  assert shares == {"cnn_digits": 0.1, "resnet18_cifar10": 0.0}
+  assert shares == {"cnn_digits": 0.1, "resnet18_cifar10": 0.0, "tinyvit_cifar10": 0.0}
 
 
 def test_unknown_argument_is_refused():
