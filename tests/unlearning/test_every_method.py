@@ -10,11 +10,18 @@ from jaxmu.unlearning import ANCHORS, METHODS, get
 
 EVERY = [*ANCHORS, *METHODS]
 SEEDS = (3, 4, 5)
+# The default run takes methods that between them have every part of the contract: passes, paired
+# streams, gates, hooks with memory, masks, replays, teachers, single edits. The rest is slow.
+DAILY = ("original", "ft", "ngplus", "bt", "scrub", "msg", "rni", "iu")
+CHUNKED = ("ft", "msg", "rni")
 EPOCHS = [name for name in EVERY if problems.TABLE[name].legs]  # the others edit once
 FROZEN_NORM = [name for name in EVERY if problems.TABLE[name].frozen_norm]  # methods.md 9.4
-# One compilation more for each; between them these have passes, gates, hooks, masks and replays.
-CHUNKED = ("ft", "msg", "scrub", "rni", "iu")
 RANDOM = [name for name in EVERY if problems.TABLE[name].random]
+
+
+def daily(names, of=DAILY):
+  """Mark the tests of all but the daily methods slow."""
+  return [n if n in of else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +57,7 @@ def test_population_equals_single_runs_bit_for_bit(name, start):
     assert problems.equal(member(together, k), alone[k]), k
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", daily(EVERY))
 def test_members_may_differ_in_hyper_parameters_and_splits(name, start):
   """One population of different hyper-parameters and splits equals separate runs."""
   given, shifts = problems.TABLE[name].vary, (0, 5, 9)
@@ -68,9 +75,7 @@ def test_members_may_differ_in_hyper_parameters_and_splits(name, start):
     assert problems.equal(member(together, k), alone)
 
 
-@pytest.mark.parametrize(
-  "name", [n if n in CHUNKED else pytest.param(n, marks=pytest.mark.slow) for n in EVERY]
-)
+@pytest.mark.parametrize("name", daily(EVERY, CHUNKED))
 def test_chunks_agree_with_single_members(name, start):
   """vmap reassociates sums; equal up to round-off after two epochs."""
   gentle = problems.TABLE[name].gentle
@@ -80,7 +85,7 @@ def test_chunks_agree_with_single_members(name, start):
     np.testing.assert_allclose(a, b, atol=2e-3)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", daily(EVERY))
 def test_sees_only_the_sets_it_needs(name, start):
   """Images outside the declared sets are NaN: any use of them would poison the weights."""
   x, _ = problems.samples()
@@ -92,7 +97,7 @@ def test_sees_only_the_sets_it_needs(name, start):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", daily(EVERY))
 def test_reads_every_set_it_declares(name, start):
   """The counterpart: NaN in a declared set must show, or the declaration is too wide."""
   for needed in get(name).needs:
@@ -109,7 +114,7 @@ def choice_changed(name, result, start):
   return not problems.equal(clean["params"], result["params"])
 
 
-@pytest.mark.parametrize("name", EPOCHS)
+@pytest.mark.parametrize("name", daily(EPOCHS))
 def test_resumes_bit_for_bit_from_any_epoch(name, start):
   row, method, snapshots = problems.TABLE[name], get(name), []
   options = {
@@ -129,7 +134,7 @@ def test_resumes_bit_for_bit_from_any_epoch(name, start):
     assert problems.equal(run(resume=snapshot), whole), (snapshot["phase"], snapshot["epoch"])
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", daily(EVERY))
 def test_a_non_finite_member_leaves_the_others_alone(name, start):
   healthy, _, _ = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
   result, _, outcome = run_with_a_sick_member(name, start)
@@ -139,7 +144,7 @@ def test_a_non_finite_member_leaves_the_others_alone(name, start):
   assert not all(np.isfinite(leaf[1]).all() for leaf in jax.tree.leaves(result))
 
 
-@pytest.mark.parametrize("name", EPOCHS)
+@pytest.mark.parametrize("name", daily(EPOCHS))
 def test_a_non_finite_member_is_frozen(name, start):
   _, legs, outcome = run_with_a_sick_member(name, start)
   steps = legs[0].steps
@@ -153,7 +158,7 @@ def run_with_a_sick_member(name, start):
   return problems.run(name, problems.problem(3, devices=2), sick, SEEDS)
 
 
-@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize("name", daily(RANDOM))
 def test_randomness_follows_the_key_alone(name, start):
   twice = [problems.run(name, problems.problem(1), member(start, 0), (8,))[0] for _ in range(2)]
   other, _, _ = problems.run(name, problems.problem(1), member(start, 0), (9,))
