@@ -1,8 +1,12 @@
 """Run the benchmark: train, unlearn, attack and report a population of models.
 
+Where the config asks for a U-LiRA study (config.ulira.splits), run that: shadow models, per-sample
+attacks, and their report.
+
   python bin/sweep.py --config=configs/cnn_digits.py
   python bin/sweep.py --config=configs/resnet18_cifar10.py:mini --config.methods=msg,ct
   python bin/sweep.py --config=configs/resnet18_cifar10.py --plan
+  python bin/sweep.py --config=configs/ulira_digits.py --config.ulira.splits=64
 
 Running the same command again continues where it stopped.
 """
@@ -32,14 +36,17 @@ def main(args) -> None:
 
   settings = Settings.from_config(args.config, catalog())
   if args.plan:
+    from jaxmu import shadows
     from jaxmu.sweep.plan import plan
 
+    plan = shadows.plan if settings.ulira.splits else plan
     print(plan(settings, images_per_second=args.images_per_second))
     return
   runtime.configure(settings.population.devices)
-  from jaxmu.sweep import sweep
+  from jaxmu import shadows, sweep
 
-  run = sweep(settings, command=shlex.join(["python", *sys.argv]))
+  start = shadows.study if settings.ulira.splits else sweep.sweep
+  run = start(settings, command=shlex.join(["python", *sys.argv]))
   print((run.path / "report.md").read_text())
   print(f"report: {run.path / 'report.html'}")
   print(f"models: python bin/inspect.py {run.path}")

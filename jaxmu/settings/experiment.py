@@ -18,12 +18,15 @@ from jaxmu.settings.checks import COUNT, DECAY, MOMENTUM, NATURAL, OPEN_UNIT, PO
 Value = bool | int | float | str
 COMPUTE = ("float32", "bfloat16")
 LOWERINGS = ("auto", "measured", "lax", "canonical", "taps", "mixed", "patches")
+FITS = ("normal", "robust", "median")
+VARIANCES = ("auto", "sample", "fixed")
 FIDELITIES = ("default", "reference", "fixed")
 # Entries that change where, how fast or how safely a run goes, or how it is summarised, but none
 # of its numbers. Everything else decides which run directory is used.
 INCIDENTAL = frozenset(
   {"name", "data_dir", "output_dir", "checkpoint_seconds", "population.devices"}
   | {"population.members_at_once", "evaluation.bootstrap"}
+  | {"ulira.splits", "ulira.forgets", "ulira.fit", "ulira.variance"}  # a study grows in its place
 )
 
 
@@ -98,6 +101,23 @@ class PopulationSettings:
 
 
 @dataclass(frozen=True)
+class UliraSettings:
+  """A study of shadow models in place of the benchmark (spec evaluation 9), where `splits` > 0.
+
+  `splits` random halves of the first `pool` samples (0: all of 95 % of the train part), `forgets`
+  forget sets in each; one original per split, or one per forget set as in the reference. `fit` and
+  `variance` are the attacker's Gaussians; "auto" pools variances where models per sample are few.
+  """
+
+  splits: int = limited(NATURAL, default=0)
+  forgets: int = limited(COUNT, default=10)
+  pool: int = limited(NATURAL, default=0)
+  share_original: bool = True
+  fit: str = field(default="normal", metadata={"choices": FITS})
+  variance: str = field(default="auto", metadata={"choices": VARIANCES})
+
+
+@dataclass(frozen=True)
 class EvaluationSettings:
   """How predictions are made and intervals are computed."""
 
@@ -121,6 +141,7 @@ class Settings:
   fidelity: str
   population: PopulationSettings
   evaluation: EvaluationSettings
+  ulira: UliraSettings
   checkpoint_seconds: float
   output_dir: str
 
@@ -143,6 +164,7 @@ class Settings:
       fidelity=checks.choice("config.fidelity", raw.get("fidelity", "default"), FIDELITIES),
       population=_section(PopulationSettings, "config.population", raw),
       evaluation=_section(EvaluationSettings, "config.evaluation", raw),
+      ulira=_section(UliraSettings, "config.ulira", raw),
       checkpoint_seconds=checks.value(
         "config.checkpoint_seconds", raw.get("checkpoint_seconds", 30.0), float, DECAY
       ),
@@ -151,6 +173,7 @@ class Settings:
     checks.choice("config.model.name", settings.model.name, catalog.models)
     checks.choice("config.model.lowering", settings.model.lowering, LOWERINGS)
     _check_path(settings)
+    _check_study(settings)
     return settings
 
   def to_dict(self) -> dict[str, Any]:
@@ -161,7 +184,7 @@ class Settings:
     """Give the entries that can change a number in the results."""
     kept = {}
     for key, entry in self.to_dict().items():
-      if key in INCIDENTAL:
+      if key in INCIDENTAL or (key == "ulira" and not self.ulira.splits):
         continue
       if isinstance(entry, dict):
         entry = {k: v for k, v in entry.items() if f"{key}.{k}" not in INCIDENTAL}
@@ -252,4 +275,18 @@ def _check_path(settings: Settings) -> None:
     raise SettingsError(
       f"config.data.path is '{path}', but data set '{dataset}' reads no file; expected an empty "
       "path: set --config.dataset=npz, or leave the path out"
+    )
+
+
+def _check_study(settings: Settings) -> None:
+  splits, seeds = settings.ulira.splits, len(settings.seeds)
+  if splits == 1:
+    raise SettingsError(
+      "config.ulira.splits is 1; expected 0 (no study) or at least 2: only models of other splits "
+      "never saw a sample"
+    )
+  if splits and seeds > 1:
+    raise SettingsError(
+      f"config.seeds has {seeds} seeds, but all models of a U-LiRA study begin with the same "
+      "weights; expected one: set --config.seeds=0, or --config.ulira.splits=0 for the benchmark"
     )

@@ -30,12 +30,7 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   chunk = tuning.resolve_chunk(settings, dataset, splits)
   lowering = lowerings.resolve(settings, dataset, chunk)
   manifest = setup.manifest(settings, dataset, splits, chunk, lowering, command)
-  run = Run.create(
-    settings.output_dir, settings.name, settings.hash8, settings.to_dict(), manifest,
-    identity=settings.identity(),
-  )  # fmt: skip
-  _check_same_data(run, manifest)
-  _note_other_versions(run, manifest, out)
+  run = open_run(settings, manifest, out)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)
     lowering = tuple(sorted(run.manifest["lowering"].items()))
@@ -53,6 +48,22 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
         stage.complete(original)
         run.log({"event": "done", "stage": name})
     _write_results(run, bench, names)
+  return run
+
+
+def open_run(settings: Settings, manifest: dict, out) -> Run:
+  """Make or re-open the run directory of these settings; refuse one of other data.
+
+  Args:
+    manifest: what `setup.manifest` says now; a re-opened run keeps the one that it began with.
+    out: where a note about changed versions goes.
+  """
+  run = Run.create(
+    settings.output_dir, settings.name, settings.hash8, settings.to_dict(), manifest,
+    identity=settings.identity(),
+  )  # fmt: skip
+  _check_same_data(run, manifest)
+  _note_other_versions(run, manifest, out)
   return run
 
 

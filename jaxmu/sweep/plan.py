@@ -34,13 +34,10 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
   Raises:
     SettingsError: the data set's size is not known in advance (npz).
   """
-  train, test, size, channels, classes = _dimensions(settings)
+  train, test, size, channels, classes = dimensions(settings)
   sizes = _split_sizes(settings, train)
-  module = make_model(settings, classes)
-  flops = forward_flops(module, size, channels)
-  weights = parameter_count(module, size, channels)
+  flops, weights, speed = work(settings, images_per_second)
   members = len(settings.seeds)
-  speed = images_per_second or MEASURED_FLOPS.get(settings.model.name, 100e9) / (3 * flops)
   run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"
   lines = [
     f"{settings.name}: {settings.model.name} ({weights:,} parameters, {flops / 1e6:.1f} MFLOP an "
@@ -53,24 +50,33 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
   ]
   total = np.zeros(2)
   for name in (*ANCHORS, *settings.methods):
-    cost = _stage(settings, name, sizes, classes, flops, members, speed)
+    cost = stage_cost(settings, name, sizes, classes, flops, members, speed)
     total += cost[1:]
     done = "done" if (run / "stages" / f"{name}.json").is_file() else ""
     lines.append(
-      f"{name:<12}{members:>7}{cost[0]:>13,}{cost[1]:>10.3f}{_bytes(4 * weights * members):>12}"
+      f"{name:<12}{members:>7}{cost[0]:>13,}{cost[1]:>10.3f}{bytes_text(4 * weights * members):>12}"
       f"{cost[2]:>9.2f}  {done}"
     )
   logits = 4 * classes * (train + test) * members * (2 + len(settings.methods))
   lines += [
     f"{'total':<12}{members * (2 + len(settings.methods)):>7}{'':>13}{total[0]:>10.3f}"
-    f"{_bytes(4 * weights * members * (2 + len(settings.methods))):>12}{total[1]:>9.2f}",
-    f"logits: {_bytes(logits)}",
+    f"{bytes_text(4 * weights * members * (2 + len(settings.methods))):>12}{total[1]:>9.2f}",
+    f"logits: {bytes_text(logits)}",
   ]
   return "\n".join(lines)
 
 
-def _stage(settings, name, sizes, classes, flops, members, speed):
-  """Return steps per model, PFLOP and hours of one stage."""
+def work(settings: Settings, images_per_second: float) -> tuple[int, int, float]:
+  """Return FLOPs of one image's forward pass, parameters, and training images per second."""
+  _, _, size, channels, classes = dimensions(settings)
+  module = make_model(settings, classes)
+  flops = forward_flops(module, size, channels)
+  measured = MEASURED_FLOPS.get(settings.model.name, 100e9) / (3 * flops)
+  return flops, parameter_count(module, size, channels), images_per_second or measured
+
+
+def stage_cost(settings, name, sizes, classes, flops, members, speed):
+  """Return steps per model, PFLOP and hours of one stage of `members` models."""
   method, hp = get(name), hyperparameters(settings, name)
   static = {**hp, "fidelity": method.resolve_fidelity(settings.fidelity)}
   phases = method.phases(static)
@@ -83,7 +89,8 @@ def _stage(settings, name, sizes, classes, flops, members, speed):
   )
 
 
-def _dimensions(settings):
+def dimensions(settings):
+  """Return train and test samples, image size, channels and classes; SettingsError if unknown."""
   if settings.dataset not in SIZES:
     raise SettingsError(
       f"--plan does not know the size of data set '{settings.dataset}' without reading it; "
@@ -100,7 +107,8 @@ def _split_sizes(settings, train):
   return {"retain": train - val - forget, "forget": forget, "val": val}
 
 
-def _bytes(count: float) -> str:
+def bytes_text(count: float) -> str:
+  """Write a number of bytes with a unit."""
   for unit in ("B", "kB", "MB", "GB"):
     if count < 1000:
       return f"{count:.0f} {unit}"

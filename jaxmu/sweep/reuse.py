@@ -29,7 +29,7 @@ def borrow(run: Run, identity: str, name: str) -> str:
       logits = lender.array(f"logits/{name}")
     except (StoreError, CheckpointError):  # a damaged neighbour is no reason to stop
       continue
-    _copy(lender.state_path(name), run.state_path(name))
+    copy_tree(lender.state_path(name), run.state_path(name))
     run.write_array(f"logits/{name}", logits)
     found = lender.marker(name)
     found.pop("stage")
@@ -39,7 +39,7 @@ def borrow(run: Run, identity: str, name: str) -> str:
   return ""
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> None:
   """Copy a checkpoint; a torn copy of an earlier try is replaced."""
   shutil.rmtree(target, ignore_errors=True)
   target.parent.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ class Bench:
   Attributes:
     dataset, splits: NumPy arrays on the host; one split per member.
     problem: population, task, arrays on the devices, per-member index arrays.
-    keys: typed PRNG keys [K], one per seed.
+    keys: typed PRNG keys [K], one per member.
   """
 
   settings: Settings
@@ -59,7 +59,7 @@ class Bench:
     return self.settings.seeds
 
   def initial_variables(self, wave: Wave | None = None) -> Any:
-    """Draw every seed's initial weights, leaves [K, ...]; original and retrained share them.
+    """Draw every member's initial weights, leaves [K, ...]; original and retrained share them.
 
     Args:
       wave: the members to draw; all where None.
@@ -70,8 +70,8 @@ class Bench:
     return program({}, keys, {}, population)[1]
 
   def variable_shapes(self) -> Any:
-    """Describe every seed's variables, leaves [K, ...], allocating nothing."""
-    module, members = self.problem.task.module, len(self.seeds)
+    """Describe every member's variables, leaves [K, ...], allocating nothing."""
+    module, members = self.problem.task.module, self.problem.population.size
     one = jax.eval_shape(
       lambda: module.init(jax.random.key(0), jnp.zeros(self._image), train=False)
     )
@@ -96,13 +96,8 @@ def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Pro
 
 
 def load_data(settings: Settings) -> tuple[data.Dataset, tuple[data.Split, ...]]:
-  """Read the data, take the subset, split it for every seed, randomise labels as asked."""
-  chosen = settings.data
-  dataset = data.load(
-    settings.dataset, data_dir=settings.data_dir or None, path=chosen.path or None
-  )
-  if chosen.subset_train or chosen.subset_test:
-    dataset = data.subset(dataset, chosen.subset_train, chosen.subset_test)
+  """Read the data as the settings say, and split it for every seed."""
+  chosen, dataset = settings.data, load_dataset(settings)
   sizes = dataset.num_train, len(dataset.labels)
   fractions = {"val_fraction": chosen.val_fraction, "forget_fraction": chosen.forget_fraction}
   if chosen.split_per_seed:
@@ -110,9 +105,20 @@ def load_data(settings: Settings) -> tuple[data.Dataset, tuple[data.Split, ...]]
     splits = tuple(draw(seed) for seed in settings.seeds)
   else:
     splits = (data.fixed_split(*sizes, seed=chosen.split_seed, **fractions),) * len(settings.seeds)
+  return dataset, splits
+
+
+def load_dataset(settings: Settings) -> data.Dataset:
+  """Read the data, take the subset, and randomise labels as asked."""
+  chosen = settings.data
+  dataset = data.load(
+    settings.dataset, data_dir=settings.data_dir or None, path=chosen.path or None
+  )
+  if chosen.subset_train or chosen.subset_test:
+    dataset = data.subset(dataset, chosen.subset_train, chosen.subset_test)
   if chosen.random_labels:
     dataset = data.randomise_labels(dataset, chosen.random_labels, chosen.random_label_seed)
-  return dataset, splits
+  return dataset
 
 
 def build(
@@ -121,19 +127,25 @@ def build(
   splits: Sequence[data.Split],
   chunk: int,
   lowering: Choice = "auto",
+  keys: jax.Array | None = None,
 ) -> Bench:
-  """Put data on the devices and lay out the population."""
+  """Put data on the devices and lay out the population: one member per seed, or per key."""
+  keys = member_keys(settings.seeds) if keys is None else keys
   devices = tuple(jax.devices()[: settings.population.devices or None])
-  population = Population(len(settings.seeds), chunk=chunk, devices=devices)
+  population = Population(len(keys), chunk=chunk, devices=devices)
   augmentation = dataset.augmentation if settings.data.augment else "none"
   preprocess = Preprocess(tuple(dataset.mean), tuple(dataset.std), augmentation, dataset.channels)
   module, compute = make_model(settings, dataset.num_classes, lowering), settings.population.compute
   task = Task(module, dataset.num_classes, preprocess, compute=compute)
-  stack = lambda part: np.stack([getattr(split, part) for split in splits]).astype(np.int32)
-  index = {part: stack(part) for part in ("retain", "forget", "val")}
   arrays = population.share(Arrays(dataset.images, dataset.labels))
-  problem = Problem(population, task, arrays, index)
-  return Bench(settings, dataset, tuple(splits), problem, member_keys(settings.seeds))
+  problem = Problem(population, task, arrays, index_arrays(splits))
+  return Bench(settings, dataset, tuple(splits), problem, keys)
+
+
+def index_arrays(splits: Sequence[data.Split]) -> dict[str, np.ndarray]:
+  """Stack the sets that training reads: name -> int32 [K, n]."""
+  stack = lambda part: np.stack([getattr(split, part) for split in splits]).astype(np.int32)
+  return {part: stack(part) for part in ("retain", "forget", "val")}
 
 
 def make_model(settings: Settings, num_classes: int, lowering: Choice = "auto"):

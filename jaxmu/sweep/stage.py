@@ -12,6 +12,7 @@ import numpy as np
 from jaxmu import checkpoint, predictions
 from jaxmu.population import fold_keys
 from jaxmu.store import Run
+from jaxmu.sweep.legs import Legs
 from jaxmu.sweep.parts import Parts
 from jaxmu.sweep.progress import Progress
 from jaxmu.sweep.setup import Bench, hyperparameters
@@ -26,7 +27,10 @@ class Stage:
     self.run, self.bench, self.name = run, bench, name
     self.progress = Progress(name, len(bench.seeds))
     self.parts = Parts(run, name, self.identity)
-    self.saved_at = time.monotonic()
+    self.legs = Legs(
+      run, name, self.identity, self.progress, every=bench.settings.checkpoint_seconds,
+      rows=lambda leg: curve_rows(name, leg, bench.seeds), record=self.parts.add,
+    )  # fmt: skip
 
   @property
   def identity(self) -> str:
@@ -45,7 +49,7 @@ class Stage:
     Args:
       original: () -> the original models' variables; called where the stage starts from them.
     """
-    at_once, compile_seconds = self._members_at_once()
+    at_once, compile_seconds = members_at_once(self.bench, self.name, self.progress)
     outcome = self._train(original, at_once)
     population = self.bench.problem.population
     variables = population.collect(outcome.variables)
@@ -69,68 +73,13 @@ class Stage:
     checkpoint.clear_legs(self.run, self.name)
     self._say(outcome, timing["compile_s"], logits)
 
-  def _members_at_once(self) -> tuple[int, float]:
-    """Return how many members to process together, and the seconds spent on finding out."""
-    settings, members = self.bench.settings, len(self.bench.seeds)
-    if settings.population.members_at_once != "auto":
-      return int(settings.population.members_at_once), 0.0
-    found = capacity(
-      get(self.name), self.bench.problem, self.bench.variable_shapes(),
-      hp=[hyperparameters(settings, self.name)] * members, fidelity=settings.fidelity,
-    )  # fmt: skip
-    if found.at_once < members:
-      self.progress.line(
-        f"{members} members would take {found.bytes / 1e9:.1f} GB of the {found.limit / 1e9:.1f} "
-        f"GB that a device has for them: {found.at_once} at once"
-      )
-    return found.at_once, found.compile_seconds
-
   def _train(self, original, at_once) -> runner.Outcome:
-    name, settings = self.name, self.bench.settings
-    method, members = get(name), len(self.bench.seeds)
-    anchor = name in ANCHORS
-    variables = self.bench.initial_variables if anchor else original()
-    # As in the reference, all seeds of an anchor see one batch order; a method's members do not.
-    shared = jnp.repeat(jax.random.key(settings.training.data_seed)[None], members)
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-    keys = fold_keys(self.bench.keys, number)
+    bench, anchor = self.bench, self.name in ANCHORS
     return waves.run(
-      method, self.bench.problem, variables,
-      hp=[hyperparameters(settings, name)] * members, keys=keys, at_once=at_once,
-      order_keys=shared if anchor else None, fidelity=settings.fidelity,
-      on_leg=self._on_leg, resume=self._resume(at_once), kept=self.parts,
+      get(self.name), bench.problem, bench.initial_variables if anchor else original(),
+      **arguments(bench, self.name), at_once=at_once, on_leg=self.legs.take, kept=self.parts,
+      resume=self.legs.resume(bench.problem.population, at_once),
     )  # fmt: skip
-
-  def _on_leg(self, leg: runner.Leg) -> None:
-    self.progress.leg(leg)
-    rows = () if leg.replay else curve_rows(self.name, leg, self.bench.seeds)
-    curves = self.parts.add(leg.members, rows)
-    last = leg.epoch + 1 == leg.epochs
-    if not last and time.monotonic() - self.saved_at >= self.bench.settings.checkpoint_seconds:
-      snapshot = leg.snapshot()
-      arrays = {key: snapshot.pop(key) for key in ("variables", "failed_at", "optimizers")}
-      number = (1000 * leg.wave + leg.number) * 1_000_000 + leg.epoch
-      checkpoint.save_leg(
-        self.run, self.name, number, arrays,
-        snapshot | {"curves": curves, "identity": self.identity},
-      )  # fmt: skip
-      self.saved_at = time.monotonic()
-
-  def _resume(self, at_once):
-    found = checkpoint.latest_leg(self.run, self.name)
-    if found is None:
-      return None
-    _, arrays, metadata = found
-    if metadata["identity"] != self.identity:  # saved by a run of other settings: start anew
-      return None
-    members = slice(*metadata.get("members", (0, len(self.bench.seeds))))
-    present = self.bench.problem.population.waves(at_once)
-    if members not in [wave.members for wave in present]:  # saved where more or fewer fitted
-      return None
-    self.parts.add(members, metadata["curves"])
-    self.progress.line(f"resuming after epoch {metadata['epoch'] + 1}")
-    arrays["variables"].setdefault("batch_stats", {})  # no arrays, no entry in a checkpoint
-    return {**arrays, **metadata}
 
   def _metadata(self, outcome):
     return {
@@ -160,6 +109,37 @@ class Stage:
       f"done in {outcome.seconds:.1f} s (+{compile_seconds:.1f} s compiling): "
       f"accuracy {' '.join(sets)}{note}"
     )
+
+
+def arguments(bench: Bench, name: str) -> dict[str, Any]:
+  """Return what a method needs to run on all members of a bench, for `runner.run`."""
+  settings, members = bench.settings, bench.problem.population.size
+  # As in the reference, all seeds of an anchor see one batch order; a method's members do not.
+  shared = jnp.repeat(jax.random.key(settings.training.data_seed)[None], members)
+  number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+  return {
+    "hp": [hyperparameters(settings, name)] * members,
+    "keys": fold_keys(bench.keys, number),
+    "order_keys": shared if name in ANCHORS else None,
+    "fidelity": settings.fidelity,
+  }
+
+
+def members_at_once(bench: Bench, name: str, progress: Progress) -> tuple[int, float]:
+  """Return how many members to process together, and the seconds spent on finding out."""
+  settings, members = bench.settings, bench.problem.population.size
+  if settings.population.members_at_once != "auto":
+    return int(settings.population.members_at_once), 0.0
+  found = capacity(
+    get(name), bench.problem, bench.variable_shapes(),
+    hp=[hyperparameters(settings, name)] * members, fidelity=settings.fidelity,
+  )  # fmt: skip
+  if found.at_once < members:
+    progress.line(
+      f"{members} members would take {found.bytes / 1e9:.1f} GB of the {found.limit / 1e9:.1f} "
+      f"GB that a device has for them: {found.at_once} at once"
+    )
+  return found.at_once, found.compile_seconds
 
 
 def stage_identity(run: Run, settings, name: str) -> str:

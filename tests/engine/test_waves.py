@@ -10,7 +10,7 @@ from jaxmu import predictions
 from jaxmu.errors import UserError
 from jaxmu.population import Population, member_keys
 from jaxmu.store import Run
-from jaxmu.sweep.stage import Stage
+from jaxmu.sweep.legs import Legs
 from jaxmu.unlearning import get, programs, waves
 
 CASES = [(5, 2, 1, 1), (10, 4, 2, 1), (7, 3, 2, 1), (6, 5, 2, 1), (9, 4, 1, 2), (11, 4, 2, 2)]
@@ -166,7 +166,7 @@ def test_a_benchmark_in_waves_is_the_same_benchmark(tmp_path, capsys, monkeypatc
   arguments = lambda folder, *more: sweeps.arguments(folder, *more, methods="msg")
   assert sweeps.call(*arguments(calm)) == 0
   one = "--config.population.members_at_once=1"
-  seen, real = [], Stage._on_leg
+  seen, real = [], Legs.take
 
   def interrupted(stage, leg):
     real(stage, leg)
@@ -175,7 +175,7 @@ def test_a_benchmark_in_waves_is_the_same_benchmark(tmp_path, capsys, monkeypatc
       raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(Stage, "_on_leg", interrupted)
+    patch.setattr(Legs, "take", interrupted)
     assert sweeps.call(*arguments(rough, one)) == 130
   assert seen[-2:] == [("msg", 1, 0), ("msg", 1, 1)]
   saved = sweeps.only_run(rough) / "legs" / "msg"

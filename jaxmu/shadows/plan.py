@@ -1,0 +1,69 @@
+"""What a U-LiRA study will cost, and what of it is done, without touching data or a device."""
+
+from pathlib import Path
+
+from jaxmu import files
+from jaxmu.data.shadow_splits import shadow_study
+from jaxmu.settings import Settings
+from jaxmu.shadows.models import models
+from jaxmu.sweep.plan import bytes_text, dimensions, stage_cost, work
+from jaxmu.unlearning import ANCHORS
+
+
+def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
+  """Return a table: per stage models, those missing, steps, work, bytes and hours.
+
+  Args:
+    images_per_second: training speed of the whole machine, all models together; 0 takes what was
+      measured on two CPU cores.
+
+  Raises:
+    SettingsError: the data set's size is not known in advance (npz).
+    DataError: the pool does not fit the data set.
+  """
+  train, _, _, _, classes = dimensions(settings)
+  chosen = settings.ulira
+  study = shadow_study(
+    train, splits=chosen.splits, attempts=chosen.forgets, pool=chosen.pool or None,
+    seed=settings.data.split_seed,
+  )  # fmt: skip
+  sizes = study.split(0, 0).sizes
+  flops, weights, speed = work(settings, images_per_second)
+  run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"
+  total = chosen.splits * chosen.forgets
+  lines = [
+    f"{settings.name}: U-LiRA study of {settings.model.name} ({weights:,} parameters, "
+    f"{flops / 1e6:.1f} MFLOP an image) on {settings.dataset}",
+    f"{chosen.splits} splits x {chosen.forgets} forget sets; pool of {len(study.pool):,}: "
+    f"{sizes['retain']:,} retained, {sizes['forget']:,} forgotten, {sizes['test']:,} never seen "
+    "in each model",
+    f"a sample is forgotten in {0.05 * total:.1f} and never seen in {0.5 * total:.0f} of {total} "
+    "models on average",
+    f"run directory {run}",
+    f"assumed speed: {speed:,.0f} training images/s over all models",
+    "",
+    f"{'stage':<12}{'models':>7}{'missing':>9}{'steps/model':>13}{'PFLOP':>10}{'scores':>10}"
+    f"{'hours':>9}",
+  ]
+  sums = [0, 0, 0.0, 0.0]
+  for name in (*ANCHORS, *settings.methods):
+    wanted = models(study, settings, name)
+    missing = [model for model in wanted if model not in _done(run, name)]
+    cost = stage_cost(settings, name, sizes, classes, flops, len(missing), speed)
+    sums = [a + b for a, b in zip(sums, (len(wanted), len(missing), *cost[1:]))]
+    lines.append(
+      f"{name:<12}{len(wanted):>7}{len(missing):>9}{cost[0]:>13,}{cost[1]:>10.3f}"
+      f"{bytes_text(5 * len(study.pool) * len(wanted)):>10}{cost[2]:>9.2f}"
+    )
+  originals = len(models(study, settings, "original"))
+  lines += [
+    f"{'total':<12}{sums[0]:>7}{sums[1]:>9}{'':>13}{sums[2]:>10.3f}{'':>10}{sums[3]:>9.2f}",
+    f"checkpoints of {originals} originals: {bytes_text(4 * weights * originals)}",
+  ]
+  return "\n".join(lines)
+
+
+def _done(run: Path, name: str) -> set[tuple[int, int]]:
+  """Return the models that have scores."""
+  index = run / "scores" / f"{name}.json"
+  return {tuple(m) for m in files.read_json(index)["models"]} if index.is_file() else set()

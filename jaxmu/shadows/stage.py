@@ -1,0 +1,160 @@
+"""One stage of a study: trains the models that are missing, group by group, and keeps scores."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu import checkpoint, predictions
+from jaxmu.attacks.scores import logit_scaled_confidence
+from jaxmu.data import Dataset
+from jaxmu.data.shadow_splits import ShadowStudy
+from jaxmu.population import member_keys
+from jaxmu.settings import Settings
+from jaxmu.shadows.models import models, original_of, splits_of
+from jaxmu.shadows.scores import Model, Scores
+from jaxmu.store import Run
+from jaxmu.sweep import setup
+from jaxmu.sweep.legs import Legs
+from jaxmu.sweep.progress import Progress
+from jaxmu.sweep.setup import Bench
+from jaxmu.sweep.stage import arguments, members_at_once, stage_identity
+from jaxmu.training.task import Arrays
+from jaxmu.unlearning import ANCHORS, get, runner
+
+GROUP = 64  # models at most that are trained together, so that scores are safe now and then
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lab:
+  """What all stages of a study share: settings, data on the host and who trains on what."""
+
+  run: Run
+  settings: Settings
+  dataset: Dataset
+  study: ShadowStudy
+  lowering: Any
+
+  def scores(self, name: str) -> Scores:
+    """Open the scores of a stage."""
+    identity = stage_identity(self.run, self.settings, name)
+    return Scores(self.run.path / "scores", name, len(self.study.pool), identity)
+
+  def bench(self, name: str, wanted: list[Model]) -> Bench:
+    """Lay out a population of models on the devices.
+
+    As in the reference, all begin with the same weights and see one batch order. Methods draw from
+    keys of their own.
+    """
+    (key,) = member_keys(self.settings.seeds)
+    keys = jnp.repeat(key[None], len(wanted))
+    if name not in ANCHORS:
+      fold = lambda model: jax.random.fold_in(jax.random.fold_in(key, model[0]), model[1])
+      keys = jax.vmap(fold)(jnp.asarray(wanted))
+    splits, chunk = splits_of(self.study, wanted), int(self.run.manifest["chunk"])
+    return setup.build(self.settings, self.dataset, splits, chunk, self.lowering, keys)
+
+
+class ShadowStage:
+  """A method on all models of a study; `complete` trains those that have no scores yet."""
+
+  def __init__(self, lab: Lab, name: str):
+    self.lab, self.name = lab, name
+    self.scores = lab.scores(name)
+    self.wanted = models(lab.study, lab.settings, name)
+
+  @property
+  def missing(self) -> list[Model]:
+    return self.scores.missing(self.wanted)
+
+  def complete(self) -> None:
+    """Train, predict and append, one group of models after another."""
+    todo, progress = self.missing, Progress(self.name, len(self.missing))
+    if not todo:
+      return
+    bench = self.lab.bench(self.name, todo)
+    at_once, compile_seconds = members_at_once(bench, self.name, progress)
+    groups = bench.problem.population.waves(min(at_once, GROUP))
+    pool = self.lab.study.pool
+    pooled = bench.problem.population.share(
+      Arrays(self.lab.dataset.images[pool], self.lab.dataset.labels[pool])
+    )
+    for number, (members, population) in enumerate(groups):
+      group = todo[members]
+      index = {name: rows[members] for name, rows in bench.problem.index.items()}
+      problem = dataclasses.replace(bench.problem, population=population, index=index)
+      own = dataclasses.replace(
+        bench, problem=problem, keys=bench.keys[members], splits=bench.splits[members]
+      )
+      outcome = self._train(own, group, progress, (number, len(groups)))
+      self._keep(own, group, outcome, pooled, compile_seconds)
+      compile_seconds = 0.0
+    progress.line(self._summary(len(todo)))
+
+  def _train(self, bench, group, progress, place) -> runner.Outcome:
+    identity = hashlib.sha256(json.dumps([self.scores.identity, group]).encode()).hexdigest()
+    every = self.lab.settings.checkpoint_seconds
+    legs = Legs(self.lab.run, self.name, identity, progress, every=every)
+    number, count = place
+    anchor = self.name in ANCHORS
+    variables = bench.initial_variables() if anchor else self._originals(group)
+    return runner.run(
+      get(self.name), bench.problem, variables, **arguments(bench, self.name),
+      on_leg=lambda leg: legs.take(
+        leg._replace(wave=number, waves=count, members=slice(0, len(group)))
+      ),
+      resume=legs.resume(bench.problem.population),
+    )  # fmt: skip
+
+  def _keep(self, bench, group, outcome, pooled, compile_seconds):
+    """Save originals, then append the scores of a group: the last thing that it writes."""
+    population, start = bench.problem.population, time.perf_counter()
+    if self.name == "original":
+      path = self.lab.run.state_path(f"original-{len(self.scores.models):04}")
+      metadata = {"stage": self.name, "models": group, "failures": list(outcome.failures)}
+      checkpoint.save(path, population.collect(outcome.variables), metadata)
+    size = self.lab.settings.evaluation.batch_size
+    logits = predictions.logits(population, bench.problem.task, pooled, outcome.variables, size)
+    labels = self.lab.dataset.labels[self.lab.study.pool]
+    self.scores.append(
+      group,
+      logit_scaled_confidence(logits, labels).astype(np.float32),
+      logits.argmax(-1) == labels,
+      outcome.failures,
+      {
+        "models": len(group),
+        "wall_s": outcome.seconds,
+        "compile_s": compile_seconds + outcome.compile_seconds,
+        "predict_s": time.perf_counter() - start,
+        "passes": sum(outcome.passes),
+      },
+    )
+    checkpoint.clear_legs(self.lab.run, self.name)
+
+  def _originals(self, group: list[Model]):
+    """Read the originals of a group of models, leaves [K, ...]."""
+    wanted = [original_of(model, self.lab.settings) for model in group]
+    found = {}
+    for path in sorted(self.lab.run.path.glob("state/original-*")):
+      listed = [tuple(m) for m in checkpoint.describe(path).metadata["models"]]
+      if not set(wanted).isdisjoint(listed):
+        tree = checkpoint.load(path)[0]
+        for row, model in enumerate(listed):
+          found[model] = jax.tree.map(lambda leaf, row=row: leaf[row], tree)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(found[model] for model in wanted))
+    stacked.setdefault("batch_stats", {})
+    return stacked
+
+  def _summary(self, trained: int) -> str:
+    cost, failed = self.scores.cost, self.scores.failed(self.wanted).sum()
+    right = self.scores.correct(self.wanted)
+    note = f"; {failed} models turned non-finite" if failed else ""
+    return (
+      f"{trained} models trained, {len(self.wanted)} in all ({cost['wall_s']:.1f} s, "
+      f"+{cost['compile_s']:.1f} s compiling): pool accuracy {right.mean():.3f}{note}"
+    )

@@ -1,0 +1,64 @@
+"""Epochs of a stage as they finish: progress, curves, and checkpoints to go on from."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jaxmu import checkpoint
+from jaxmu.population import Population
+from jaxmu.store import Run
+from jaxmu.sweep.progress import Progress
+from jaxmu.unlearning.runner import Leg
+
+
+class Legs:
+  """Takes note of each leg, saves one now and then, and finds the saved one again.
+
+  Attributes:
+    record: (members, rows of a leg) -> all rows of these members, kept by the caller.
+  """
+
+  def __init__(
+    self,
+    run: Run,
+    name: str,
+    identity: str,
+    progress: Progress,
+    *,
+    every: float,
+    rows: Callable[[Leg], Iterable[dict]] = lambda leg: (),
+    record: Callable[[slice, Iterable[dict]], list[dict]] = lambda members, rows: list(rows),
+  ):
+    self.run, self.name, self.identity = run, name, identity
+    self.progress, self.every, self.rows, self.record = progress, every, rows, record
+    self.saved_at = time.monotonic()
+
+  def take(self, leg: Leg) -> None:
+    """Note a leg; save it if the last one was saved more than `every` seconds ago."""
+    self.progress.leg(leg)
+    curves = self.record(leg.members, () if leg.replay else self.rows(leg))
+    last = leg.epoch + 1 == leg.epochs
+    if last or time.monotonic() - self.saved_at < self.every:
+      return
+    snapshot = leg.snapshot()
+    arrays = {key: snapshot.pop(key) for key in ("variables", "failed_at", "optimizers")}
+    number = (1000 * leg.wave + leg.number) * 1_000_000 + leg.epoch
+    extra = {"curves": curves, "identity": self.identity}
+    checkpoint.save_leg(self.run, self.name, number, arrays, snapshot | extra)
+    self.saved_at = time.monotonic()
+
+  def resume(self, population: Population, at_once: int | None = None) -> dict[str, Any] | None:
+    """Return the saved leg of these members in waves of `at_once`; None where there is none."""
+    found = checkpoint.latest_leg(self.run, self.name)
+    if found is None:
+      return None
+    _, arrays, metadata = found
+    if metadata["identity"] != self.identity:  # saved by a run of other settings: start anew
+      return None
+    members = slice(*metadata.get("members", (0, population.size)))
+    if members not in [wave.members for wave in population.waves(at_once)]:
+      return None  # saved where more or fewer fitted
+    self.record(members, metadata["curves"])
+    self.progress.line(f"resuming after epoch {metadata['epoch'] + 1}")
+    arrays["variables"].setdefault("batch_stats", {})  # no arrays, no entry in a checkpoint
+    return {**arrays, **metadata}
