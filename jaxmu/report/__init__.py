@@ -1,8 +1,10 @@
-"""Reports: tables as Markdown, CSV and LaTeX, and one self-contained HTML page."""
+"""Reports: tables as Markdown, CSV and LaTeX, and one self-contained HTML page.
+
+Reports of U-LiRA studies have a door of their own, `jaxmu.report.study`.
+"""
 
 from pathlib import Path
 
-from jaxmu import files
 from jaxmu.report import cautions, documents, figures, page, table, verdict
 from jaxmu.report.data import ReportData, from_run
 from jaxmu.report.summary import summarise
@@ -18,7 +20,7 @@ def write(run) -> list[Path]:
   Raises:
     StoreError: rows are missing or damaged, or the directory cannot be written.
   """
-  return _write_all(Path(run.path), render(from_run(run)))
+  return documents.write_all(run.path, render(from_run(run)))
 
 
 def write_figures(run, folder: str | Path) -> list[Path]:
@@ -26,12 +28,7 @@ def write_figures(run, folder: str | Path) -> list[Path]:
   data = from_run(run)
   summary = summarise(data)
   sections = figures.build(data, summary, cautions.find(data, summary))
-  drawings = {
-    f"{figure.name}.svg": page.standalone(figure.drawing)
-    for section in sections.values()
-    for figure in section
-  }
-  return _write_all(Path(folder), drawings)
+  return documents.write_all(Path(folder), page.standalone_all(sections))
 
 
 def render(data: ReportData) -> dict[str, str]:
@@ -46,10 +43,3 @@ def render(data: ReportData) -> dict[str, str]:
     "report.tex": documents.tex(data, columns, lines),
     "report.html": page.html(data, summary, found, sentences),
   }
-
-
-def _write_all(folder: Path, texts: dict[str, str]) -> list[Path]:
-  for name, text in texts.items():
-    content = text.encode()
-    files.replace(folder / name, lambda file, content=content: file.write(content))
-  return [folder / name for name in texts]

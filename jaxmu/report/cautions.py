@@ -127,9 +127,7 @@ def _non_finite(data: ReportData, summary: Summary, method: str) -> list[Caution
 
 def _collapsed(data: ReportData, summary: Summary, method: str) -> list[Caution]:
   accuracy, ratio = summary.cell(method, "TA"), summary.cell(method, "TR")
-  near_chance = min(data.chance + 0.05, 1.5 * data.chance)
-  lost = ratio.mean < MIN_RETENTION and method not in REFERENCES
-  if not (lost or accuracy.mean <= near_chance):
+  if not useless(accuracy.mean, math.nan if method in REFERENCES else ratio.mean, data.chance):
     return []
   text = f"Test accuracy is {value(accuracy)}"
   if math.isfinite(ratio.mean) and method not in REFERENCES:
@@ -143,6 +141,11 @@ def _collapsed(data: ReportData, summary: Summary, method: str) -> list[Caution]
   else:
     title = f"{mark(method).label} destroyed the model"
   return [Caution("severe", "collapse", method, title, text)]
+
+
+def useless(accuracy: float, ratio: float, chance: float) -> bool:
+  """Tell whether a model lost more than half of what retraining reaches, or merely guesses."""
+  return ratio < MIN_RETENTION or accuracy <= min(chance + 0.05, 1.5 * chance)
 
 
 def _over_unlearned(summary: Summary, method: str) -> list[Caution]:

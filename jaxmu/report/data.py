@@ -14,32 +14,21 @@ REFERENCES = ("retrained", "original")
 LEVEL = 0.95
 
 
-@dataclass(frozen=True)
-class ReportData:
-  """Everything the report shows; rows and curves as the run stores them."""
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+  """What a report of any kind says about the run behind it."""
 
   title: str
   settings: Mapping[str, Any]
   manifest: Mapping[str, Any]
-  rows: pd.DataFrame
-  curves: pd.DataFrame
   timings: Mapping[str, Mapping[str, float]]
   methods: Mapping[str, Mapping[str, Any]]
   date: str = ""
 
   @property
-  def bootstrap(self) -> int:
-    return int(self.settings.get("evaluation", {}).get("bootstrap", 2000))
-
-  @property
   def random_labels(self) -> float:
     """Share of all samples that were given a random label, in [0, 1]."""
     return float(self.settings.get("data", {}).get("random_labels", 0.0))
-
-  @property
-  def test_metric(self) -> str:
-    """The column shown as test accuracy: clean labels only where some labels are random."""
-    return "TA_clean" if self.random_labels > 0 and "TA_clean" in self.rows else "TA"
 
   @property
   def chance(self) -> float:
@@ -54,6 +43,28 @@ class ReportData:
     known = self.manifest.get("devices") or (device.get("count") if isinstance(device, dict) else 0)
     return int(known or 0)
 
+  def needs(self, method: str) -> tuple[str, ...]:
+    """Name the sets a method may touch, in a fixed order."""
+    touched = self.methods.get(method, {}).get("needs", ())
+    return tuple(name for name in ("retain", "forget", "val") if name in touched)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData(RunData):
+  """Everything the report shows; rows and curves as the run stores them."""
+
+  rows: pd.DataFrame
+  curves: pd.DataFrame
+
+  @property
+  def bootstrap(self) -> int:
+    return int(self.settings.get("evaluation", {}).get("bootstrap", 2000))
+
+  @property
+  def test_metric(self) -> str:
+    """The column shown as test accuracy: clean labels only where some labels are random."""
+    return "TA_clean" if self.random_labels > 0 and "TA_clean" in self.rows else "TA"
+
   @property
   def seeds(self) -> list[int]:
     return sorted(int(seed) for seed in self.rows["seed"].unique())
@@ -62,24 +73,22 @@ class ReportData:
   def split_sizes(self) -> Mapping[str, int]:
     return self.manifest.get("split", {}).get("sizes", {})
 
-  def needs(self, method: str) -> tuple[str, ...]:
-    """Name the sets a method may touch, in a fixed order."""
-    touched = self.methods.get(method, {}).get("needs", ())
-    return tuple(name for name in ("retain", "forget", "val") if name in touched)
-
 
 def from_run(run) -> ReportData:
   """Read a `jaxmu.store.Run`; curves and timings may be absent, rows may not."""
-  return ReportData(
-    title=str(run.config.get("name") or Path(run.path).name),
-    settings=run.config,
-    manifest=run.manifest,
-    rows=run.rows(),
-    curves=_curves(run),
-    timings=_timings(run),
-    methods=run.manifest.get("methods", {}),
-    date=_date(run),
-  )
+  return ReportData(**described(run), rows=run.rows(), curves=_curves(run))
+
+
+def described(run) -> dict[str, Any]:
+  """Return the fields of RunData of a `jaxmu.store.Run`; timings may be absent."""
+  return {
+    "title": str(run.config.get("name") or Path(run.path).name),
+    "settings": run.config,
+    "manifest": run.manifest,
+    "timings": _timings(run),
+    "methods": run.manifest.get("methods", {}),
+    "date": _date(run),
+  }
 
 
 def _curves(run) -> pd.DataFrame:

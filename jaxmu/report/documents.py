@@ -1,16 +1,19 @@
 """The report as Markdown, LaTeX and CSV."""
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
+from jaxmu import files
 from jaxmu.report import facts
 from jaxmu.report.cautions import Caution
 from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
 from jaxmu.report.summary import STATISTICS, Summary
-from jaxmu.report.table import BEST, SHARED, STANDING, Column, Entry, Line, definitions, legend
+from jaxmu.report.table import BEST, SIGNS, STANDING, Column, Entry, Line, definitions, legend
 from jaxmu.report.text import spread
 
 _LATEX = {
@@ -23,6 +26,7 @@ _LATEX = {
   "∞": r"$\infty$",
   "‖": r"$\Vert$",
   "≈": r"$\approx$",
+  "▲": r"$\uparrow$",
   "·": r"$\cdot$",
   "×": r"$\times$",
   "|": r"$\vert$",
@@ -44,6 +48,14 @@ def markdown_text(words: str) -> str:
   return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
 
 
+def write_all(folder: Path, texts: dict[str, str]) -> list[Path]:
+  """Write texts into a folder by name; each file is replaced whole or stays as it was."""
+  for name, text in texts.items():
+    content = text.encode()
+    files.replace(folder / name, lambda file, content=content: file.write(content))
+  return [folder / name for name in texts]
+
+
 def csv(summary: Summary, rows: pd.DataFrame) -> str:
   """Return the tidy summary: one line per method and metric, in the order of the tables."""
   lead = [m.key for m in METRICS]
@@ -61,22 +73,30 @@ def csv(summary: Summary, rows: pd.DataFrame) -> str:
 
 
 def tex(data: ReportData, columns: tuple[Column, ...], lines: tuple[Line, ...]) -> str:
+  """Return the main table for LaTeX."""
+  described = " ".join(f"{name}: {words}" for name, words in definitions(data))
+  caption = f"{facts.subject(data)}. {legend(data)} {STANDING} {described}"
+  return booktabs(caption, data.title, columns, lines)
+
+
+def booktabs(
+  caption: str, title: str, columns: tuple[Column, ...], lines: tuple[Line, ...], count: str = "n"
+) -> str:
   """Return a booktabs table; the document needs \\usepackage{booktabs} and nothing else."""
-  head = " & ".join(latex(name) for name in ("Method", *(c.label for c in columns), "n"))
+  head = " & ".join(latex(name) for name in ("Method", *(c.label for c in columns), count))
   body = []
   for previous, line in zip((None, *lines), lines):
     if previous is not None and previous.reference and not line.reference:
       body.append(r"\midrule")
     entries = " & ".join(_tex_entry(entry) for entry in line.entries)
     body.append(f"{latex(line.label)} & {entries} & {latex(line.members)} \\\\")
-  described = " ".join(f"{name}: {words}" for name, words in definitions(data))
   return "\n".join(
     [
       "% needs \\usepackage{booktabs}; wide: \\resizebox or table* may help",
       r"\begin{table}",
       r"\centering",
-      rf"\caption{{{latex(f'{facts.subject(data)}. {legend(data)} {STANDING} {described}')}}}",
-      rf"\label{{tab:{''.join(c for c in data.title if c.isalnum() or c == '-')}}}",
+      rf"\caption{{{latex(caption)}}}",
+      rf"\label{{tab:{''.join(c for c in title if c.isalnum() or c == '-')}}}",
       rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}",
       r"\toprule",
       rf"{head} \\",
@@ -94,7 +114,7 @@ def _tex_entry(entry: Entry) -> str:
   text = latex(entry.main)
   if entry.standing == BEST:
     return rf"\textbf{{{text}}}"
-  return rf"{text}\,$\approx$" if entry.standing == SHARED else text
+  return f"{text}\\,{latex(SIGNS[entry.standing])}" if entry.standing in SIGNS else text
 
 
 def markdown(
@@ -106,8 +126,6 @@ def markdown(
   verdict: list[str],
 ) -> str:
   """Return the report for a terminal or a code host: the page without figures."""
-  head = ["Method", *(c.label for c in columns), "n"]
-  body = [[markdown_text(one.label), *map(_md_entry, one.entries), one.members] for one in lines]
   return "\n".join(
     [
       f"# {markdown_text(data.title)}",
@@ -115,26 +133,36 @@ def markdown(
       markdown_text(facts.subject(data)),
       "",
       *(f"- {markdown_text(name)}: {markdown_text(words)}" for name, words in facts.header(data)),
-      *_section("In short", [markdown_text(" ".join(verdict))]),
-      *_section("Warnings", [_md_caution(c) for c in cautions] or ["None."]),
-      *_section("Results", [_md_table(head, body), "", markdown_text(legend(data)), "", STANDING]),
+      *section("In short", [markdown_text(" ".join(verdict))]),
+      *section("Warnings", [md_caution(c) for c in cautions] or ["None."]),
+      *section(
+        "Results", [md_lines(columns, lines), "", markdown_text(legend(data)), "", STANDING]
+      ),
       "",
       *(f"- **{markdown_text(name)}**: {markdown_text(w)}" for name, w in definitions(data)),
-      *_section("Further metrics", [_md_cells(summary, [(m, m) for m in DETAIL])]),
-      *_section("Distances", [_md_cells(summary, [d[:2] for d in DISTANCES])]),
-      *_section("Methods", _md_methods(data, summary)),
-      *_section("Time", [_md_timings(data), "", facts.clock_note(data)]),
-      *_section("Provenance", [f"- {n}: {markdown_text(w)}" for n, w in facts.provenance(data)]),
+      *section("Further metrics", [_md_cells(summary, [(m, m) for m in DETAIL])]),
+      *section("Distances", [_md_cells(summary, [d[:2] for d in DISTANCES])]),
+      *section("Methods", md_methods(facts.method_cards(data, summary.order))),
+      *section("Time", [_md_timings(data), "", facts.clock_note(data)]),
+      *section("Provenance", [f"- {n}: {markdown_text(w)}" for n, w in facts.provenance(data)]),
       "",
     ]
   )
 
 
-def _section(title: str, body: list[str]) -> list[str]:
+def section(title: str, body: list[str]) -> list[str]:
+  """Return a heading and its lines."""
   return ["", f"## {title}", "", *body]
 
 
-def _md_table(head: list[str], body: list[list[str]]) -> str:
+def md_lines(columns: tuple[Column, ...], lines: tuple[Line, ...], count: str = "n") -> str:
+  """Return the main table."""
+  head = ["Method", *(c.label for c in columns), count]
+  body = [[markdown_text(one.label), *map(_md_entry, one.entries), one.members] for one in lines]
+  return md_table(head, body)
+
+
+def md_table(head: list[str], body: list[list[str]]) -> str:
   """Return a table of escaped cells whose columns also line up in a terminal."""
   table = [head, *body]
   widths = [max(3, *map(len, column)) for column in zip(*table)]
@@ -149,8 +177,7 @@ def _md_table(head: list[str], body: list[list[str]]) -> str:
 
 def _md_entry(entry: Entry) -> str:
   main = f"**{entry.main}**" if entry.standing == BEST else entry.main
-  lead = "≈ " if entry.standing == SHARED else ""
-  return f"{lead}{main} {entry.interval}".strip()
+  return f"{SIGNS.get(entry.standing, '')} {main} {entry.interval}".strip()
 
 
 def _md_cells(summary: Summary, wanted) -> str:
@@ -160,24 +187,26 @@ def _md_cells(summary: Summary, wanted) -> str:
     [markdown_text(mark(name).label), *(spread(summary.cell(name, key)) for key, _ in present)]
     for name in summary.order
   ]
-  return _md_table(head, body)
+  return md_table(head, body)
 
 
 def _md_timings(data: ReportData) -> str:
   head, body = facts.timings(data)
   if not body:
     return "This run stored no timings."
-  return _md_table(head, [[markdown_text(cell) for cell in row] for row in body])
+  return md_table(head, [[markdown_text(cell) for cell in row] for row in body])
 
 
-def _md_caution(caution: Caution) -> str:
+def md_caution(caution: Caution) -> str:
+  """Return a warning as a list item."""
   return f"- **{markdown_text(caution.title)}** ({caution.level}). {markdown_text(caution.text)}"
 
 
-def _md_methods(data: ReportData, summary: Summary) -> list[str]:
+def md_methods(cards: Iterable[facts.MethodCard]) -> list[str]:
+  """Return one list item per method."""
   return [
-    f"- **{card.label}** {markdown_text(card.title)}. {markdown_text(card.summary)} "
+    f"- **{markdown_text(card.label)}** {markdown_text(card.title)}. {markdown_text(card.summary)} "
     f"Touches: {', '.join(card.needs) or 'nothing'}. "
     f"{markdown_text('; '.join(f'{k} = {v}' for k, v in card.hyperparameters))}"
-    for card in facts.method_cards(data, summary)
+    for card in cards
   ]

@@ -1,12 +1,11 @@
 """What was run: header, provenance, timings and method cards, as label and text."""
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from jaxmu.report.data import ReportData
+from jaxmu.report.data import ReportData, RunData
 from jaxmu.report.marks import mark
-from jaxmu.report.summary import Summary
 from jaxmu.report.text import MISSING, number, plural
 
 SETS = ("train", "retain", "forget", "val", "test")
@@ -32,9 +31,14 @@ class MethodCard(NamedTuple):
 
 def subject(data: ReportData) -> str:
   """Name the experiment in one line: network on data set, seeds."""
-  model = data.settings.get("model", {}).get("name", "model")
-  dataset = data.manifest.get("dataset", {}).get("name") or data.settings.get("dataset", "data")
-  return f"{model} on {dataset}, {plural(len(data.seeds), 'seed')}"
+  return f"{task(data)}, {plural(len(data.seeds), 'seed')}"
+
+
+def task(data: RunData) -> str:
+  """Name network and data set."""
+  network = data.settings.get("model", {}).get("name", "model")
+  source = data.manifest.get("dataset", {}).get("name") or data.settings.get("dataset", "data")
+  return f"{network} on {source}"
 
 
 def header(data: ReportData) -> list[tuple[str, str]]:
@@ -44,15 +48,15 @@ def header(data: ReportData) -> list[tuple[str, str]]:
   if known and data.manifest["split"].get("per_seed"):
     sizes += "; every seed has a split of its own, so the spread includes the choice of samples"
   facts = [
-    ("Model", _model(data)),
-    ("Data set", _dataset(data)),
+    ("Model", model(data)),
+    ("Data set", dataset(data)),
     ("Seeds", _seeds(data.seeds)),
     ("Split hash", str(data.manifest.get("split", {}).get("sha256", MISSING))[:12]),
     ("Commit", str(data.manifest.get("commit") or MISSING)[:12]),
     ("Date", data.date or MISSING),
-    ("Device", _device(data.manifest)),
+    ("Device", device(data.manifest)),
     ("Split sizes", sizes or MISSING),
-    ("Versions", _plain(data.manifest.get("versions", MISSING))),
+    ("Versions", plain(data.manifest.get("versions", MISSING))),
     ("Command", str(data.manifest.get("command") or MISSING)),
   ]
   if data.random_labels > 0:
@@ -60,7 +64,7 @@ def header(data: ReportData) -> list[tuple[str, str]]:
   return facts
 
 
-def random_labels(data: ReportData) -> str:
+def random_labels(data: RunData) -> str:
   """Say what share of the labels is random, and why."""
   return (
     f"{100 * data.random_labels:g} % of all samples got a random label, train, forget, validation "
@@ -69,21 +73,21 @@ def random_labels(data: ReportData) -> str:
   )
 
 
-def provenance(data: ReportData) -> list[tuple[str, str]]:
+def provenance(data: RunData) -> list[tuple[str, str]]:
   """List everything that identifies the run."""
   manifest = data.manifest
   known = [
-    ("Commit", _plain(manifest.get("commit") or MISSING)),
+    ("Commit", plain(manifest.get("commit") or MISSING)),
     ("Data SHA-256", str(manifest.get("dataset", {}).get("sha256", MISSING))),
     ("Split SHA-256", str(manifest.get("split", {}).get("sha256", MISSING))),
     ("Members per chunk", str(manifest.get("chunk", MISSING))),
-    ("Convolutions", _lowerings(manifest.get("lowering", {}))),
+    ("Convolutions", lowerings(manifest.get("lowering", {}))),
   ]
   training = data.settings.get("training", {})
-  return [*known, *([("Training", _plain(training))] if training else [])]
+  return [*known, *([("Training", plain(training))] if training else [])]
 
 
-def _lowerings(table) -> str:
+def lowerings(table) -> str:
   """Say how many kinds of convolutions are computed in which way."""
   counts = collections.Counter(table.values())
   return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or MISSING
@@ -108,40 +112,42 @@ def clock_note(data: ReportData) -> str:
   )
 
 
-def method_cards(data: ReportData, summary: Summary) -> list[MethodCard]:
-  """Describe every method of the table as the manifest does."""
+def method_cards(data: RunData, order: Iterable[str]) -> list[MethodCard]:
+  """Describe the methods as the manifest does."""
   cards = []
-  for name in summary.order:
+  for name in order:
     info = data.methods.get(name, {})
-    hyper = tuple((key, _plain(value)) for key, value in info.get("hyperparameters", {}).items())
+    hyper = tuple((key, plain(value)) for key, value in info.get("hyperparameters", {}).items())
     words = (str(info.get(key, "")) for key in ("title", "summary", "paper"))
     odd = str(info.get("oddities", ""))
     cards.append(MethodCard(name, mark(name).label, *words, data.needs(name), odd, hyper))
   return cards
 
 
-def _model(data: ReportData) -> str:
+def model(data: RunData) -> str:
+  """Name the network with its options."""
   options = dict(data.settings.get("model", {}))
   name = options.pop("name", MISSING)
   if name != "cnn":
     options.pop("width", None)  # no other network reads it
-  return f"{name} ({_plain(options)})" if options else name
+  return f"{name} ({plain(options)})" if options else name
 
 
-def _dataset(data: ReportData) -> str:
+def dataset(data: RunData) -> str:
+  """Name the data set with the number of its classes."""
   info = data.manifest.get("dataset", {})
   name = info.get("name") or data.settings.get("dataset", MISSING)
   classes = info.get("num_classes")
   return f"{name}, {classes} classes" if classes else str(name)
 
 
-def _device(manifest: Mapping) -> str:
+def device(manifest: Mapping) -> str:
   """Name kind and number of the devices, then the processor where both say different things."""
-  device = manifest.get("device", MISSING)
-  if not isinstance(device, Mapping):
-    return str(device)
-  name = str(device.get("kind") or device.get("platform", MISSING))
-  count = device.get("count", 1)
+  known = manifest.get("device", MISSING)
+  if not isinstance(known, Mapping):
+    return str(known)
+  name = str(known.get("kind") or known.get("platform", MISSING))
+  count = known.get("count", 1)
   processor = manifest.get("machine", {}).get("processor", "")
   where = f" ({processor})" if processor and processor != name else ""
   return f"{count} × {name}{where}" if count != 1 else f"{name}{where}"
@@ -159,10 +165,10 @@ def _amount(value: Any, key: str) -> str:
   return f"{int(value):,}" if key == "steps" else number(float(value), 1)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
   """Write a value of the manifest on one line."""
   if isinstance(value, Mapping):
-    return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    return ", ".join(f"{key} {plain(inner)}" for key, inner in value.items())
   if isinstance(value, list | tuple):
-    return ", ".join(map(_plain, value))
+    return ", ".join(map(plain, value))
   return f"{value:g}" if isinstance(value, float) else str(value)

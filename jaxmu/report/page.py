@@ -1,5 +1,6 @@
 """The HTML page: one file, no network, no script."""
 
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 import jinja2
@@ -21,15 +22,8 @@ OF_MEANS = tuple((f"{name}_of_means", f"{name} of means", "") for name in ("RetD
 
 def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: list[str]) -> str:
   """Return the page."""
-  loader = jinja2.FunctionLoader(_resource)
-  environment = jinja2.Environment(
-    loader=loader,
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=jinja2.StrictUndefined,
-  )
-  return environment.get_template("page.html.jinja").render(
+  return fill(
+    "page.html.jinja",
     data=data,
     subject=facts.subject(data),
     header=facts.header(data),
@@ -43,7 +37,7 @@ def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: l
     definitions=table.definitions(data),
     figures=figures.build(data, summary, cautions),
     metrics=METRICS,
-    methods=facts.method_cards(data, summary),
+    methods=facts.method_cards(data, summary.order),
     order=summary.order,
     references=REFERENCES,
     detail=_cells(summary, [(key, key.replace("_", " "), "") for key in DETAIL]),
@@ -53,10 +47,26 @@ def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: l
     members=_members(data, summary),
     timings=facts.timings(data),
     clock_note=facts.clock_note(data),
-    style=Markup(_resource("figure.css") + _resource("page.css")),
-    swatch=swatch,
-    label=lambda name: mark(name).label,
   )
+
+
+def fill(template: str, **values) -> str:
+  """Return a page made of a template in this folder, with the style of all reports."""
+  environment = jinja2.Environment(
+    loader=jinja2.FunctionLoader(_resource),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+  )
+  environment.globals |= {
+    "style": Markup(_resource("figure.css") + _resource("page.css")),
+    "swatch": swatch,
+    "label": lambda name: mark(name).label,
+    "signs": table.SIGNS,
+    "sign_words": table.SIGN_WORDS,
+  }
+  return environment.get_template(template).render(values)
 
 
 def standalone(drawing: Markup) -> str:
@@ -64,6 +74,12 @@ def standalone(drawing: Markup) -> str:
   style = Markup("<style>{}</style>").format(Markup(_resource("figure.css")))
   start = drawing.index(">") + 1
   return f'<?xml version="1.0" encoding="UTF-8"?>\n{drawing[:start]}{style}{drawing[start:]}\n'
+
+
+def standalone_all(sections: Mapping[str, Iterable[figures.Figure]]) -> dict[str, str]:
+  """Return every figure as a file of its own, by file name."""
+  found = [one for section in sections.values() for one in section]
+  return {f"{one.name}.svg": standalone(one.drawing) for one in found}
 
 
 def _resource(name: str) -> str:

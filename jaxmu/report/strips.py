@@ -1,14 +1,15 @@
 """Figures with one line per method: the spread over seeds, and the attack with its interval."""
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 from markupsafe import Markup
 
 from jaxmu.report.marks import mark
-from jaxmu.report.summary import Summary
+from jaxmu.report.summary import Cell, Summary
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, spanning, tag, text
-from jaxmu.report.text import interval, number
+from jaxmu.report.text import number, value
 
 WIDTH, ROW, LEFT, RIGHT, TOP = 420, 24, 78, 408, 12
 
@@ -29,7 +30,7 @@ def distribution(
     ]
     box = _box(summary.cell(name, metric), x, middle)
     parts.append(tag("g", box, *dots, class_=f"hue-{mark(name).hue}"))
-    parts.append(text(LEFT - 8, middle + 4, mark(name).label, "name", "end"))
+    parts.append(text(x.start - 8, middle + 4, mark(name).label, "name", "end"))
   words = "; ".join(
     f"{mark(name).label} median {number(summary.cell(name, metric).median)}" for name in names
   )
@@ -38,28 +39,41 @@ def distribution(
 
 def attack(summary: Summary, ident: str) -> Markup:
   """Draw T-MIA with its interval per method, V-MIA hollow beneath it, and the line of chance."""
-  names = [name for name in summary.order if summary.cell(name, "T_MIA").n]
-  cells = [summary.cell(name, metric) for name in names for metric in ("T_MIA", "V_MIA")]
-  x, y, height = _lines(names, [0.5, *(v for c in cells for v in (c.mean, *c.bounds))])
-  parts = [_band(summary, x, y), axes(x, _bare(y), "attack accuracy", "", levels=False)]
-  parts.append(line(x.at(0.5), TOP - 4, x.at(0.5), y, "chance"))
-  for place, name in enumerate(names):
-    middle = TOP + ROW * (place + 0.5)
-    test, val = summary.cell(name, "T_MIA"), summary.cell(name, "V_MIA")
-    group = []
-    if test.has_interval:
-      group.append(line(x.at(test.low), middle, x.at(test.high), middle, "bar"))
-    if val.n:
-      group.append(tag("circle", cx=x.at(val.mean), cy=middle + 6, r=2.6, class_="hollow"))
-    parts.append(tag("g", *group, class_=f"hue-{mark(name).hue}"))
-    hint = f"{mark(name).label}: T-MIA {number(test.mean)} {interval(test)}"
-    parts.append(marker(name, x.at(test.mean), middle, 4.6, hint.strip()))
-    parts.append(text(LEFT - 8, middle + 4, mark(name).label, "name", "end"))
-  words = "; ".join(
-    f"{mark(name).label} {number(summary.cell(name, 'T_MIA').mean)}" for name in names
-  )
+  cells = {n: (summary.cell(n, "T_MIA"), summary.cell(n, "V_MIA")) for n in summary.order}
   title = "Membership inference per method; one half is chance"
-  return drawing(ident, WIDTH, height, title, f"T-MIA: {words}.", *parts)
+  return intervals(cells, ident, title, "T-MIA", "attack accuracy", 0.5)
+
+
+def intervals(
+  cells: Mapping[str, tuple[Cell, Cell]],
+  ident: str,
+  title: str,
+  quantity: str,
+  label: str,
+  chance: float,
+) -> Markup:
+  """Draw a number with its interval per method, a second one hollow beneath, and chance.
+
+  The band is the interval of the retrained models. Methods without the first number are left out.
+  """
+  cells = {name: pair for name, pair in cells.items() if pair[0].n}
+  reach = [v for pair in cells.values() for cell in pair for v in (cell.mean, *cell.bounds)]
+  x, y, height = _lines(list(cells), [chance, *reach])
+  parts = [_band(cells, x, y), axes(x, _bare(y), label, "", levels=False)]
+  parts.append(line(x.at(chance), TOP - 4, x.at(chance), y, "chance"))
+  for place, (name, (first, second)) in enumerate(cells.items()):
+    middle = TOP + ROW * (place + 0.5)
+    group = []
+    if first.has_interval:
+      group.append(line(x.at(first.low), middle, x.at(first.high), middle, "bar"))
+    if second.n:
+      group.append(tag("circle", cx=x.at(second.mean), cy=middle + 6, r=2.6, class_="hollow"))
+    parts.append(tag("g", *group, class_=f"hue-{mark(name).hue}"))
+    hint = f"{mark(name).label}: {quantity} {value(first)}"
+    parts.append(marker(name, x.at(first.mean), middle, 4.6, hint))
+    parts.append(text(x.start - 8, middle + 4, mark(name).label, "name", "end"))
+  words = "; ".join(f"{mark(name).label} {number(cells[name][0].mean)}" for name in cells)
+  return drawing(ident, WIDTH, height, title, f"{quantity}: {words}.", *parts)
 
 
 def _values(rows: pd.DataFrame, method: str, metric: str) -> list[float]:
@@ -68,9 +82,13 @@ def _values(rows: pd.DataFrame, method: str, metric: str) -> list[float]:
 
 
 def _lines(names: list[str], values: list[float]) -> tuple[Scale, float, float]:
-  """Lay out one line per method; returns the x scale, the axis' y and the figure's height."""
+  """Lay out one line per method; returns the x scale, the axis' y and the figure's height.
+
+  The names stand left of the scale; long ones push it to the right.
+  """
   bottom = TOP + ROW * len(names) + 2
-  return spanning(values, LEFT, RIGHT), bottom, bottom + 38
+  left = max([LEFT, *(8.4 * len(mark(name).label) for name in names)])
+  return spanning(values, min(left, RIGHT / 2), RIGHT), bottom, bottom + 38
 
 
 def _bare(y: float) -> Scale:
@@ -83,9 +101,9 @@ def _guide(summary: Summary, metric: str, x: Scale, y: float) -> Markup:
   return line(x.at(cell.mean), TOP - 4, x.at(cell.mean), y, "guide") if cell.n else Markup("")
 
 
-def _band(summary: Summary, x: Scale, y: float) -> Markup:
+def _band(cells: Mapping[str, tuple[Cell, Cell]], x: Scale, y: float) -> Markup:
   """Shade the interval of the retrained models: what forgetting looks like."""
-  cell = summary.cell("retrained", "T_MIA")
+  cell = cells.get("retrained", (Cell(),))[0]
   if not cell.has_interval:
     return Markup("")
   low, high = x.at(cell.low), x.at(cell.high)

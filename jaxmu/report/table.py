@@ -10,6 +10,12 @@ from jaxmu.report.summary import BETTER, Summary, best, wall_rte
 from jaxmu.report.text import MISSING, factor, interval, plural, speed, spread
 
 BEST, SHARED = "best", "shared"  # a clear winner; the leading group whose intervals overlap
+RAISED = "raised"  # its interval lies above that of the retrained models
+SIGNS = {SHARED: "≈", RAISED: "▲"}  # beside a number
+SIGN_WORDS = {
+  SHARED: "not separable from the best",
+  RAISED: "interval above that of the retrained models",
+}
 
 
 class Column(NamedTuple):

@@ -11,7 +11,6 @@ that the next writer overwrites.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 

@@ -34,7 +34,7 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
   Raises:
     SettingsError: the data set's size is not known in advance (npz).
   """
-  train, test, size, channels, classes = dimensions(settings)
+  train, test, _, _, classes = dimensions(settings)
   sizes = _split_sizes(settings, train)
   flops, weights, speed = work(settings, images_per_second)
   members = len(settings.seeds)

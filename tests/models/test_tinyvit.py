@@ -295,6 +295,7 @@ def assert_close(found, wanted):
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * max(1, float(np.abs(b).max())))
 
 
+@pytest.mark.slow
 def test_training_with_the_padded_path_stock_convolutions_and_other_padding_samples(x64, small):
   """Logits, statistics and all gradients are those of the default; another key's are not."""
   wanted = run(small, IMAGES)

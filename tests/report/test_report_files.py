@@ -5,12 +5,12 @@ import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import report_cases as cases
+from report_page import Page
 
 from jaxmu import report
 from jaxmu.errors import StoreError
@@ -18,33 +18,11 @@ from jaxmu.store import Run
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("original", "retrained", "ft", "ga")
-VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
 @pytest.fixture(scope="module")
 def texts():
   return report.render(cases.data(table=cases.fail(cases.rows(), "ct", [3, 7])))
-
-
-class Page(HTMLParser):
-  """Collects tags with their attributes and checks that they close in order."""
-
-  def __init__(self, text):
-    super().__init__()
-    self.tags, self.open = [], []
-    self.feed(text)
-    assert not self.open, f"never closed: {self.open}"
-
-  def handle_starttag(self, tag, attrs):
-    self.tags.append((tag, dict(attrs)))
-    if tag not in VOID:
-      self.open.append(tag)
-
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
-
-  def named(self, *names):
-    return [attributes for tag, attributes in self.tags if tag in names]
 
 
 def test_write_puts_four_files_into_the_run_and_returns_them(tmp_path):

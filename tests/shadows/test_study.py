@@ -184,7 +184,7 @@ def test_bad_studies_are_refused_in_one_line(tmp_path, capsys, override, message
 
 
 def test_the_plan_counts_models_and_what_is_missing(done):
-  run, settings, folder = done
+  folder = done[-1]
   text = shadows.plan(studies.settings(*studies.arguments(folder, splits=6)))
   lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
   assert lines["original"][1:3] == ["6", "1"]

@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of every stage, the same command again: bit-identical results."""
+"""SIGKILL in the middle of an anchor's and a method's stage, the same command again: bit-identical results."""
 
 import subprocess
 import time
@@ -10,6 +10,7 @@ from jaxmu import checkpoint
 from jaxmu.store import Run
 
 STAGES = ("original", "retrained", "msg")
+KILLED = ("original", "msg")  # retraining goes through the same lines as the original
 EPOCHS = ("--config.unlearning.msg.num_epochs=12",)
 
 
@@ -37,7 +38,7 @@ def test_killed_runs_end_bit_identical(tmp_path):
   calm, rough = tmp_path / "calm", tmp_path / "rough"
   arguments = lambda folder: sweeps.arguments(folder, *EPOCHS, methods="msg", epochs=12)
   assert sweeps.call(*arguments(calm)) == 0
-  for stage in STAGES:
+  for stage in KILLED:
     kill_within(stage, arguments(rough), rough)
   assert sweeps.call(*arguments(rough)) == 0
   a, b = (Run.open(sweeps.only_run(folder)) for folder in (calm, rough))

@@ -1,0 +1,162 @@
+"""What the report of a study is made of, read once from its run directory."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmu.errors import StoreError
+from jaxmu.report.data import REFERENCES, RunData, described
+from jaxmu.report.summary import Cell
+from jaxmu.report.text import listing
+
+FORGOTTEN, RETAINED, TRAINED, MODEL = "forgotten", "retained", "trained", "model"
+QUESTIONS = (FORGOTTEN, RETAINED, TRAINED, MODEL)
+_COLUMNS = {  # words, numbers
+  "exposure": (("method", "question", "statistic"), ("value", "low", "high")),
+  "samples": (
+    ("method",),
+    ("sample", "label", "accuracy", "n_forgotten", "n_never", "score_forgotten", "score_never"),
+  ),
+  "roc": (("method",), ("fpr", "tpr")),
+}
+
+
+@dataclass(frozen=True)
+class Exposed:
+  """Thumbnails of samples, uint8 [n, H, W, 1 or 3], with their indices and labels, all [n]."""
+
+  samples: tuple[int, ...] = ()
+  labels: tuple[int, ...] = ()
+  original_labels: tuple[int, ...] = ()
+  images: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyData(RunData):
+  """Everything the report shows; statistics by (method, question, statistic)."""
+
+  cells: Mapping[tuple[str, str, str], Cell]
+  samples: Mapping[str, pd.DataFrame]  # by method
+  roc: Mapping[str, pd.DataFrame]  # by method
+  study: Mapping[str, Any]
+  exposed: Exposed = Exposed()
+
+  def cell(self, method: str, statistic: str, question: str = FORGOTTEN) -> Cell:
+    """Return a statistic; an empty cell where the run has none."""
+    return self.cells.get((method, question, statistic), Cell())
+
+  @property
+  def order(self) -> tuple[str, ...]:
+    """The methods as the tables have them: retrained, original, then the least exposed first."""
+    present = list(dict.fromkeys(method for method, _, _ in self.cells))
+
+    def key(name: str) -> tuple[bool, float, str]:
+      value = self.cell(name, "accuracy").mean
+      return (math.isnan(value), 0.0 if math.isnan(value) else value, name)
+
+    methods = sorted((name for name in present if name not in REFERENCES), key=key)
+    return (*(name for name in REFERENCES if name in present), *methods)
+
+  @property
+  def unlearners(self) -> tuple[str, ...]:
+    """The unlearning methods: the order without retrained and original."""
+    return tuple(name for name in self.order if name not in REFERENCES)
+
+  def attacked(self, method: str) -> pd.DataFrame:
+    """Return the samples of a method that were attacked; empty where there is none."""
+    table = self.samples.get(method)
+    if table is None:
+      return pd.DataFrame({name: [] for name in _COLUMNS["samples"][1]}, dtype=float)
+    return table[np.isfinite(table["accuracy"])]
+
+  def models(self, method: str) -> int:
+    """Return how many models of a method there are, failed ones included."""
+    return int(self.study.get("originals", 0) if method == "original" else self.study["models"])
+
+  def failed(self, method: str) -> int:
+    """Return how many models of a method diverged and were left out."""
+    return int((self.study.get("failed") or {}).get(method, 0))
+
+
+def from_run(run) -> StudyData:
+  """Read a `jaxmu.store.Run`; timings and thumbnails may be absent.
+
+  Raises:
+    StoreError: a table or study.json is absent, damaged, or lacks something.
+  """
+  study = _study(run)
+  return StudyData(
+    **described(run),
+    cells=_cells(run, int(study["splits"])),
+    samples=_by_method(_table(run, "samples")),
+    roc=_by_method(_table(run, "roc")),
+    study=study,
+    exposed=_exposed(run),
+  )
+
+
+def _study(run) -> dict:
+  found = run.read_json("study.json")
+  wanted = ("splits", "forgets", "models")
+  lost = [k for k in wanted if not isinstance(found, dict) or not isinstance(found.get(k), int)]
+  if lost:
+    raise _damaged(run, "study.json", f"it has no number for {listing(lost)}")
+  return found
+
+
+def _cells(run, splits: int) -> dict[tuple[str, str, str], Cell]:
+  """Read exposure.parquet; values that are NaN or infinite are as good as absent."""
+  table = _table(run, "exposure")
+  keys = ["method", "question", "statistic"]
+  twice = table[table.duplicated(keys)]
+  if len(twice):
+    raise _damaged(run, "exposure.parquet", f"{', '.join(twice.iloc[0][keys])} stands there twice")
+  cells = {}
+  for row in table.itertuples():
+    found = math.isfinite(row.value)
+    cell = Cell(splits, row.value, low=row.low, high=row.high) if found else Cell()
+    cells[row.method, row.question, row.statistic] = cell
+  return cells
+
+
+def _table(run, name: str) -> pd.DataFrame:
+  table, (words, numbers) = run.table(name), _COLUMNS[name]
+  lost = [column for column in (*words, *numbers) if column not in table]
+  if lost:
+    raise _damaged(run, f"{name}.parquet", f"it has no column {listing(lost)}")
+  try:
+    return table.astype({column: float for column in numbers})
+  except (TypeError, ValueError) as error:
+    raise _damaged(run, f"{name}.parquet", str(error).splitlines()[0]) from None
+
+
+def _by_method(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+  return {str(name): part for name, part in table.groupby("method", sort=False)}
+
+
+def _exposed(run) -> Exposed:
+  if not (Path(run.path) / "exposed.json").exists():
+    return Exposed()
+  found, images = run.read_json("exposed.json"), run.array("exposed", mmap=False)
+  names = ("samples", "labels", "original_labels")
+  if not isinstance(found, dict) or any(not isinstance(found.get(n), list) for n in names):
+    raise _damaged(run, "exposed.json", f"it must list {listing(names)}")
+  _check_images(run, images, [len(found[name]) for name in names])
+  return Exposed(*(tuple(int(v) for v in found[name]) for name in names), images)
+
+
+def _check_images(run, images: np.ndarray, counts: Sequence[int]) -> None:
+  wanted = images.ndim == 4 and images.shape[-1] in (1, 3) and images.dtype == np.uint8
+  if not wanted or set(counts) != {len(images)}:
+    found = f"{images.dtype} {images.shape} does not fit exposed.json with {max(counts)} samples"
+    raise _damaged(run, "exposed.npy", f"{found}; expected uint8 [n, H, W, 1 or 3]")
+
+
+def _damaged(run, name: str, reason: str) -> StoreError:
+  where = Path(run.path) / name
+  return StoreError(f"{where} is damaged ({reason}); delete it and run the same command again")

@@ -1,0 +1,157 @@
+"""What each number of a study means, its ideal value, and what it cannot tell."""
+
+import math
+from typing import NamedTuple
+
+from jaxmu.attacks.exposure import ABOVE
+from jaxmu.report.study.data import FORGOTTEN, MODEL, RETAINED, TRAINED
+
+
+class Statistic(NamedTuple):
+  """One number in words; usable as a column of a table and as a metric card."""
+
+  key: str
+  label: str
+  ideal: str
+  short: str  # beneath the table
+  limits: str = ""  # what it cannot tell
+  question: str = FORGOTTEN
+  digits: int = 3
+  chance: float = math.nan  # of a guessing attacker
+  exposes: bool = True  # larger is worse
+
+
+_RETRAINED = "as retrained"
+ACCURACY = Statistic(
+  "accuracy",
+  "U-LiRA",
+  "0.5",
+  "Accuracy of the per-sample attack: how often an attacker who knows, for this very sample, how "
+  "models that forgot it and models that never saw it score it, tells a further model of one kind "
+  "from the other. Mean over all samples and models, both kinds weighing the same.",
+  "A mean over samples: most can be at one half while a few are certain. Read it with the columns "
+  "to its right.",
+  chance=0.5,
+)
+CONFIRMED = Statistic(
+  "confirmed_worst",
+  "Worst 1 %",
+  "0.5",
+  "Mean accuracy on the 1 % most exposed samples. They are selected with one half of the splits "
+  "and measured with the other, so that noise gives one half.",
+  "Half of the splits makes a weaker attack: a careful lower estimate.",
+  chance=0.5,
+)
+POPULATION = Statistic(
+  "population",
+  "Population attack",
+  "0.5",
+  "Accuracy of an attack with one threshold on the loss for all samples, mean over models: what "
+  "ordinary reports call MIA.",
+  "Blind to samples whose loss changes but stays inside the crowd. At one half beside a U-LiRA "
+  "above it, forgetting only looks complete.",
+  chance=0.5,
+)
+HELD_OUT = Statistic(
+  "accuracy_never",
+  "Held-out accuracy",
+  _RETRAINED,
+  "Classification accuracy on pool samples that the model never saw: generalisation.",
+  "Where it collapsed nothing is left to attack, and every number to its left is void.",
+  MODEL,
+  exposes=False,
+)
+METRICS = (
+  ACCURACY,
+  Statistic(
+    "auc",
+    "AUC",
+    "0.5",
+    "Area under the ROC curve of the same attack, pooled over samples and models.",
+    "Dominated by the many samples in the middle; attackers care for the left end.",
+    chance=0.5,
+  ),
+  Statistic(
+    "tpr_at_0.01",
+    "TPR at 1 % FPR",
+    "0.01",
+    "Share of forgotten cases that the attacker recognises while wrongly accusing fewer than 1 % "
+    "of the cases that were never seen.",
+    "One threshold for all samples; it does not say which samples these are.",
+    chance=0.01,
+  ),
+  Statistic(
+    "tpr_at_0.001",
+    "TPR at 0.1 % FPR",
+    "0.001",
+    "The same with fewer than one wrong accusation in a thousand: confident guesses only.",
+    "Rests on few cases: read the interval before the value.",
+    digits=4,
+    chance=0.001,
+  ),
+  Statistic(
+    f"share_above_{ABOVE}",
+    f"Samples above {ABOVE}",
+    _RETRAINED,
+    f"Share of samples whose own attack is right in more than {100 * ABOVE:g} % of the cases.",
+    "Few models per sample make a sample's accuracy noisy, and noise alone lifts some above: the "
+    "retrained models' share is what noise gives.",
+  ),
+  CONFIRMED,
+  POPULATION,
+  Statistic(
+    "rmia_auc",
+    "RMIA AUC",
+    "0.5",
+    "Area under the ROC curve of RMIA, which compares a sample's confidence with that of other "
+    "samples, both relative to reference models.",
+    "Stronger than U-LiRA with few models, weaker with many. A second opinion.",
+    chance=0.5,
+  ),
+  Statistic(
+    "klom_q95",
+    "KLOM",
+    _RETRAINED,
+    "Divergence between the scores that the method's models and the retrained models give a "
+    "forgotten sample, in nats; 95th percentile over samples. 0 is identical, 11.5 disjoint.",
+    "Never 0 with finitely many models, even between retrained ones. Also large where a method "
+    "changed every sample alike, forgotten or not.",
+    digits=2,
+  ),
+  HELD_OUT,
+)
+FURTHER = (
+  Statistic(
+    "sample_mean", "Mean", "0.5", "mean of the samples' accuracies, each weighing the same"
+  ),
+  Statistic("sample_q50", "Median", "0.5", "half of the samples are attacked less often rightly"),
+  Statistic("sample_q95", "95 %", _RETRAINED, "95th percentile of the samples' accuracies"),
+  Statistic("sample_q99", "99 %", _RETRAINED, "99th percentile of the samples' accuracies"),
+)
+ACCURACIES = (
+  Statistic("accuracy_retained", "Retained", _RETRAINED, "samples that stay", question=MODEL),
+  Statistic("accuracy_forgotten", "Forgotten", _RETRAINED, "samples forgotten", question=MODEL),
+  HELD_OUT._replace(label="Never seen", short="samples held out"),
+)
+CHANGES = (
+  Statistic("change_mean", "Change", "0", "mean change of a sample's accuracy", digits=4),
+  Statistic(
+    "change_share_more", "More exposed", "", "share of samples attacked better than before"
+  ),
+  Statistic("change_share_less", "Less exposed", "", "share of samples attacked worse than before"),
+  Statistic("change_net", "Net", "0", "more minus less exposed; 0 by chance", chance=0.0),
+)
+NET = CHANGES[-1]._replace(question=RETAINED)
+_OF_QUESTION = {  # the same attack, other samples
+  "accuracy": "accuracy of the per-sample attack",
+  "auc": "area under the ROC curve",
+  "tpr_at_0.01": "recognised with 1 % false alarms",
+  "tpr_at_0.001": "recognised with 0.1 % false alarms",
+}
+_ATTACKS = tuple(
+  m._replace(label="Accuracy" if m is ACCURACY else m.label, short=_OF_QUESTION[m.key])
+  for m in METRICS
+  if m.key in _OF_QUESTION
+)
+RETAIN_SIDE = tuple(m._replace(question=RETAINED) for m in (*_ATTACKS, *CHANGES))
+UPPER_BOUND = tuple(m._replace(question=TRAINED) for m in _ATTACKS)

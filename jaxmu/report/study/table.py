@@ -1,0 +1,92 @@
+"""The tables of a study as values; page.py and documents.py write them in their own form."""
+
+from collections.abc import Iterable
+
+from jaxmu.report.cautions import Caution
+from jaxmu.report.data import REFERENCES
+from jaxmu.report.marks import mark
+from jaxmu.report.study.data import StudyData
+from jaxmu.report.study.judgement import direction, raised
+from jaxmu.report.study.statistics import METRICS, Statistic
+from jaxmu.report.table import RAISED, Entry, Line
+from jaxmu.report.text import MISSING, interval, number, plural
+
+LEGEND = (
+  "▲ marks an interval that lies above the retrained models' interval, and above chance where "
+  "chance is known: what is found there is not noise. Methods are sorted by U-LiRA accuracy, the "
+  "least exposed first."
+)
+DIRECTIONS = (
+  ("Mean difference", "mean over samples of forgotten minus never-seen confidence (log-odds)"),
+  ("Exposed samples", "samples attacked above 0.6"),
+  ("Recognised by less confidence", "share of the exposed samples with a negative difference"),
+)
+
+
+def lines(data: StudyData, cautions: list[Caution]) -> tuple[Line, ...]:
+  """Return one line per method in the order of the tables."""
+  return tuple(
+    Line(
+      method=name,
+      label=mark(name).label,
+      reference=name in REFERENCES,
+      entries=tuple(_entry(data, name, statistic) for statistic in METRICS),
+      members=members(data, name),
+      flags=tuple(c for c in cautions if c.method == name),
+    )
+    for name in data.order
+  )
+
+
+def _entry(data: StudyData, method: str, statistic: Statistic) -> Entry:
+  cell = data.cell(method, statistic.key, statistic.question)
+  standing = RAISED if raised(data, method, statistic) else ""
+  digits = statistic.digits
+  return Entry(number(cell.mean, digits), interval(cell, digits), standing)
+
+
+def members(data: StudyData, method: str) -> str:
+  """Write the number of models, "638/640" where some failed."""
+  total, failed = data.models(method), data.failed(method)
+  if not total:
+    return MISSING
+  return f"{total - failed:,}/{total:,}" if failed else f"{total:,}"
+
+
+def definitions() -> list[tuple[str, str]]:
+  """Explain every column of the main table in words."""
+  models = "Models that were attacked; diverged ones are left out and counted."
+  return [*((statistic.label, statistic.short) for statistic in METRICS), ("n", models)]
+
+
+def legend(data: StudyData) -> str:
+  """Say how to read a cell."""
+  splits = int(data.study["splits"])
+  if splits < 2:
+    return "Values of the one split; without others there is no interval."
+  return (
+    f"Values over all models, and 95 % intervals bootstrapped over {plural(splits, 'split')}: "
+    "models of one split share their training half and are no independent evidence."
+  )
+
+
+def block(data: StudyData, statistics: Iterable[Statistic], order: Iterable[str] = ()) -> dict:
+  """Lay out statistics by method; statistics and methods without any value are left out."""
+  value = lambda name, one: data.cell(name, one.key, one.question)
+  order = tuple(order) or data.order
+  shown = [one for one in statistics if any(value(name, one).n for name in order)]
+  names = [name for name in order if any(value(name, one).n for one in shown)]
+  written = lambda cell, digits: (number(cell.mean, digits), interval(cell, digits))
+  body = [(name, [written(value(name, one), one.digits) for one in shown]) for name in names]
+  return {"head": [(one.label, one.short) for one in shown], "body": body}
+
+
+def directions(data: StudyData) -> dict:
+  """Lay out, per method, in which direction forgotten samples differ from never-seen ones."""
+  body = []
+  for name in data.order:
+    if len(data.attacked(name)):
+      found = direction(data, name)
+      cells = (number(found.gap, 2), f"{found.exposed:,}", number(found.below, 2))
+      body.append((name, [(cell, "") for cell in cells]))
+  return {"head": list(DIRECTIONS) if body else [], "body": body}

@@ -1,0 +1,198 @@
+"""What a study asks of every stage: who forgot, who retained, against models that never saw.
+
+M models, N samples. All answers are tables: statistic -> value with its interval over splits.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxmu import statistics
+from jaxmu.attacks.exposure import (
+  Exposure,
+  Interval,
+  confirmed_worst,
+  exposure,
+  exposure_change,
+  sample_accuracy,
+  tally,
+)
+from jaxmu.attacks.klom import PERCENTILE, klom
+from jaxmu.attacks.population_mia import population_mia_many
+from jaxmu.attacks.rmia import FLOOR, rmia
+from jaxmu.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, trained_roles
+from jaxmu.attacks.ulira import ulira
+
+FEW = 16  # forgetting models per sample below which variances are pooled (spec evaluation 9.6)
+FEW_SPLITS = 32  # splits in which a sample is forgotten, below which `paired` is worth its noise
+Table = dict[str, Interval]
+_FORGET = {"positive": FORGOTTEN, "negative": NEVER}
+_RETAIN = {"positive": RETAINED, "negative": NEVER}
+
+
+class Attacker(NamedTuple):
+  """How Gaussians are fitted in a study; `variance` as in the settings."""
+
+  fit: str
+  variance: str
+  few: bool
+  paired: bool
+
+  @property
+  def pooled(self) -> bool:
+    """True where variances are pooled over samples when forgetting models are asked for."""
+    return self.variance == "fixed" or (self.variance == "auto" and self.few)
+
+  def ratios(self, case: "Case", sides: dict[str, int], pooled: bool) -> np.ndarray:
+    """Return the log-likelihood ratios of a case, float32 [M, N]."""
+    options = {"fit": self.fit, "fixed_variance": pooled, "paired": self.paired}
+    return ulira(case.phi, case.roles, case.splits, **options, **sides)
+
+
+class Case(NamedTuple):
+  """A stage as attacks see it: scores, correctness and roles [M, N], splits [M]."""
+
+  phi: np.ndarray
+  correct: np.ndarray
+  roles: np.ndarray
+  splits: np.ndarray
+
+  def rows(self, chosen: Any) -> "Case":
+    """Return the case of some models only."""
+    return Case(*(array[chosen] for array in self))
+
+  @property
+  def alive(self) -> np.ndarray:
+    """Models that are not left out because they diverged, bool [M]."""
+    return ~(self.roles == EXCLUDED).all(1)
+
+
+class Answer(NamedTuple):
+  """The table of a question with what it was read from; None where too few models were there."""
+
+  table: Table
+  scores: np.ndarray
+  exposure: Exposure | None
+
+
+def choose(fit: str, variance: str, roles: np.ndarray, splits: np.ndarray) -> Attacker:
+  """Return the attacker for a study of these roles [M, N] and splits [M]."""
+  forgotten = roles == FORGOTTEN
+  groups = np.stack([forgotten[splits == s].any(0) for s in np.unique(splits)])
+  few = bool(forgotten.sum(0).mean() < FEW)
+  return Attacker(fit, variance, few, bool(groups.sum(0).mean() < FEW_SPLITS))
+
+
+def forgotten(case: Case, attacker: Attacker, retrained: Case, bootstrap: int) -> Answer:
+  """Ask whether a model trained on a sample and forgot it, or never saw it."""
+  answer = _ask(case, attacker, _FORGET, attacker.pooled, bootstrap)
+  if answer.exposure is None:
+    return answer
+  plain = lambda value: Interval(value, np.nan, np.nan)
+  relative = rmia(_confidence(case.phi), splits=case.splits)
+  by_rmia = exposure(relative, case.roles, case.splits, bootstrap=bootstrap, threshold=0.5)
+  more = {
+    "confirmed_worst": plain(_confirmed(case, attacker)),
+    "rmia_auc": by_rmia.statistics["auc"],
+    "population": _population(case.rows(case.alive)),
+    "klom_q95": plain(_klom(case, retrained)),
+  }
+  return answer._replace(table=answer.table | more)
+
+
+def retained(case: Case, attacker: Attacker, original: Answer | None, bootstrap: int) -> Answer:
+  """Ask whether a model retained a sample or never saw it, and what unlearning changed in that.
+
+  Args:
+    original: the answer for the original models; None for themselves.
+  """
+  answer = _ask(case, attacker, _RETAIN, attacker.variance == "fixed", bootstrap)
+  if None in (original, answer.exposure) or original.exposure is None:
+    return answer
+  tallies = original.exposure.tally, answer.exposure.tally
+  change = exposure_change(*tallies, bootstrap=bootstrap)[1]
+  return answer._replace(table=answer.table | {f"change_{k}": v for k, v in change.items()})
+
+
+def trained(case: Case, attacker: Attacker, bootstrap: int) -> Answer:
+  """Ask the plain membership question of original models: trained on a sample or not."""
+  plain = case._replace(roles=trained_roles(case.roles))
+  return _ask(plain, attacker, _RETAIN, attacker.variance == "fixed", bootstrap)
+
+
+def model(case: Case) -> Table:
+  """Return accuracies by role: means over models."""
+  table = {}
+  for name, role in (("retained", RETAINED), ("forgotten", FORGOTTEN), ("never", NEVER)):
+    mask = (case.roles == role)[case.alive]
+    each = (case.correct[case.alive] & mask).sum(1) / mask.sum(1)
+    table[f"accuracy_{name}"] = _over_splits(each, case.splits[case.alive])
+  return table
+
+
+def _ask(case, attacker, sides, pooled, bootstrap) -> Answer:
+  scores = attacker.ratios(case, sides, pooled)
+  known = np.isfinite(scores)
+  both = [(known & (case.roles == role)).any(0) for role in sides.values()]
+  if not (both[0] & both[1]).any():
+    return Answer({}, scores, None)
+  found = exposure(scores, case.roles, case.splits, bootstrap=bootstrap, **sides)
+  return Answer(found.statistics, scores, found)
+
+
+def _confirmed(case: Case, attacker: Attacker) -> float:
+  """Return the accuracy on the most exposed samples, selected and measured by other splits."""
+  runs = []
+  for parity in (0, 1):
+    half = case.rows(case.splits % 2 == parity)
+    if len(np.unique(half.splits)) < 2:
+      return np.nan
+    scores = attacker.ratios(half, _FORGET, attacker.pooled)
+    runs.append(sample_accuracy(tally(scores, half.roles, half.splits))[0])
+  return confirmed_worst(*runs)
+
+
+def _population(case: Case) -> Interval:
+  """Attack each model with one threshold on the loss for all its samples."""
+
+  def losses(role):
+    own = zip(case.phi, case.roles)
+    return np.stack([np.logaddexp(0, -phi[roles == role]) for phi, roles in own])  # -log sigmoid
+
+  results = population_mia_many(losses(NEVER), losses(FORGOTTEN))
+  return _over_splits(np.array([result.accuracy for result in results]), case.splits)
+
+
+def _klom(case: Case, retrained: Case) -> float:
+  """Return the 95th percentile of KLOM over samples that enough models forgot; else NaN.
+
+  A sample's first forgetting models are compared with as many other retrained ones, so the
+  retrained models' own value is the noise of this measure.
+  """
+  mask = (case.roles == FORGOTTEN) & (retrained.roles == FORGOTTEN)
+  half = int(np.quantile(mask.sum(0), 0.1)) // 2
+  if half < FEW // 2:
+    return np.nan
+  enough = mask.sum(0) >= 2 * half
+  order = np.argsort(~mask[:, enough], axis=0, kind="stable")
+  first, second = (
+    np.take_along_axis(phi[:, enough], order[part], 0)
+    for phi, part in (
+      (case.phi, slice(0, half)),
+      (retrained.phi, slice(half, 2 * half)),
+    )
+  )
+  return float(np.percentile(klom(first, second), PERCENTILE))
+
+
+def _confidence(phi: np.ndarray) -> np.ndarray:
+  """Return the probability of the true class, positive also where it underflows."""
+  with np.errstate(over="ignore", invalid="ignore"):
+    p = 1 / (1 + np.exp(-np.asarray(phi, np.float64)))
+  return np.where(np.isfinite(p), np.clip(p, FLOOR, 1), 1.0)  # not finite: left out by its role
+
+
+def _over_splits(values: np.ndarray, splits: np.ndarray) -> Interval:
+  """Return the mean of values [M] over splits with the interval of that mean."""
+  found = statistics.describe(np.array([values[splits == s].mean() for s in np.unique(splits)]))
+  return Interval(found["mean"], found["low"], found["high"])
