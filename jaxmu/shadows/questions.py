@@ -90,7 +90,9 @@ def forgotten(case: Case, attacker: Attacker, retrained: Case, bootstrap: int) -
     return answer
   plain = lambda value: Interval(value, np.nan, np.nan)
   relative = rmia(_confidence(case.phi), splits=case.splits)
-  by_rmia = exposure(relative, case.roles, case.splits, bootstrap=bootstrap, threshold=0.5)
+  asked = (case.roles == FORGOTTEN) | (case.roles == NEVER)
+  middle = float(np.median(relative[asked]))  # of shares, which need not lie about one half
+  by_rmia = exposure(relative, case.roles, case.splits, bootstrap=bootstrap, threshold=middle)
   more = {
     "confirmed_worst": plain(_confirmed(case, attacker)),
     "rmia_auc": by_rmia.statistics["auc"],

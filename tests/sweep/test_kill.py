@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of an anchor's and a method's stage, the same command again: bit-identical results."""
+"""SIGKILL in the middle of two stages, the same command again: bit-identical results."""
 
 import subprocess
 import time
