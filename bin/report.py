@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from jaxmu import cli, report
+from jaxmu.report import study
 from jaxmu.store import Run
 
 
@@ -17,9 +18,10 @@ def main(args: argparse.Namespace) -> None:
   """Write the reports of the runs named on the command line, and the figures if asked for."""
   runs = [Run.open(path) for path in args.run]
   for run in runs:
-    written = report.write(run)
+    kind = study if (run.path / "study.json").is_file() else report
+    written = kind.write(run)
     if args.figures:
-      written += report.write_figures(run, args.figures)
+      written += kind.write_figures(run, args.figures)
     print("\n".join(map(str, written)))
 
 

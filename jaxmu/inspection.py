@@ -24,8 +24,8 @@ def inspect(path: str | Path, norms: bool = False) -> dict[str, Any]:
 
   Returns:
     `run` (path, name, seeds, data set and network; None outside a run), `stages` (of a run: name,
-    done, failed members) and `checkpoints` (path, stage, leg, seeds, metadata, members with their
-    accuracies, leaves with shape, dtype and bytes).
+    done, failed members, and of a study the models that have scores) and `checkpoints` (path,
+    stage, leg, seeds, metadata, members with their accuracies, leaves with shape, dtype and bytes).
 
   Raises:
     StoreError: neither a run nor a checkpoint.
@@ -61,9 +61,11 @@ def _describe_run(run: Run) -> dict[str, Any]:
   planned = [*run.manifest.get("methods", {}), *run.stages()]
   stages = []
   for stage in dict.fromkeys(planned):
-    done = run.done(stage)
-    failures = run.marker(stage).get("failures", []) if done else []
-    stages.append({"stage": stage, "done": done, "failed": sum(map(bool, failures))})
+    done, scored = run.done(stage), (run.path / "scores" / f"{stage}.json").is_file()
+    marker = run.marker(stage) if done else run.read_json(f"scores/{stage}.json") if scored else {}
+    failed = sum(map(bool, marker.get("failures", [])))
+    found = {"stage": stage, "done": done or scored, "failed": failed}
+    stages.append(found | ({"models": len(marker["models"])} if scored else {}))
   return {"run": about, "stages": stages}
 
 
@@ -174,7 +176,7 @@ def _overview(about: Mapping, console: Any) -> None:
     name = stage["stage"]
     found = state.get(name) or legs.get(name) or {}
     status = "done" if stage["done"] else "under way" if name in legs else "to do"
-    members = str(len(found["seeds"])) if found else "-"
+    members = str(stage.get("models") or (len(found["seeds"]) if found else "-"))
     failed = str(stage["failed"]) if stage["done"] else "-"
     steps = _progress(found["metadata"]) if found else "-"
     rows.append((name, status, members, failed, steps, size(found["bytes"]) if found else "-"))

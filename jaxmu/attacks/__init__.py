@@ -1,5 +1,7 @@
-"""Membership attacks on stored logits: NumPy and SciPy on the host, never an accelerator.
+"""Membership attacks on stored logits and scores: NumPy and SciPy, never an accelerator.
 
-`scores` turns logits into one number per sample, `population_mia` is the population attack of the
-main tables, `logistic` its classifier.
+What attackers look at: `scores` (one number per sample and model), `population_scores`, `roles` (who
+saw what). One threshold for all samples: `population_mia` with its classifier in `logistic`. One per
+sample, from shadow models: `lira`, `ulira`, `rmia`. Against retrained models: `klom`,
+`forgetting_quality`. `exposure` turns any of them into rates, intervals and exposed samples.
 """

@@ -15,7 +15,10 @@ ARGUMENTS = {
   "cnn_digits": ("",),
   "resnet18_cifar10": ("", "mini", "tiny"),
   "tinyvit_cifar10": ("", "tiny"),
+  "ulira_cifar10": ("", "mini"),
+  "ulira_digits": ("",),
 }
+STUDIES = ("ulira_cifar10", "ulira_digits")
 SPECS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
 
@@ -32,7 +35,12 @@ def test_every_config_file_is_covered():
 def test_config_builds(name, argument):
   settings = build(name, argument)
   assert settings.name == f"{name}_{argument}".rstrip("_")
-  assert settings.methods == tuple(METHODS)
+  if name in STUDIES:
+    assert settings.ulira.splits >= 16
+    assert set(settings.methods) <= set(METHODS)
+  else:
+    assert settings.ulira.splits == 0
+    assert settings.methods == tuple(METHODS)
   small = build(name, argument, [("methods", "msg,ct"), ("seeds", "0"), ("data_dir", "/data")])
   assert (small.methods, small.seeds, small.data_dir) == (("msg", "ct"), (0,), "/data")
 
@@ -56,9 +64,20 @@ def test_full_recipe_is_the_reference_s():
   assert settings.unlearning["msg"] == METHODS["msg"].defaults
 
 
-def test_only_the_quickstart_has_random_labels():
+def test_the_full_study_is_the_reference_s():
+  settings = build("ulira_cifar10")
+  assert (settings.ulira.splits, settings.ulira.forgets, settings.ulira.pool) == (64, 10, 0)
+  assert (settings.training.num_epochs, settings.training.batch_size) == (91, 256)
+  assert settings.methods == ("ft", "msg", "cfw", "prmq", "ct", "kde")
+  assert settings.seeds == (0,)
+
+
+def test_only_digits_have_random_labels():
   shares = {name: build(name).data.random_labels for name in ARGUMENTS}
-  assert shares == {"cnn_digits": 0.1, "resnet18_cifar10": 0.0, "tinyvit_cifar10": 0.0}
+  assert {name: share for name, share in shares.items() if share} == {
+    "cnn_digits": 0.1,
+    "ulira_digits": 0.15,
+  }
 
 
 def test_unknown_argument_is_refused():

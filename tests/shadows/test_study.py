@@ -1,7 +1,9 @@
 """Studies: shadow models are the single models they stand for, grow, resume, and are not mixed."""
 
 import json
+import re
 import subprocess
+import sys
 import time
 
 import jax
@@ -10,7 +12,7 @@ import pytest
 import studies
 import sweeps
 
-from jaxmu import checkpoint, predictions, shadows
+from jaxmu import checkpoint, inspection, predictions, shadows
 from jaxmu.attacks.scores import logit_scaled_confidence
 from jaxmu.data.streams import Samples
 from jaxmu.errors import StoreError
@@ -63,6 +65,36 @@ def test_every_table_and_report_is_written(done):
   assert len(samples) == 3 * run.read_json("study.json")["pool"] == 3 * 380
   for name in ("report.md", "report.html", "report.csv", "report.tex"):
     assert (run.path / name).stat().st_size > 500
+
+
+def test_the_files_are_those_that_the_documentation_lists(done):
+  run, _, _ = done
+  text = (sweeps.ROOT / "docs" / "runs.md").read_text()
+  text = text.split("study-files:begin -->")[1].split("<!-- study-files:end")[0]
+  listed = set(re.findall(r"^\| `([^`]+)`", text, re.M))
+  own = {path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file()}
+  parts = {path.parts[0] for path in own if path.parts[0] in ("scores", "state")}
+  files = {path.name for path in own if len(path.parts) == 1}
+  shared = {"config.json", "manifest.json", "timings.json", "log.jsonl", ".lock"}
+  found = files - shared - {f"report.{kind}" for kind in ("md", "csv", "tex", "html")}
+  assert listed == found | {f"scores/STAGE.{kind}" for kind in ("json", "phi", "correct")} | {
+    "state/original-NUMBER/"
+  }
+  assert parts == {"scores", "state"}
+
+
+def test_reports_are_written_again_and_models_are_listed(done, capsys):
+  run, _, _ = done
+  page = (run.path / "report.html").read_bytes()
+  (run.path / "report.html").unlink()
+  subprocess.run([sys.executable, sweeps.ROOT / "bin" / "report.py", run.path], check=True)
+  assert (run.path / "report.html").read_bytes() == page
+  stages = inspection.inspect(run.path)["stages"]
+  assert [(stage["stage"], stage["done"], stage["models"]) for stage in stages] == [
+    ("original", True, 5),
+    ("retrained", True, 10),
+    ("ft", True, 10),
+  ]
 
 
 def test_a_shadow_model_is_the_model_trained_alone(done):
