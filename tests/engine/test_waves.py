@@ -88,7 +88,10 @@ def every(built):
   return [built.prepare, *built.start, *built.epoch, *(program for program in rest if program)]
 
 
-@pytest.mark.parametrize(("name", "devices"), [("ft", 1), ("ft", 2), ("fcs", 2), ("scrub", 2)])
+@pytest.mark.parametrize(
+  ("name", "devices"),
+  [("ft", 1), ("ft", 2), pytest.param("fcs", 2, marks=pytest.mark.slow), ("scrub", 2)],
+)
 def test_waves_give_the_bits_of_all_members_at_once(name, devices):
   """Different rates and epochs; fcs has two phases, scrub a teacher and a rewind."""
   whole, legs, _ = execute(name, devices=devices, vary=name != "scrub")

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
@@ -17,6 +18,9 @@ from jaxmu.unlearning import get, runner
 
 SIZES = {"retain": 22, "forget": 10, "val": 6}
 CLASSES = 4
+# The default run takes methods that between them have every part of the contract: passes, paired
+# streams, gates, hooks with memory, masks, replays, teachers, single edits. The rest is slow.
+DAILY = ("original", "ft", "ngplus", "bt", "scrub", "msg", "rni", "iu")
 
 
 class Row(NamedTuple):
@@ -164,6 +168,11 @@ class TinyNet(nn.Module):
     x = jax.nn.relu(BatchNorm(name="norm")(x, train=train, mask=mask))
     x = jax.nn.relu(Conv(6, 3, 2, 1, name="stage1")(x))
     return Linear(self.num_classes, name="head")(jnp.mean(x, (1, 2)))
+
+
+def daily(names, of=DAILY):
+  """Mark the tests of all but the daily methods slow."""
+  return [n if n in of else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
 def samples(seed=0):

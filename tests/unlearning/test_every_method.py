@@ -4,24 +4,17 @@ import jax
 import numpy as np
 import problems
 import pytest
+from problems import daily
 
 from jaxmu.errors import MethodError
 from jaxmu.unlearning import ANCHORS, METHODS, get
 
 EVERY = [*ANCHORS, *METHODS]
 SEEDS = (3, 4, 5)
-# The default run takes methods that between them have every part of the contract: passes, paired
-# streams, gates, hooks with memory, masks, replays, teachers, single edits. The rest is slow.
-DAILY = ("original", "ft", "ngplus", "bt", "scrub", "msg", "rni", "iu")
-CHUNKED = ("ft", "msg", "rni")
+CHUNKED = ("ft", "rni")
 EPOCHS = [name for name in EVERY if problems.TABLE[name].legs]  # the others edit once
 FROZEN_NORM = [name for name in EVERY if problems.TABLE[name].frozen_norm]  # methods.md 9.4
 RANDOM = [name for name in EVERY if problems.TABLE[name].random]
-
-
-def daily(names, of=DAILY):
-  """Mark the tests of all but the daily methods slow."""
-  return [n if n in of else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
 @pytest.fixture(scope="module")
