@@ -6,12 +6,12 @@ from jaxmu import files
 from jaxmu.data.shadow_splits import shadow_study
 from jaxmu.settings import Settings
 from jaxmu.shadows.models import models
-from jaxmu.sweep.plan import bytes_text, dimensions, stage_cost, work
+from jaxmu.sweep.plan import bytes_text, dimensions, duration, stage_cost, work
 from jaxmu.unlearning import ANCHORS
 
 
 def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
-  """Return a table: per stage models, those missing, steps, work, bytes and hours.
+  """Return a table: per stage models, those missing, steps, work, bytes and time.
 
   Args:
     images_per_second: training speed of the whole machine, all models together; 0 takes what was
@@ -43,7 +43,7 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
     f"assumed speed: {speed:,.0f} training images/s over all models",
     "",
     f"{'stage':<12}{'models':>7}{'missing':>9}{'steps/model':>13}{'PFLOP':>10}{'scores':>10}"
-    f"{'hours':>9}",
+    f"{'time':>9}",
   ]
   sums = [0, 0, 0.0, 0.0]
   for name in (*ANCHORS, *settings.methods):
@@ -53,11 +53,11 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
     sums = [a + b for a, b in zip(sums, (len(wanted), len(missing), *cost[1:]))]
     lines.append(
       f"{name:<12}{len(wanted):>7}{len(missing):>9}{cost[0]:>13,}{cost[1]:>10.3f}"
-      f"{bytes_text(5 * len(study.pool) * len(wanted)):>10}{cost[2]:>9.2f}"
+      f"{bytes_text(5 * len(study.pool) * len(wanted)):>10}{duration(cost[2]):>9}"
     )
   originals = len(models(study, settings, "original"))
   lines += [
-    f"{'total':<12}{sums[0]:>7}{sums[1]:>9}{'':>13}{sums[2]:>10.3f}{'':>10}{sums[3]:>9.2f}",
+    f"{'total':<12}{sums[0]:>7}{sums[1]:>9}{'':>13}{sums[2]:>10.3f}{'':>10}{duration(sums[3]):>9}",
     f"checkpoints of {originals} originals: {bytes_text(4 * weights * originals)}",
   ]
   return "\n".join(lines)

@@ -25,7 +25,7 @@ MEASURED_FLOPS = {"resnet18": 210e9, "tinyvit": 110e9, "cnn": 110e9}
 
 
 def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
-  """Return a table: per stage members, steps, work, bytes, hours, and whether it is done.
+  """Return a table: per stage members, steps, work, bytes, time, and whether it is done.
 
   Args:
     images_per_second: training speed of the whole machine, all members together; 0 takes what was
@@ -46,7 +46,7 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
     f"{test:,} images; run directory {run}",
     f"assumed speed: {speed:,.0f} training images/s over all members",
     "",
-    f"{'stage':<12}{'models':>7}{'steps/model':>13}{'PFLOP':>10}{'checkpoint':>12}{'hours':>9}",
+    f"{'stage':<12}{'models':>7}{'steps/model':>13}{'PFLOP':>10}{'checkpoint':>12}{'time':>9}",
   ]
   total = np.zeros(2)
   for name in (*ANCHORS, *settings.methods):
@@ -55,12 +55,12 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
     done = "done" if (run / "stages" / f"{name}.json").is_file() else ""
     lines.append(
       f"{name:<12}{members:>7}{cost[0]:>13,}{cost[1]:>10.3f}{bytes_text(4 * weights * members):>12}"
-      f"{cost[2]:>9.2f}  {done}"
+      f"{duration(cost[2]):>9}  {done}"
     )
   logits = 4 * classes * (train + test) * members * (2 + len(settings.methods))
   lines += [
     f"{'total':<12}{members * (2 + len(settings.methods)):>7}{'':>13}{total[0]:>10.3f}"
-    f"{bytes_text(4 * weights * members * (2 + len(settings.methods))):>12}{total[1]:>9.2f}",
+    f"{bytes_text(4 * weights * members * (2 + len(settings.methods))):>12}{duration(total[1]):>9}",
     f"logits: {bytes_text(logits)}",
   ]
   return "\n".join(lines)
@@ -105,6 +105,13 @@ def _split_sizes(settings, train):
   val = int(np.ceil(settings.data.val_fraction * train))
   forget = int(np.ceil(settings.data.forget_fraction * (train - val)))
   return {"retain": train - val - forget, "forget": forget, "val": val}
+
+
+def duration(hours: float) -> str:
+  """Write a time with a unit: seconds below two minutes, then minutes, then hours."""
+  if hours < 1 / 30:
+    return f"{3600 * hours:.0f} s"
+  return f"{60 * hours:.1f} min" if hours < 2 else f"{hours:.1f} h"
 
 
 def bytes_text(count: float) -> str:

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -18,6 +17,7 @@ from jaxmu.data.streams import Samples
 from jaxmu.errors import StoreError
 from jaxmu.shadows import models, stage
 from jaxmu.store import Run
+from jaxmu.sweep.plan import duration
 from jaxmu.training import View
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import get, runner
@@ -233,7 +233,7 @@ def test_a_killed_study_ends_with_the_same_scores(done, tmp_path):
   """SIGKILL while two stages train; a third run finds their legs and finishes."""
   run, _, _ = done
   for name in ("original", "ft"):
-    kill_within(name, studies.arguments(tmp_path), tmp_path)
+    sweeps.kill_within(name, studies.arguments(tmp_path), tmp_path)
   assert sweeps.call(*studies.arguments(tmp_path)) == 0
   again = Run.open(sweeps.only_run(tmp_path))
   assert scores(again) == scores(run)
@@ -241,22 +241,6 @@ def test_a_killed_study_ends_with_the_same_scores(done, tmp_path):
     run.path / "exposure.parquet"
   ).read_bytes()
   assert not list(again.path.glob("legs/*"))
-
-
-def kill_within(name, argv, folder, patience=120):
-  process = subprocess.Popen(sweeps.command(*argv), stderr=subprocess.DEVNULL)
-  deadline = time.monotonic() + patience
-  try:
-    while time.monotonic() < deadline:
-      assert not list(folder.glob(f"*/scores/{name}.json")), "ended before it could be killed"
-      assert process.poll() is None
-      if list(folder.glob(f"*/legs/{name}/*/metadata.json")):
-        return
-      time.sleep(0.002)
-    raise AssertionError(f"{name} saved no leg within {patience} s")
-  finally:
-    process.kill()
-    process.wait()
 
 
 def test_diverged_models_are_left_out_of_the_attacks(tmp_path):
@@ -268,3 +252,10 @@ def test_diverged_models_are_left_out_of_the_attacks(tmp_path):
   found = run.table("exposure")
   assert set(found[found["question"] == "forgotten"]["method"]) == {"original", "retrained"}
   assert run.table("samples").query("method == 'ft'")["accuracy"].isna().all()
+
+
+@pytest.mark.parametrize(
+  ("hours", "text"), [(0, "0 s"), (119 / 3600, "119 s"), (0.5, "30.0 min"), (40.55, "40.5 h")]
+)
+def test_plans_say_times_in_fitting_units(hours, text):
+  assert duration(hours) == text

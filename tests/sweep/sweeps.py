@@ -1,7 +1,9 @@
 """A benchmark small enough to run whole in a test: synthetic 8x8 images, two seeds."""
 
 import runpy
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -44,3 +46,23 @@ def only_run(output_dir) -> Path:
   """Return the one run directory in a folder."""
   (run,) = [path for path in Path(output_dir).iterdir() if path.is_dir()]
   return run
+
+
+def kill_within(stage, argv, output_dir, patience=120):
+  """Start a program and SIGKILL it once `stage` has saved a leg but is not done."""
+  process = subprocess.Popen(command(*argv), stderr=subprocess.PIPE)
+  deadline = time.monotonic() + patience
+  try:
+    while time.monotonic() < deadline:
+      saved = list(output_dir.glob(f"*/legs/{stage}/*/metadata.json"))
+      done = [p for kind in ("stages", "scores") for p in output_dir.glob(f"*/{kind}/{stage}.json")]
+      assert not done, f"{stage} ended before it could be killed"
+      assert process.poll() is None, process.stderr.read().decode()
+      if saved:
+        return
+      time.sleep(0.002)
+    raise AssertionError(f"{stage} saved no leg within {patience} s")
+  finally:
+    process.kill()
+    process.wait()
+    process.stderr.close()
