@@ -135,6 +135,7 @@ METHOD = Method(
     "temperature": TEMP_FIXED,
     "eta_min": Distribution("log_uniform", 1e-6, 1e-1, at_most="forget_optimizer_learning_rate"),
   },
+  limits={"temperature": (1e-6, float("inf"))},
   phases=lambda hp: (
     Phase("forget", (FORGET,), epochs=lambda hp: 1),
     Phase("contrast and strengthen", (CONTRAST, STRENGTHEN)),

@@ -231,7 +231,9 @@ METHOD = Method(
     "kd_T": TEMP_FIXED,
     "msteps": Distribution("integer", 1, None, at_most="sgda_num_epochs"),
   },
-  limits={"msteps": (0, float("inf")), "sgda_num_epochs": (1, LONGEST)},
+  limits={
+    "kd_T": (1e-6, float("inf")), "msteps": (0, float("inf")), "sgda_num_epochs": (1, LONGEST),
+  },
   dead=("beta", "batch_size"),
   prepare=prepare,
   phases=lambda hp: (SCRUB,),

@@ -283,3 +283,8 @@ def test_settings_of_the_three_optimizers_may_be_given_in_groups():
   with pytest.raises(MethodError, match="fcs has no hyper-parameter 'forget_optimizer_nesterov'"):
     fcs.METHOD.hyperparameters({"forget_optimizer": {"nesterov": 1.0}})
   assert fcs.METHOD.amended["eta_min"].at_most in fcs.METHOD.space
+
+
+def test_a_temperature_must_be_positive():
+  with pytest.raises(MethodError, match="temperature must be finite and at least 1e-06, got 0"):
+    fcs.METHOD.hyperparameters({"temperature": 0.0})

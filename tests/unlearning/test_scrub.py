@@ -244,4 +244,6 @@ def test_limits_are_named():
     scrub.METHOD.hyperparameters({"sgda_num_epochs": 513})
   with pytest.raises(MethodError, match="scrub: msteps must be finite and at least 0, got -1"):
     scrub.METHOD.hyperparameters({"msteps": -1})
+  with pytest.raises(MethodError, match="scrub: kd_T must be finite and at least 1e-06, got 0"):
+    scrub.METHOD.hyperparameters({"kd_T": 0.0})
   assert scrub.METHOD.hyperparameters({"msteps": 0})["msteps"] == 0
