@@ -8,6 +8,8 @@ win; `make test-slow` tests with the newer ones.
 import os
 from importlib import metadata
 
+import pytest
+
 from jaxmu import runtime
 
 EMITTERS = "--xla_cpu_use_fusion_emitters"
@@ -21,3 +23,21 @@ if EMITTERS not in os.environ.get("XLA_FLAGS", "") and _version <= KNOWN_TO:
   os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {EMITTERS}=false".strip()
 
 runtime.configure(2)
+
+
+@pytest.fixture
+def x64():
+  """Compute in float64, so that a comparison's tolerance is round-off and nothing else."""
+  import jax
+
+  with jax.enable_x64(True):
+    yield
+
+
+@pytest.fixture(scope="module")
+def module_x64():
+  """Compute all tests of a module in float64, and what its module-wide fixtures make."""
+  import jax
+
+  with jax.enable_x64(True):
+    yield

@@ -15,16 +15,12 @@ from jaxmu.models.attention import (
   to_windows,
 )
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 HEADS, CHANNELS = 2, 8
 # Height, width, window. The first three are TinyViT's at 32 pixels.
 SMALL = [(4, 4, 7), (2, 2, 14), (1, 1, 7), (3, 5, 7), (7, 2, 7), (6, 7, 7)]
 WHOLE = [(7, 7, 7), (14, 14, 7), (9, 5, 7), (3, 8, 7)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 def draw(shape, seed):

@@ -11,6 +11,8 @@ import pytest
 from jaxmu import models
 from jaxmu.models.norm import BatchNorm
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 
 class Ours(nn.Module):
   """Two of this package's layers."""
@@ -35,12 +37,6 @@ class Own(nn.Module):
 
 
 NAMES = ("first", "second", "third")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

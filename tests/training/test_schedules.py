@@ -23,11 +23,7 @@ PASSED = {  # first -> epochs -> milestones passed, m(j)
 }
 
 
-@pytest.fixture(autouse=True)
-def x64():
-  """Compare in float64: a schedule must not fall back to float32 on the way."""
-  with jax.enable_x64(True):
-    yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def table(schedule, epochs):

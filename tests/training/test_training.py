@@ -16,6 +16,8 @@ from jaxmu.training.epoch import NEVER, optimizer
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning.losses import ascent, classification
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 CLASSES, BATCH = 3, 8
 INDEX = {"retain": np.arange(22), "forget": np.arange(22, 32)}
 HP = {
@@ -45,12 +47,6 @@ def one_pass(stream="retain", loss=classification, **options):
     "schedule": lambda hp, n: schedules.cosine(hp["learning_rate"], hp["num_epochs"], n),
   }
   return Pass(**{**settings, **options})
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from jaxmu.training import Task, View, losses
 from jaxmu.training.task import Arrays, Batch
 from jaxmu.unlearning import bt, get
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 KEY = jax.random.key(4)
 HP = {
   "kl_temperature": 2.5,
@@ -23,12 +25,6 @@ HP = {
   "num_epochs": 2,
 }
 C = problems.CLASSES
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 def bad_teacher():

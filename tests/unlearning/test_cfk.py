@@ -11,18 +11,14 @@ from jaxmu.errors import MethodError
 from jaxmu.unlearning import get
 from jaxmu.unlearning.cfk import anchored, last_blocks
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 MEMBERS = (  # one population: k and everything else is traced
   {**HP, "num_blocks": 1},
   {**HP, "num_blocks": 2, "sgda_weight_decay": 2.0, "sgda_decay_rate": 0.0},
   {**HP, "num_blocks": 9, "sgda_weight_decay": 2.0, "sgda_decay_rate": 0.0},
   {**HP, "num_blocks": 2, "sgda_weight_decay": 1000.0, "learning_rate": 1e-5},
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

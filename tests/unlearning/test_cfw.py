@@ -12,18 +12,14 @@ from jaxmu.errors import MethodError
 from jaxmu.training.task import Batch
 from jaxmu.unlearning import cfw, get, runner
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 HP = {**cfw.METHOD.defaults, "batch_size": 8, "fidelity": "reference"}
 KEY = jax.random.key(3)
 
 
 class TinyViT(nn.Module):
   """Only the name counts: the first convolution lies inside a patch embedding."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

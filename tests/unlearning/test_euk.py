@@ -10,18 +10,14 @@ from problems import equal
 from jaxmu.errors import MethodError
 from jaxmu.unlearning import get
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 MEMBERS = (
   {**HP, "num_blocks": 1},
   {**HP, "num_blocks": 2, "sgda_weight_decay": 2.0},
   {**HP, "num_blocks": 7},
 )
 STILL = tuple({**hp, "learning_rate": 0.0} for hp in MEMBERS)  # what is left is the reset
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

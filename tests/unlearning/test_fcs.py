@@ -16,6 +16,8 @@ from jaxmu.training.task import Batch
 from jaxmu.unlearning import fcs, runner
 from jaxmu.unlearning.method import FIXED, REFERENCE
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 SEEDS = (1,)
 BATCH = 8
 # 22 retain samples in batches of 8, 8 and 6; 10 forget samples in batches of 8 and 2.
@@ -32,12 +34,6 @@ HP = {
   "batch_size": BATCH,
   "num_epochs": 2,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

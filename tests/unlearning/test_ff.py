@@ -12,15 +12,11 @@ from jaxmu.training import Task, View
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import ff
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 N, BATCH = 22, 8  # batches of 8, 8 and 6
 CLASSES = problems.CLASSES
 KEY = jax.random.key(7)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

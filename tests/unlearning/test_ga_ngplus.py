@@ -19,6 +19,8 @@ from jaxmu.training import Phase, schedules
 from jaxmu.unlearning import ft, ga, ngplus, runner
 from jaxmu.unlearning.losses import ascent
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 SEEDS = (1,)
 # 22 retain samples in batches of 8, 8 and 6; 10 forget samples in batches of 8 and 2.
 HP = {
@@ -28,12 +30,6 @@ HP = {
   "batch_size": 8,
   "num_epochs": 2,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

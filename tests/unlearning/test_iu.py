@@ -18,6 +18,8 @@ from jaxmu.training.losses import cross_entropy
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import iu
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 RETAIN, FORGET, BATCH = 22, 10, 8
 INDEX = {"retain": np.arange(FORGET, FORGET + RETAIN), "forget": np.arange(FORGET)}
 KEY = jax.random.key(0)
@@ -34,12 +36,6 @@ class Attention(nn.Module):
     bias = self.param("attention_biases", start, (1, x.shape[1]))
     x = jnp.sum(x * jax.nn.softmax(bias, axis=1)[..., None], axis=1)
     return nn.Dense(problems.CLASSES, param_dtype=x.dtype)(x)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(autouse=True)

@@ -12,18 +12,14 @@ from jaxmu.training.losses import cross_entropy, divergence, mean
 from jaxmu.training.task import Batch
 from jaxmu.unlearning import get, kde, runner
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 KEY = jax.random.key(5)
 SETS = ("retain", "val")
 
 
 class TinyViT(problems.TinyNet):
   """The tiny network under a name that keeps its stem as it is."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ from jaxmu.unlearning import accumulate, get, msg, runner
 from jaxmu.unlearning.losses import classification
 from jaxmu.unlearning.transforms import count, smallest
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 RATES = (0.0, 0.1, 0.125, 0.3, 0.375, 0.5, 0.77, 0.999, 1.0)
 N_RETAIN, N_FORGET, BATCH = 80, 70, 16  # R' needs a full batch of 64 and one of 6
 INDEX = {"retain": np.arange(N_RETAIN), "forget": np.arange(N_RETAIN, N_RETAIN + N_FORGET)}
@@ -27,12 +29,6 @@ SUBSET = np.random.default_rng(5).permutation(N_RETAIN)[:N_FORGET]
 HP = {**msg.METHOD.defaults, "batch_size": BATCH, "fidelity": "reference"}
 KEY = jax.random.key(11)
 CONV = ("stem", "stage1")  # of TinyNet
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

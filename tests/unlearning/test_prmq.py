@@ -12,17 +12,13 @@ from jaxmu.training.task import Batch
 from jaxmu.unlearning import get, prmq, runner
 from jaxmu.unlearning.transforms import count
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 POOL = {"stem": ("kernel",), "stage1": ("kernel",), "head": ("kernel", "bias")}
 SIZE = 36 + 216 + 24 + 4
 HP = {**prmq.METHOD.defaults, "batch_size": 8, "prune_rest": 0.0}
 FAN_IN = {"stem": 9, "stage1": 36, "head": 6}
 RESNET18 = 11_166_912 + 5_120 + 10  # entries of its pool
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from jaxmu.models.norm import BatchNorm
 from jaxmu.training import Task
 from jaxmu.unlearning import get, rni, runner
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 KEY = jax.random.key(2)
 POOL, ALWAYS = 13, 2  # leaves of Many
 
@@ -32,12 +34,6 @@ class Many(nn.Module):
     for i in range(4):
       x = jnp.tanh(Linear(5, name=f"layer{i}")(x))
     return Linear(problems.CLASSES, name="head")(x)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,11 @@ from jaxmu.training import Task, View
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import get, salun, transforms
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 KEY = jax.random.key(4)
 SALUN = {**HP, "threshold": 0.3}
 LEVELS = ("reference", "fixed")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

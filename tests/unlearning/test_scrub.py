@@ -18,6 +18,8 @@ from jaxmu.unlearning import ft, runner, scrub
 from jaxmu.unlearning.losses import classification
 from jaxmu.unlearning.method import FIXED, REFERENCE
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 SEEDS = (1,)
 # 22 retain samples in batches of 8, 8 and 6; 10 forget samples in batches of 8 and 2.
 HP = {
@@ -38,12 +40,6 @@ PASSED = {  # epochs -> milestones passed, m(j): the table of methods.md 0.5
   FIXED: {1: [0], 2: [0, 1], 3: [0, 1, 2], 5: [0, 0, 1, 1, 2], 10: [0] * 5 + [1, 1, 1, 2, 3]},
 }
 FINAL = dataclasses.replace(scrub.METHOD, name="final", rewind=None)  # before selection
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,9 @@ from jaxmu.training import losses
 from jaxmu.training.task import Batch
 from jaxmu.unlearning import srl
 
+pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
+
 KEY = jax.random.key(4)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def x64():
-  with jax.enable_x64(True):
-    yield
 
 
 def batch(n=1000, seed=0, weight=None):
