@@ -1,8 +1,8 @@
 """Two single-threaded CPU devices and the compilation cache, as the programs in bin/ use them.
 
-And faster compilation: most of the suite's time goes into it, and XLA's older fusion emitters, with
-which populations of small models are compiled anyway, need a sixth less. XLA_FLAGS that name them
-win; `make test-slow` tests with the newer ones.
+And faster compilation, which is most of the suite's time: less of the compiler's optimisation, and
+XLA's older fusion emitters, with which populations of small models are compiled anyway. With
+JAXMU_TEST_COMPILER=full, as `make test-slow` has it, tests run what users run.
 """
 
 import os
@@ -12,15 +12,12 @@ import pytest
 
 from jaxmu import runtime
 
-EMITTERS = "--xla_cpu_use_fusion_emitters"
-KNOWN_TO = (
-  0,
-  10,
-)  # the newest jaxlib, by its first two numbers, seen to know the flag: others abort
-
-_version = tuple(int(part) for part in metadata.version("jaxlib").split(".")[:2])
-if EMITTERS not in os.environ.get("XLA_FLAGS", "") and _version <= KNOWN_TO:
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {EMITTERS}=false".strip()
+KNOWN_TO = (0, 10)  # newest jaxlib seen to know the emitters' flag; others may abort on it
+if os.environ.get("JAXMU_TEST_COMPILER") != "full":
+  flags = [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=1"]
+  if tuple(int(part) for part in metadata.version("jaxlib").split(".")[:2]) <= KNOWN_TO:
+    flags.append("--xla_cpu_use_fusion_emitters=false")
+  os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
 runtime.configure(2)
 
