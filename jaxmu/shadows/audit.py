@@ -9,9 +9,9 @@ from jaxmu.attacks.population_scores import roc_points
 from jaxmu.attacks.roles import FORGOTTEN, NEVER, exclude, role_counts, role_matrix
 from jaxmu.errors import DataError
 from jaxmu.shadows import questions
+from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.models import models, original_of, splits_of
 from jaxmu.shadows.questions import Attacker, Case, Table
-from jaxmu.shadows.stage import Lab
 from jaxmu.unlearning import ANCHORS
 
 SHOWN = 12  # most exposed samples of a method that the report shows

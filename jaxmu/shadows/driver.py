@@ -8,8 +8,9 @@ from jaxmu.data.shadow_splits import ShadowStudy
 from jaxmu.report import study as report_study
 from jaxmu.settings import Settings
 from jaxmu.shadows import audit, models
+from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.reuse import borrow
-from jaxmu.shadows.stage import GROUP, Lab, ShadowStage
+from jaxmu.shadows.stage import GROUP, ShadowStage
 from jaxmu.store import Run
 from jaxmu.sweep import lowerings, setup, tuning
 from jaxmu.sweep.driver import open_run

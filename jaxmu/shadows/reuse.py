@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxmu import files
 from jaxmu.errors import StoreError
-from jaxmu.shadows.stage import Lab
+from jaxmu.shadows.lab import Lab
 from jaxmu.sweep.reuse import copy_tree
 
 

@@ -16,7 +16,9 @@ from jaxmu.attacks.scores import logit_scaled_confidence
 from jaxmu.data.streams import Samples
 from jaxmu.errors import StoreError
 from jaxmu.shadows import models, stage
+from jaxmu.shadows.lab import Lab
 from jaxmu.store import Run
+from jaxmu.sweep import setup
 from jaxmu.sweep.plan import duration
 from jaxmu.training import View
 from jaxmu.training.task import Arrays
@@ -35,9 +37,9 @@ def done(tmp_path_factory):
 
 
 def lab_of(run, settings):
-  dataset = stage.setup.load_dataset(settings)
+  dataset = setup.load_dataset(settings)
   lowering = tuple(sorted(run.manifest["lowering"].items()))
-  return stage.Lab(run, settings, dataset, models.draw(settings, dataset), lowering)
+  return Lab(run, settings, dataset, models.draw(settings, dataset), lowering)
 
 
 def trained(run):

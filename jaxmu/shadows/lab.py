@@ -1,0 +1,54 @@
+"""What all stages of a study share: where it lies, its data, its scores and its populations."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxmu.data import Dataset
+from jaxmu.data.shadow_splits import ShadowStudy
+from jaxmu.population import member_keys
+from jaxmu.settings import Settings
+from jaxmu.shadows.models import splits_of
+from jaxmu.shadows.scores import Model, Scores
+from jaxmu.store import Run
+from jaxmu.sweep import setup
+from jaxmu.sweep.setup import Bench
+from jaxmu.sweep.stage import stage_identity
+from jaxmu.unlearning import ANCHORS
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lab:
+  """A study at work.
+
+  Attributes:
+    study: who trains on what.
+    lowering: how each convolution of the network is computed.
+  """
+
+  run: Run
+  settings: Settings
+  dataset: Dataset
+  study: ShadowStudy
+  lowering: Any
+
+  def scores(self, name: str) -> Scores:
+    """Open the scores of a stage."""
+    identity = stage_identity(self.run, self.settings, name)
+    return Scores(self.run.path / "scores", name, len(self.study.pool), identity)
+
+  def bench(self, name: str, wanted: list[Model]) -> Bench:
+    """Lay out a population of models on the devices.
+
+    As in the reference, all begin with the same weights and see one batch order. Methods draw from
+    keys of their own.
+    """
+    (key,) = member_keys(self.settings.seeds)
+    keys = jnp.repeat(key[None], len(wanted))
+    if name not in ANCHORS:
+      fold = lambda model: jax.random.fold_in(jax.random.fold_in(key, model[0]), model[1])
+      keys = jax.vmap(fold)(jnp.asarray(wanted))
+    splits, chunk = splits_of(self.study, wanted), int(self.run.manifest["chunk"])
+    return setup.build(self.settings, self.dataset, splits, chunk, self.lowering, keys)
