@@ -89,14 +89,11 @@ def forgotten(case: Case, attacker: Attacker, retrained: Case, bootstrap: int) -
   if answer.exposure is None:
     return answer
   plain = lambda value: Interval(value, np.nan, np.nan)
-  relative = rmia(_confidence(case.phi), splits=case.splits)
-  asked = (case.roles == FORGOTTEN) | (case.roles == NEVER)
-  middle = float(np.median(relative[asked]))  # of shares, which need not lie about one half
-  by_rmia = exposure(relative, case.roles, case.splits, bootstrap=bootstrap, threshold=middle)
+  alive = case.rows(case.alive)
   more = {
     "confirmed_worst": plain(_confirmed(case, attacker)),
-    "rmia_auc": by_rmia.statistics["auc"],
-    "population": _population(case.rows(case.alive)),
+    "rmia_auc": _rmia(alive, bootstrap),
+    "population": _population(alive),
     "klom_q95": plain(_klom(case, retrained)),
   }
   return answer._replace(table=answer.table | more)
@@ -187,11 +184,15 @@ def _klom(case: Case, retrained: Case) -> float:
   return float(np.percentile(klom(first, second), PERCENTILE))
 
 
-def _confidence(phi: np.ndarray) -> np.ndarray:
-  """Return the probability of the true class, positive also where it underflows."""
-  with np.errstate(over="ignore", invalid="ignore"):
-    p = 1 / (1 + np.exp(-np.asarray(phi, np.float64)))
-  return np.where(np.isfinite(p), np.clip(p, FLOOR, 1), 1.0)  # not finite: left out by its role
+def _rmia(case: Case, bootstrap: int) -> Interval:
+  """Return the area under the ROC curve of RMIA, each model referred to those of other splits."""
+  with np.errstate(over="ignore"):
+    confidence = np.maximum(1 / (1 + np.exp(-np.asarray(case.phi, np.float64))), FLOOR)
+  scores = rmia(confidence, splits=case.splits)
+  asked = (case.roles == FORGOTTEN) | (case.roles == NEVER)
+  middle = float(np.median(scores[asked]))  # of shares, which need not lie about one half
+  found = exposure(scores, case.roles, case.splits, bootstrap=bootstrap, threshold=middle)
+  return found.statistics["auc"]
 
 
 def _over_splits(values: np.ndarray, splits: np.ndarray) -> Interval:
