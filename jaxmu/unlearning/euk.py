@@ -8,9 +8,9 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from jaxmu.errors import MethodError
 from jaxmu.models import structure
 from jaxmu.models.initialisers import glorot_uniform, he_uniform_out
+from jaxmu.unlearning import draws
 from jaxmu.unlearning.cfk import (
   AMENDED,
   DEAD,
@@ -29,9 +29,9 @@ INITIALISERS = {"conv": he_uniform_out, "linear_w": glorot_uniform}
 def prepare(key, variables, view, hp):
   """Re-initialise the last k blocks and the head, and anchor the result; statistics stay."""
   params, classes = variables["params"], view.task.num_classes
-  fresh = view.draws.get("fresh") or _fresh(key, params)
-  if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, params):
-    raise MethodError("euk: fresh must be a tree like params, with leaves of the same shapes")
+  fresh = draws.given(view, "euk", "fresh", params)
+  if fresh is None:
+    fresh = _fresh(key, params)
   batch_norms = {path[:-1] for path in flax.traverse_util.flatten_dict(variables["batch_stats"])}
   renew = lambda leaf, old, new, gate: jnp.where(gate, _reset(leaf, old, new, batch_norms), old)
   inside = last_blocks(params, hp, classes)

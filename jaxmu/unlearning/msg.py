@@ -11,6 +11,7 @@ from jaxmu.errors import MethodError
 from jaxmu.models import structure, takes_mask
 from jaxmu.models.initialisers import he_normal_out
 from jaxmu.training import Pass, Phase, schedules, sgd
+from jaxmu.unlearning import draws
 from jaxmu.unlearning.accumulate import signed_gradients
 from jaxmu.unlearning.losses import classification
 from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
@@ -38,9 +39,9 @@ def prepare(key, variables, view, hp):
     sums,
     convolutional,
   )
-  fresh = view.draws.get("fresh") or _fresh(fresh_key, params, convolutional)
-  if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, params):
-    raise MethodError("msg: fresh must be a tree like params, with leaves of the same shapes")
+  fresh = draws.given(view, "msg", "fresh", params)
+  if fresh is None:
+    fresh = _fresh(fresh_key, params, convolutional)
   renew = lambda old, new, mask, conv: jnp.where(mask, new.astype(old.dtype), old) if conv else old
   params = jax.tree.map(renew, params, fresh, reset, convolutional)
   return {"params": params, "batch_stats": batch_stats}, reset
