@@ -12,7 +12,6 @@ fewer members than another simply stops earlier.
 """
 
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -26,11 +25,9 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxmu.errors import UserError
-from jaxmu.runtime import require_threefry
+from jaxmu.runtime import compiler_options, require_threefry
 
 AXIS = "models"
-SMALL = 8 * 2**20  # bytes of a member, below which compiling counts for more than a fast step
-QUICK = {"xla_cpu_use_fusion_emitters": False}
 Tree = Any
 
 
@@ -177,27 +174,6 @@ class Wave(NamedTuple):
 
   members: slice
   population: Population
-
-
-def compiler_options(bytes_per_member: int) -> dict[str, Any] | None:
-  """Choose how XLA compiles a program: fast compilation for small models on a CPU.
-
-  XLA's newer fusion emitters make steps of ResNet-18 (45 MB) 15 % faster and steps of a small CNN
-  (0.3 MB) none, but every compilation takes twice as long. The choice looks at one member alone, so
-  that K members compile to the body of one.
-  """
-  small = bytes_per_member < SMALL and jax.default_backend() == "cpu"
-  return dict(QUICK) if small and _knows_quick() else None
-
-
-@functools.lru_cache(maxsize=1)
-def _knows_quick() -> bool:
-  """Tell whether this version of XLA has the option."""
-  try:
-    jax.jit(lambda: 0).lower().compile(compiler_options=dict(QUICK))
-  except jax.errors.JaxRuntimeError:
-    return False
-  return True
 
 
 def member_keys(seeds: Sequence[int]) -> jax.Array:

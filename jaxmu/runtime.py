@@ -1,12 +1,16 @@
-"""How jax is set up before its first use: CPU cores as devices, compilation cache, keys."""
+"""How jax is set up: CPU cores as devices, compilation cache and options, keys."""
 
 import contextlib
+import functools
 import os
 from pathlib import Path
+from typing import Any
 
 CACHE_ENV = "JAX_COMPILATION_CACHE_DIR"
 # With one device per core, threads inside an operation would only fight for the cores.
 SINGLE_THREADED = "--xla_cpu_multi_thread_eigen=false"
+SMALL = 8 * 2**20  # bytes of a member, below which compiling counts for more than a fast step
+QUICK = {"xla_cpu_use_fusion_emitters": False}
 
 
 def cache_home() -> Path:
@@ -66,3 +70,28 @@ def require_threefry() -> None:
       f"jax_default_prng_impl is '{implementation}', but populations need 'threefry2x32': "
       "other generators ignore the member's key under vmap, and ten initialisations would be one"
     )
+
+
+def compiler_options(bytes_per_member: int) -> dict[str, Any] | None:
+  """Choose how XLA compiles a program: fast compilation for small models on a CPU.
+
+  XLA's newer fusion emitters make steps of ResNet-18 (45 MB) 15 % faster and steps of a small CNN
+  (0.3 MB) none, but every compilation takes twice as long. The choice looks at one member alone, so
+  that K members compile to the body of one.
+  """
+  import jax
+
+  small = bytes_per_member < SMALL and jax.default_backend() == "cpu"
+  return dict(QUICK) if small and _knows_quick() else None
+
+
+@functools.lru_cache(maxsize=1)
+def _knows_quick() -> bool:
+  """Tell whether this version of XLA has the option."""
+  import jax
+
+  try:
+    jax.jit(lambda: 0).lower().compile(compiler_options=dict(QUICK))
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True
