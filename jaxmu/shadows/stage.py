@@ -10,11 +10,13 @@ import numpy as np
 
 from jaxmu import checkpoint, predictions
 from jaxmu.attacks.scores import logit_scaled_confidence
+from jaxmu.population import Wave
 from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.models import models, original_of
 from jaxmu.shadows.scores import Model
 from jaxmu.sweep.legs import Legs
 from jaxmu.sweep.progress import Progress
+from jaxmu.sweep.setup import Bench
 from jaxmu.sweep.stage import arguments, members_at_once
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import ANCHORS, get, runner
@@ -40,23 +42,26 @@ class ShadowStage:
     if not todo:
       return
     bench = self.lab.bench(self.name, todo)
-    at_once, compile_seconds = members_at_once(bench, self.name, progress)
-    groups = bench.problem.population.waves(min(at_once, GROUP))
+    groups, compile_seconds = self._groups(bench, progress)
     pool = self.lab.study.pool
     pooled = bench.problem.population.share(
       Arrays(self.lab.dataset.images[pool], self.lab.dataset.labels[pool])
     )
-    for number, (members, population) in enumerate(groups):
-      group = todo[members]
-      index = {name: rows[members] for name, rows in bench.problem.index.items()}
-      problem = dataclasses.replace(bench.problem, population=population, index=index)
-      own = dataclasses.replace(
-        bench, problem=problem, keys=bench.keys[members], splits=bench.splits[members]
-      )
+    for number, wave in enumerate(groups):
+      own, group = part(bench, wave), todo[wave.members]
       outcome = self._train(own, group, progress, (number, len(groups)))
       self._keep(own, group, outcome, pooled, compile_seconds)
       compile_seconds = 0.0
     progress.line(self._summary(len(todo)))
+
+  def _groups(self, bench: Bench, progress: Progress) -> tuple[tuple[Wave, ...], float]:
+    """Divide the models into groups that fit, and return the seconds spent on finding out."""
+    asked, population = self.lab.settings.population.members_at_once, bench.problem.population
+    groups = population.waves(GROUP if asked == "auto" else int(asked))
+    at_once, seconds = members_at_once(part(bench, groups[0]), self.name, progress)
+    if at_once < groups[0].population.size:
+      groups = population.waves(at_once)
+    return groups, seconds
 
   def _train(self, bench, group, progress, place) -> runner.Outcome:
     identity = hashlib.sha256(json.dumps([self.scores.identity, group]).encode()).hexdigest()
@@ -120,3 +125,13 @@ class ShadowStage:
       f"{trained} models trained, {len(self.wanted)} in all ({cost['wall_s']:.1f} s, "
       f"+{cost['compile_s']:.1f} s compiling): pool accuracy {right.mean():.3f}{note}"
     )
+
+
+def part(bench: Bench, wave: Wave) -> Bench:
+  """Return the bench of some members only."""
+  members, population = wave
+  index = {name: rows[members] for name, rows in bench.problem.index.items()}
+  problem = dataclasses.replace(bench.problem, population=population, index=index)
+  return dataclasses.replace(
+    bench, problem=problem, keys=bench.keys[members], splits=bench.splits[members]
+  )

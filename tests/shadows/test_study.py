@@ -174,6 +174,17 @@ def test_a_study_grows_and_trains_only_what_is_missing(done, tmp_path):
   ).read_bytes()
 
 
+def test_groups_of_models_change_no_score(done, tmp_path):
+  """Groups of 4 and of 1 (the last, with free places) hold what one group of all holds."""
+  run, _, _ = done
+  few = "--config.population.members_at_once=4"
+  assert sweeps.call(*studies.arguments(tmp_path, few)) == 0
+  other = Run.open(sweeps.only_run(tmp_path))
+  assert other.path.name == run.path.name
+  assert scores(other) == scores(run)
+  assert len(list((other.path / "state").iterdir())) == 2  # originals 0-3 and 4
+
+
 def test_another_method_takes_the_shadows_of_a_sibling_over(done, capsys):
   run, _, folder = done
   before = scores(run)
