@@ -12,7 +12,7 @@ python bin/sweep.py --config=configs/ulira_cifar10.py --config.ulira.splits=16 -
 python bin/sweep.py --config=configs/ulira_cifar10.py --config.ulira.splits=16
 
 An argument makes it smaller; its numbers are no reproduction of the paper:
-  :mini  20 splits x 2 forget sets of a pool of 4,000 images, 14 epochs without augmentation, four
+  :mini  16 splits x 2 forget sets of a pool of 4,000 images, 14 epochs without augmentation, four
          methods: about 45 minutes on 2 CPU cores
 
 python bin/sweep.py --config=configs/ulira_cifar10.py:mini
@@ -62,7 +62,7 @@ def get_config(size: str = "") -> ml_collections.ConfigDict:
   config.population = {"chunk": "auto", "devices": 0}
   config.evaluation = {"batch_size": 500, "bootstrap": 1000}
   config.ulira = {
-    "splits": 20 if size else 64,
+    "splits": 16 if size else 64,
     "forgets": 2 if size else 10,
     "pool": 4000 if size else 0,
     "share_original": True,
