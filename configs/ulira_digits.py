@@ -1,4 +1,4 @@
-"""Digits, small CNN: a U-LiRA study of 128 shadow models, in minutes, no download.
+"""Digits, small CNN: a U-LiRA study of 800 shadow models, in minutes, no download.
 
 Each of 32 splits trains on a random half of 1,366 handwritten digits (8x8) and forgets 4 different
 tenths of it. 15 % of all labels are random, before anything is split: a network classifies clean
@@ -8,7 +8,7 @@ and the retrained models, which must read one half, prove it in every run. No au
 enough epochs to fit every label: the setting in which samples are most exposed.
 Expected attack accuracy: original 0.76, retrained 0.50, FT and GA 0.60, SRL 0.73. The
 hyper-parameters are this project's choice.
-Hardware: 2 CPU cores, four minutes.
+Hardware: 2 CPU cores, three minutes.
 
 python bin/sweep.py --config=configs/ulira_digits.py
 python bin/sweep.py --config=configs/ulira_digits.py --config.ulira.splits=64   # adds 32 splits
