@@ -1,6 +1,6 @@
 """Digits, small CNN: a U-LiRA study of 800 shadow models, in minutes, no download.
 
-Each of 32 splits trains on a random half of 1,366 handwritten digits (8x8) and forgets 4 different
+Each of 32 splits trains on a random half of 1,367 handwritten digits (8x8) and forgets 4 different
 tenths of it. 15 % of all labels are random, before anything is split: a network classifies clean
 digits alike whether it saw them or not, and only memorisation fits a random label. Members and
 non-members of a sample carry the same label, so nothing but membership tells their models apart,
