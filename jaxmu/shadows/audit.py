@@ -12,6 +12,7 @@ from jaxmu.shadows import questions
 from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.models import models, original_of, splits_of
 from jaxmu.shadows.questions import Attacker, Case, Table
+from jaxmu.shadows.scores import Model
 from jaxmu.unlearning import ANCHORS
 
 SHOWN = 12  # most exposed samples of a method that the report shows
@@ -23,7 +24,12 @@ def write(lab: Lab, names: Sequence[str]) -> None:
   Raises:
     DataError: the study has too few models for any sample to be attacked.
   """
-  cases = {name: _case(lab, name) for name in names}
+  every = models(lab.study, lab.settings, "retrained")
+  splits = splits_of(lab.study, every)
+  drawn = role_matrix(
+    [split.retain for split in splits], [split.forget for split in splits], lab.study.pool
+  )
+  cases = {name: _case(lab, name, every, drawn) for name in names}
   roles, groups = cases["retrained"].roles, cases["retrained"].splits
   attacker = questions.choose(lab.settings.ulira.fit, lab.settings.ulira.variance, roles, groups)
   bootstrap = lab.settings.evaluation.bootstrap
@@ -58,15 +64,11 @@ def _refuse_too_few(name: str, answer: questions.Answer) -> None:
     )
 
 
-def _case(lab: Lab, name: str) -> Case:
+def _case(lab: Lab, name: str, every: list[Model], drawn: np.ndarray) -> Case:
   """Read a stage; a shared original stands once for every model that was unlearned from it."""
-  every = models(lab.study, lab.settings, "retrained")
-  splits, scores = splits_of(lab.study, every), lab.scores(name)
-  roles = role_matrix(
-    [split.retain for split in splits], [split.forget for split in splits], lab.study.pool
-  )
+  scores = lab.scores(name)
   stored = [original_of(m, lab.settings) for m in every] if name == "original" else every
-  roles = exclude(roles, scores.failed(stored))
+  roles = exclude(drawn, scores.failed(stored))
   groups = np.array([split for split, _ in every])
   return Case(scores.phi(stored), scores.correct(stored), roles, groups)
 

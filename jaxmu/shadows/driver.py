@@ -32,7 +32,7 @@ def study(settings: Settings, *, command: str = "", out=None) -> Run:
   """
   out = out or sys.stderr
   dataset = setup.load_dataset(settings)
-  drawn = models.draw(settings, dataset)
+  drawn = models.draw(settings, dataset.num_train)
   run, lab = _open(settings, dataset, drawn, command, out)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)

@@ -1,6 +1,6 @@
 """Which shadow models a study has, and what they train on."""
 
-from jaxmu.data import Dataset, Split
+from jaxmu.data import Split
 from jaxmu.data.shadow_splits import ShadowStudy, shadow_study
 from jaxmu.errors import DataError
 from jaxmu.settings import Settings
@@ -9,15 +9,15 @@ from jaxmu.shadows.scores import Model
 MINIMUM = 6  # samples to forget: what the population attack needs
 
 
-def draw(settings: Settings, dataset: Dataset) -> ShadowStudy:
-  """Draw pool and splits from the training part of a data set.
+def draw(settings: Settings, num_train: int) -> ShadowStudy:
+  """Draw pool and splits from the training part of a data set, its first `num_train` samples.
 
   Raises:
     DataError: too few samples for the pool or the forget sets.
   """
   chosen = settings.ulira
   study = shadow_study(
-    dataset.num_train, splits=chosen.splits, attempts=chosen.forgets, pool=chosen.pool or None,
+    num_train, splits=chosen.splits, attempts=chosen.forgets, pool=chosen.pool or None,
     seed=settings.data.split_seed,
   )  # fmt: skip
   forget = study.split(0, 0).sizes["forget"]

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from jaxmu import files
-from jaxmu.data.shadow_splits import shadow_study
 from jaxmu.settings import Settings
-from jaxmu.shadows.models import models
+from jaxmu.shadows.models import draw, models
 from jaxmu.sweep.plan import bytes_text, dimensions, duration, stage_cost, work
 from jaxmu.unlearning import ANCHORS
 
@@ -19,14 +18,11 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
 
   Raises:
     SettingsError: the data set's size is not known in advance (npz).
-    DataError: the pool does not fit the data set.
+    DataError: the pool does not fit the data set, or is too small to be attacked.
   """
   train, _, _, _, classes = dimensions(settings)
   chosen = settings.ulira
-  study = shadow_study(
-    train, splits=chosen.splits, attempts=chosen.forgets, pool=chosen.pool or None,
-    seed=settings.data.split_seed,
-  )  # fmt: skip
+  study = draw(settings, train)
   sizes = study.split(0, 0).sizes
   flops, weights, speed = work(settings, images_per_second)
   run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"

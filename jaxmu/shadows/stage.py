@@ -19,7 +19,7 @@ from jaxmu.sweep.progress import Progress
 from jaxmu.sweep.setup import Bench
 from jaxmu.sweep.stage import arguments, members_at_once
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import ANCHORS, get, runner
+from jaxmu.unlearning import ANCHORS, get, runner, waves
 
 GROUP = 64  # models at most that are trained together, so that scores are safe now and then
 
@@ -129,9 +129,8 @@ class ShadowStage:
 
 def part(bench: Bench, wave: Wave) -> Bench:
   """Return the bench of some members only."""
-  members, population = wave
-  index = {name: rows[members] for name, rows in bench.problem.index.items()}
-  problem = dataclasses.replace(bench.problem, population=population, index=index)
+  members = wave.members
   return dataclasses.replace(
-    bench, problem=problem, keys=bench.keys[members], splits=bench.splits[members]
-  )
+    bench, problem=waves.restrict(bench.problem, wave), keys=bench.keys[members],
+    splits=bench.splits[members],
+  )  # fmt: skip

@@ -67,7 +67,7 @@ def run(
     if outcome is None:
       part = _cutter(wave, problem.population.size)
       outcome = runner.run(
-        method, _problem(problem, wave),
+        method, restrict(problem, wave),
         variables(wave) if callable(variables) else part(variables),
         hp=part(list(hp)), keys=part(keys), order_keys=part(order_keys), fidelity=fidelity,
         draws=part(dict(draws or {})),
@@ -93,7 +93,8 @@ def _cutter(wave, size):
   )
 
 
-def _problem(problem, wave):
+def restrict(problem: Problem, wave: Wave) -> Problem:
+  """Return the problem of the members of one wave."""
   index = {name: positions[wave.members] for name, positions in problem.index.items()}
   return dataclasses.replace(problem, population=wave.population, index=index)
 
