@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmu.models.order import after
+
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
@@ -57,7 +59,9 @@ def _conv_backward(strides, padding, how, residuals, dy):
     (dkernel,) = jax.linear_transpose(lambda k: _taps(x, k, strides, padding), kernel)(dy)
   else:
     dkernel = _kernel_gradient(dy, x, kernel.shape, strides, padding)
-  return dx, dkernel
+  # A product alone, so that an optimizer can update the kernel in place.
+  pointwise = kernel.shape[:2] == (1, 1)
+  return dx, after(dkernel, dx) if pointwise else dkernel
 
 
 convolve.defvjp(_conv_forward, _conv_backward)

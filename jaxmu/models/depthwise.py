@@ -7,6 +7,7 @@ used.
 """
 
 import itertools
+import math
 from functools import partial
 
 import jax
@@ -18,7 +19,7 @@ from jaxmu.models import derivatives
 from jaxmu.models.conv import Case, Choice, chosen
 from jaxmu.models.conv_passes import Padding, Pair, live_taps
 
-PART = 4  # images of a step of the kernel's gradient
+PART = 2**17  # bytes of the images that a step of the gradients reads
 
 
 def depthwise_conv(
@@ -64,50 +65,59 @@ def _forward(x, kernel, strides, padding):
 
 
 def _backward(strides, padding, residuals, dy):
+  """Return both gradients, computed together over parts of the batch that stay in a core's cache.
+
+  Explicit sums over rows, because XLA's own reduction runs one channel at a time. Each step carries
+  its part of x and dy in from the step before: a part that is cut in the step itself is cut anew in
+  the sum of every tap, which is then not vectorised.
+  """
   x, kernel = residuals
-  dkernel, dy = _kernel_gradient(x, dy, kernel.shape, strides, padding)
-  _, taps = live_taps(x.shape, kernel.shape, strides, padding)
-  dx = jnp.zeros_like(x)
-  for tap in taps:
-    (_, *starts, _), (_, *stops, _), (_, *steps, _) = tap.limits
-    spread = [
-      (start, size - stop, step - 1)
-      for start, stop, step, size in zip(starts, stops, steps, x.shape[1:3])
-    ]
-    part = _reached(dy, tap.edges) * kernel[tap.place][0]
-    dx = dx + lax.pad(part, jnp.zeros((), dy.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
-  return dx, dkernel
+  size = _part(x)
+  _, taps = live_taps((size, *x.shape[1:]), kernel.shape, strides, padding)
+  cut = lambda i: tuple(lax.dynamic_slice_in_dim(array, i * size, size) for array in (x, dy))
+
+  def step(i, carry):
+    sums, (xs, ds), dx = carry
+    new = [total + _kernel_rows(xs, ds, tap) for tap, total in zip(taps, sums)]
+    part = _input_gradient(ds, kernel, taps, xs.shape)
+    return new, cut(i + 1), lax.dynamic_update_slice_in_dim(dx, part, i * size, 0)
+
+  sums = [jnp.zeros_like(dy[:size, 0])] * len(taps)
+  start = sums, cut(0), jnp.zeros_like(x)
+  sums, _, dx = lax.fori_loop(0, len(dy) // size, step, start)
+  found = {tap.place: jnp.sum(total, (0, 1)) for tap, total in zip(taps, sums)}
+  dead = jnp.zeros(kernel.shape[3:], x.dtype)
+  every = itertools.product(range(kernel.shape[0]), range(kernel.shape[1]))
+  return dx, jnp.stack([found.get(place, dead) for place in every]).reshape(kernel.shape)
 
 
 _depthwise.defvjp(_forward, _backward)
 
 
-def _kernel_gradient(x, dy, kernel, strides, padding):
-  """Return the kernel's gradient, and dy again.
+def _part(x):
+  """Return the largest divisor of the batch whose images take at most `PART` bytes; at least 1."""
+  fits = max(1, PART // (math.prod(x.shape[1:]) * x.dtype.itemsize))
+  return max(d for d in range(1, min(fits, len(x)) + 1) if len(x) % d == 0)
 
-  Sums explicit rows over parts of the batch: XLA's own reduction runs one channel at a time. The
-  copy of dy keeps XLA from computing what dy comes from once more for each tap.
-  """
-  size = max(d for d in range(1, PART + 1) if len(dy) % d == 0)
-  _, taps = live_taps((size, *x.shape[1:]), kernel, strides, padding)
-  zero = jnp.zeros((), x.dtype)
 
-  def step(i, carry):
-    sums, copy = carry
-    xs, ds = (lax.dynamic_slice_in_dim(array, i * size, size) for array in (x, dy))
-    new = []
-    for tap, total in zip(taps, sums):
-      pixels, slopes = lax.slice(xs, *tap.limits), _reached(ds, tap.edges)
-      rows = sum(pixels[:, row] * slopes[:, row] for row in range(pixels.shape[1]))
-      new.append(total + lax.pad(rows, zero, (tap.edges[0], *tap.edges[2:])))
-    return new, lax.dynamic_update_slice_in_dim(copy, ds, i * size, 0)
+def _kernel_rows(x, dy, tap):
+  """Sum the products of one tap over the rows of the map: [B, W', C]."""
+  pixels, slopes = lax.slice(x, *tap.limits), _reached(dy, tap.edges)
+  rows = sum(pixels[:, row] * slopes[:, row] for row in range(pixels.shape[1]))
+  return lax.pad(rows, jnp.zeros((), x.dtype), (tap.edges[0], *tap.edges[2:]))
 
-  sums = [jnp.zeros_like(dy[:size, 0])] * len(taps)
-  sums, dy = lax.fori_loop(0, len(dy) // size, step, (sums, jnp.zeros_like(dy)))
-  found = {tap.place: jnp.sum(total, (0, 1)) for tap, total in zip(taps, sums)}
-  dead = jnp.zeros(kernel[3:], x.dtype)
-  every = itertools.product(range(kernel[0]), range(kernel[1]))
-  return jnp.stack([found.get(place, dead) for place in every]).reshape(kernel), dy
+
+def _input_gradient(dy, kernel, taps, shape):
+  dx = jnp.zeros(shape, dy.dtype)
+  for tap in taps:
+    (_, *starts, _), (_, *stops, _), (_, *steps, _) = tap.limits
+    spread = [
+      (start, size - stop, step - 1)
+      for start, stop, step, size in zip(starts, stops, steps, shape[1:3])
+    ]
+    part = _reached(dy, tap.edges) * kernel[tap.place][0]
+    dx = dx + lax.pad(part, jnp.zeros((), dy.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
+  return dx
 
 
 def _reached(y, edges):

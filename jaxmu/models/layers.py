@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
+import jax
 from jax import Array
 
-from jaxmu.models import initialisers
+from jaxmu.models import derivatives, initialisers
 from jaxmu.models.conv import Choice, conv
 from jaxmu.models.depthwise import depthwise_conv
 from jaxmu.models.norm import BatchNorm
+from jaxmu.models.order import after
 
 # PyTorch's conventions: epsilon 1e-5, and a variance that does not cancel in float32.
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
@@ -82,4 +84,20 @@ class Linear(nn.Module):
     kernel = self.param("kernel", weights, (fan_in, self.features), x.dtype)
     bias = self.param("bias", biases, (self.features,), x.dtype)
     # One flat product: XLA's CPU backend is slow at products with several batch axes.
-    return (x.reshape(-1, fan_in) @ kernel + bias).reshape(*x.shape[:-1], self.features)
+    y = derivatives.form(_product)(x.reshape(-1, fan_in), kernel) + bias
+    return y.reshape(*x.shape[:-1], self.features)
+
+
+@jax.custom_vjp
+def _product(x, kernel):
+  return x @ kernel
+
+
+def _product_backward(residuals, dy):
+  """Compute the kernel's gradient last, so that an optimizer can update the kernel in place."""
+  x, kernel = residuals
+  dx = dy @ kernel.T
+  return dx, after(x.T @ dy, dx)
+
+
+_product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)

@@ -12,6 +12,7 @@ from jaxmu.models import derivatives, initialisers
 from jaxmu.models.attention import INIT_STD, WindowAttention
 from jaxmu.models.conv import Choice
 from jaxmu.models.layers import ConvNorm, LayerNorm, Linear
+from jaxmu.models.order import anew
 
 WIDTHS = (64, 128, 256, 448)
 DEPTHS = (2, 2, 6, 2)
@@ -23,7 +24,10 @@ Unit = partial(ConvNorm, kernel_init=initialisers.default_reset)
 
 
 def gelu(x: Array) -> Array:
-  """Return x Phi(x), the exact form. Only x is kept for the gradient Phi(x) + x phi(x)."""
+  """Return x Phi(x), the exact form. Only x is kept for the gradient Phi(x) + x phi(x).
+
+  Phi is computed once more for the gradient: that costs less than keeping it.
+  """
   return derivatives.form(_gelu)(x)
 
 
@@ -37,6 +41,7 @@ def _normal_cdf(x):
 
 
 def _gelu_backward(x, dy):
+  x = anew(x)
   density = jnp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
   return (dy * (_normal_cdf(x) + x * density),)
 
