@@ -79,9 +79,9 @@ def test_the_map_halves_from_stage_to_stage(size, maps):
       seen.append((context.module.name, args[0].shape[1:]))
     return call(*args, **kwargs)
 
-  image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+  variables, image = shapes(), jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
   with nn.intercept_methods(watch):
-    out = jax.eval_shape(module.apply, shapes(), image)
+    out = jax.eval_shape(module.apply, variables, image)
   assert out.shape == (2, 10)
   widths = zip(maps, (64, 128, 256, 448), DEPTHS)
   wanted = [shape for side, width, depth in widths for shape in [(side, side, width)] * depth]
