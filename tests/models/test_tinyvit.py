@@ -203,9 +203,9 @@ def test_rates_rise_linearly_over_the_blocks():
       rates.setdefault(context.module.path[0], []).append(context.module.rate)
     return call(*args, **kwargs)
 
-  image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  variables, image = shapes(), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
   with nn.intercept_methods(watch):
-    jax.eval_shape(models.make("tinyvit", 10).apply, shapes(), image)
+    jax.eval_shape(models.make("tinyvit", 10).apply, variables, image)
   wanted = np.linspace(0, 0.1, 12)
   assert list(rates) == UNITS
   for number, (unit, found) in enumerate(rates.items()):
