@@ -6,6 +6,7 @@ side by side ("patches"). `conv.py` chooses among them.
 """
 
 import itertools
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -140,10 +141,15 @@ def _kernel_gradient(dy, x, kernel, strides, padding):
 
 
 def _cached_part(dy):
-  """Return the largest divisor of the batch whose part of dy fits the cache; all if it is tiny."""
-  samples = CACHE // (dy.size * dy.dtype.itemsize // len(dy))
-  fitting = [d for d in range(1, len(dy) + 1) if len(dy) % d == 0 and d <= samples]
-  return fitting[-1] if fitting and fitting[-1] >= 8 else len(dy)
+  """Return how many images of dy fit the cache; all if that is too few to be worth a loop."""
+  size = images_within(dy, CACHE)
+  return size if size >= 8 else len(dy)
+
+
+def images_within(images, limit: int) -> int:
+  """Return the largest divisor of the batch whose images take at most `limit` bytes; at least 1."""
+  most = max(1, limit // (math.prod(images.shape[1:]) * images.dtype.itemsize))
+  return max(d for d in range(1, min(most, len(images)) + 1) if len(images) % d == 0)
 
 
 class _Reach(NamedTuple):

@@ -7,7 +7,6 @@ used.
 """
 
 import itertools
-import math
 from functools import partial
 
 import jax
@@ -17,7 +16,7 @@ from jax import Array, lax
 from jaxmu.errors import ModelError
 from jaxmu.models import derivatives
 from jaxmu.models.conv import Case, Choice, chosen
-from jaxmu.models.conv_passes import Padding, Pair, live_taps
+from jaxmu.models.conv_passes import Padding, Pair, images_within, live_taps
 
 PART = 2**17  # bytes of the images that a step of the gradients reads
 
@@ -72,7 +71,7 @@ def _backward(strides, padding, residuals, dy):
   the sum of every tap, which is then not vectorised.
   """
   x, kernel = residuals
-  size = _part(x)
+  size = images_within(x, PART)
   _, taps = live_taps((size, *x.shape[1:]), kernel.shape, strides, padding)
   cut = lambda i: tuple(lax.dynamic_slice_in_dim(array, i * size, size) for array in (x, dy))
 
@@ -92,12 +91,6 @@ def _backward(strides, padding, residuals, dy):
 
 
 _depthwise.defvjp(_forward, _backward)
-
-
-def _part(x):
-  """Return the largest divisor of the batch whose images take at most `PART` bytes; at least 1."""
-  fits = max(1, PART // (math.prod(x.shape[1:]) * x.dtype.itemsize))
-  return max(d for d in range(1, min(fits, len(x)) + 1) if len(x) % d == 0)
 
 
 def _kernel_rows(x, dy, tap):

@@ -96,8 +96,8 @@ def _product(x, kernel):
 def _product_backward(residuals, dy):
   """Compute the kernel's gradient last, so that an optimizer can update the kernel in place."""
   x, kernel = residuals
-  dx = dy @ kernel.T
-  return dx, after(x.T @ dy, dx)
+  dx = (dy @ kernel.T).astype(x.dtype)
+  return dx, after((x.T @ dy).astype(kernel.dtype), dx)
 
 
 _product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)

@@ -14,7 +14,7 @@ def after(value: Array, other: Array) -> Array:
 
   XLA copies a buffer that is to be updated in place while another operation may still read it.
   """
-  if jax.default_backend() != "cpu":
+  if jax.default_backend() != "cpu" or other.size == 0:
     return value
   bits = lax.bitcast_convert_type(other.ravel()[0].astype(jnp.float32), jnp.uint32)
   one = 1 + ((bits >> 31) >> 1)

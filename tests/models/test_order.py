@@ -15,14 +15,33 @@ SPECIAL = np.array([1.5, -0.0, np.inf, -np.inf, np.nan, 1e-42], np.float32)
 
 @pytest.mark.parametrize("other", SPECIAL)
 def test_values_pass_through_bit_by_bit(other):
-  values = jnp.asarray(SPECIAL[:5])
-  out = jax.jit(after)(values, jnp.full((2, 3), other))
-  np.testing.assert_array_equal(np.asarray(out).view(np.uint32), SPECIAL[:5].view(np.uint32))
+  out = jax.jit(after)(jnp.asarray(SPECIAL), jnp.full((2, 3), other))
+  np.testing.assert_array_equal(np.asarray(out).view(np.uint32), SPECIAL.view(np.uint32))
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_types_stay(dtype):
   assert jax.jit(anew)(jnp.ones(3, dtype)).dtype == dtype
+
+
+def linear_gradients(x):
+  layer = layers.Linear(3)
+  params = layer.init(jax.random.key(0), jnp.ones((1, 4)))["params"]
+  loss = lambda params, x: jnp.sum(layer.apply({"params": params}, x).astype(jnp.float32))
+  return params, *jax.grad(loss, (0, 1))(params, x)
+
+
+def test_gradients_of_a_linear_layer_keep_the_types_of_their_arrays():
+  params, by_params, by_x = linear_gradients(jnp.ones((2, 4), jnp.bfloat16))
+  assert by_x.dtype == jnp.bfloat16 and by_params["kernel"].dtype == jnp.float32
+  np.testing.assert_allclose(by_params["kernel"], 2)
+  np.testing.assert_allclose(by_x[0].astype(float), params["kernel"].sum(1), rtol=1e-2)
+
+
+def test_a_linear_layer_takes_no_samples():
+  _, by_params, by_x = linear_gradients(jnp.ones((0, 4)))
+  assert by_x.shape == (0, 4)
+  assert not by_params["kernel"].any()
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="a hint to the CPU compiler")
