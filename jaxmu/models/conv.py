@@ -18,10 +18,11 @@ import jax
 from jax import Array
 
 from jaxmu.errors import ModelError
-from jaxmu.models import derivatives
+from jaxmu.models import derivatives, winograd
 from jaxmu.models.conv_passes import LOWERINGS, Padding, Pair, canonical, convolve
 
 Choice = str | tuple[tuple[str, str], ...]  # a lowering's name, or pairs (case, name)
+FEW = 64  # channels that are too few to pay for transforms
 NARROW = 576  # longest patch, 3 x 3 x 64, that is worth laying out side by side
 
 
@@ -37,6 +38,8 @@ def lowering(
   if kernel[0] == kernel[1] == 1 and padding == ((0, 0), (0, 0)):
     return "taps"
   largest, narrow = max(image[1:3]), kernel[0] * kernel[1] * kernel[2] <= NARROW
+  if largest > 2 and winograd.fits(kernel, strides) and min(kernel[2:]) >= FEW:
+    return "winograd"
   if largest <= 2:
     return "patches" if narrow else "taps"
   if largest > 4 or narrow:

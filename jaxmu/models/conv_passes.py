@@ -1,12 +1,12 @@
 """The three passes of a convolution, written so that they stay fast inside loops on a CPU.
 
 Forward pass, input gradient and kernel gradient are convolutions NHWC x HWIO -> NHWC ("canonical"),
-matrix products over the kernel taps that meet real pixels ("taps"), or one product with all patches
-side by side ("patches"). `conv.py` chooses among them.
+matrix products over the kernel taps that meet real pixels ("taps"), one product with all patches
+side by side ("patches"), or products of transformed tiles ("winograd", see `winograd.py`).
+`conv.py` chooses among them.
 """
 
 import itertools
-import math
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmu.models import winograd
+from jaxmu.models.batch_parts import images_within, summed
 from jaxmu.models.order import after
 
 Pair = tuple[int, int]
@@ -24,7 +26,10 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Lowering(NamedTuple):
-  """Name how each of the three passes is computed: "canonical", "taps" or "patches"."""
+  """Name how each of the three passes is computed: a key of `_FORWARD`.
+
+  Where "winograd" is not known for a kernel or stride, it stands for "canonical".
+  """
 
   forward: str
   input_gradient: str
@@ -36,6 +41,7 @@ LOWERINGS = {
   "taps": Lowering("taps", "taps", "taps"),
   "mixed": Lowering("taps", "taps", "canonical"),
   "patches": Lowering("patches", "patches", "canonical"),
+  "winograd": Lowering("winograd", "winograd", "winograd"),
 }
 
 
@@ -58,6 +64,8 @@ def _conv_backward(strides, padding, how, residuals, dy):
     dx = _input_gradient(convolve, dy, kernel, x.shape, strides, padding)
   if how.kernel_gradient == "taps":
     (dkernel,) = jax.linear_transpose(lambda k: _taps(x, k, strides, padding), kernel)(dy)
+  elif how.kernel_gradient == "winograd" and winograd.fits(kernel.shape, strides):
+    dkernel = winograd.kernel_gradient(dy, x, padding)
   else:
     dkernel = _kernel_gradient(dy, x, kernel.shape, strides, padding)
   # A product alone, so that an optimizer can update the kernel in place.
@@ -94,8 +102,11 @@ def _input_gradient(convolve, dy, kernel, image, strides, padding):
     spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
     pads.append((low, image[1 + axis] + kernel.shape[axis] - 1 - spread - low))
   dilated = [(low, high, stride - 1) for (low, high), stride in zip(pads, strides)]
+  flipped = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+  if strides == (1, 1):
+    return convolve(dy, flipped, (1, 1), tuple(pads))
   spread = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *dilated, (0, 0, 0)))
-  return convolve(spread, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), (1, 1), ((0, 0), (0, 0)))
+  return convolve(spread, flipped, (1, 1), ((0, 0), (0, 0)))
 
 
 def _phase(convolve, dy, kernel, remainder, size, strides, padding):
@@ -129,27 +140,13 @@ def _kernel_gradient(dy, x, kernel, strides, padding):
     images, weights = jnp.transpose(x, (3, 1, 2, 0)), jnp.transpose(dy, (1, 2, 0, 3))
     return canonical(images, weights, (1, 1), tuple(pads), rhs_dilation=strides)
 
-  size = _cached_part(dy)
-  if size == len(dy):
-    taps = part(x, dy)
-  else:
-    cut = lambda array, i: lax.dynamic_slice_in_dim(array, i * size, size)
-    add = lambda i, total: total + part(cut(x, i), cut(dy, i))
-    zero = jnp.zeros((kernel[2], *kernel[:2], kernel[3]), dy.dtype)
-    taps = lax.fori_loop(0, len(dy) // size, add, zero)
-  return jnp.transpose(taps, (1, 2, 0, 3))
+  return jnp.transpose(summed(part, _cached_part(dy), x, dy), (1, 2, 0, 3))
 
 
 def _cached_part(dy):
   """Return how many images of dy fit the cache; all if that is too few to be worth a loop."""
   size = images_within(dy, CACHE)
   return size if size >= 8 else len(dy)
-
-
-def images_within(images, limit: int) -> int:
-  """Return the largest divisor of the batch whose images take at most `limit` bytes; at least 1."""
-  most = max(1, limit // (math.prod(images.shape[1:]) * images.dtype.itemsize))
-  return max(d for d in range(1, min(most, len(images)) + 1) if len(images) % d == 0)
 
 
 class _Reach(NamedTuple):
@@ -228,4 +225,9 @@ def _patches(x, kernel, strides, padding):
   return (patches @ kernel.reshape(-1, features)).reshape(batch, out_h, out_w, features)
 
 
-_FORWARD = {"canonical": canonical, "taps": _taps, "patches": _patches}
+def _winograd(x, kernel, strides, padding):
+  way = winograd.convolve if winograd.fits(kernel.shape, strides) else canonical
+  return way(x, kernel, strides, padding)
+
+
+_FORWARD = {"canonical": canonical, "taps": _taps, "patches": _patches, "winograd": _winograd}

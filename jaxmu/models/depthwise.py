@@ -15,8 +15,9 @@ from jax import Array, lax
 
 from jaxmu.errors import ModelError
 from jaxmu.models import derivatives
+from jaxmu.models.batch_parts import images_within
 from jaxmu.models.conv import Case, Choice, chosen
-from jaxmu.models.conv_passes import Padding, Pair, images_within, live_taps
+from jaxmu.models.conv_passes import Padding, Pair, live_taps
 
 PART = 2**17  # bytes of the images that a step of the gradients reads
 
