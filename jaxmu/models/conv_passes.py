@@ -28,7 +28,7 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 class Lowering(NamedTuple):
   """Name how each of the three passes is computed: a key of `_FORWARD`.
 
-  Where "winograd" is not known for a kernel or stride, it stands for "canonical".
+  Where "winograd" does not suit a kernel, stride or type, it stands for "canonical".
   """
 
   forward: str
@@ -64,7 +64,7 @@ def _conv_backward(strides, padding, how, residuals, dy):
     dx = _input_gradient(convolve, dy, kernel, x.shape, strides, padding)
   if how.kernel_gradient == "taps":
     (dkernel,) = jax.linear_transpose(lambda k: _taps(x, k, strides, padding), kernel)(dy)
-  elif how.kernel_gradient == "winograd" and winograd.fits(kernel.shape, strides):
+  elif how.kernel_gradient == "winograd" and _suits_winograd(kernel, strides):
     dkernel = winograd.kernel_gradient(dy, x, padding)
   else:
     dkernel = _kernel_gradient(dy, x, kernel.shape, strides, padding)
@@ -91,7 +91,6 @@ def _input_gradient(convolve, dy, kernel, image, strides, padding):
   if strides != (1, 1) and image[1] % strides[0] == image[2] % strides[1] == 0:
     rows, columns = image[1] // strides[0], image[2] // strides[1]
     phase = lambda v, h: _phase(convolve, dy, kernel, (v, h), (rows, columns), strides, padding)
-    # Interleaved along one axis after the other: a transpose of all at once runs four times as long.
     lines = [jnp.stack([phase(v, h) for h in range(strides[1])], 3) for v in range(strides[0])]
     return jnp.stack(lines, 2).reshape(image)
   pads = []
@@ -225,8 +224,13 @@ def _patches(x, kernel, strides, padding):
 
 
 def _winograd(x, kernel, strides, padding):
-  way = winograd.convolve if winograd.fits(kernel.shape, strides) else canonical
+  way = winograd.convolve if _suits_winograd(kernel, strides) else canonical
   return way(x, kernel, strides, padding)
+
+
+def _suits_winograd(kernel, strides):
+  """Tell whether Winograd's way is known and exact enough: half precision has no digit to lose."""
+  return winograd.fits(kernel.shape, strides) and kernel.dtype.itemsize >= 4
 
 
 _FORWARD = {"canonical": canonical, "taps": _taps, "patches": _patches, "winograd": _winograd}

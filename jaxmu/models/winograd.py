@@ -82,16 +82,19 @@ def _products(pixels, weights):
 
 
 def _pixel_values(x, padding, counts):
-  """Transform x [B, H, W, I] to [36, B * tiles, I]; tiles overlap by two pixels."""
-  for axis in (0, 1):
-    low, covered = padding[axis][0], TILE * counts[axis] + TAPS - 1
-    edges, where = [(0, 0, 0)] * x.ndim, x.ndim - 3 + axis
-    edges[where] = (low, covered - low - x.shape[where], 0)
-    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
-    last = TILE * (counts[axis] - 1) + 1
-    cut = lambda i: lax.slice_in_dim(x, i, i + last, TILE, where)
-    x = _expand(_FROM_PIXELS, [cut(i) for i in range(SIZE)])
-  return x.reshape(SIZE**2, -1, x.shape[-1])
+  """Transform x [B, H, W, I] to [36, B * tiles, I], columns first; tiles overlap by two pixels."""
+  rows = _expand(_FROM_PIXELS, _cuts(x, 1, padding[0][0], counts[0]))  # [6, B, tiles, W, I]
+  both = _expand(_FROM_PIXELS, _cuts(rows, 3, padding[1][0], counts[1]))
+  return both.reshape(SIZE**2, -1, x.shape[-1])
+
+
+def _cuts(x, axis, low, count):
+  """Pad an axis to whole tiles, and take the first, second ... sixth pixel of every tile."""
+  edges = [(0, 0, 0)] * x.ndim
+  edges[axis] = (low, TILE * count + TAPS - 1 - low - x.shape[axis], 0)
+  x = lax.pad(x, jnp.zeros((), x.dtype), edges)
+  last = TILE * (count - 1) + 1
+  return [lax.slice_in_dim(x, i, i + last, TILE, axis) for i in range(SIZE)]
 
 
 def _kernel_values(kernel):

@@ -13,6 +13,7 @@ from jax import lax
 
 from jaxmu import files
 from jaxmu.data import Dataset
+from jaxmu.models import winograd
 from jaxmu.models.conv import Case, conv, lowering, recorded
 from jaxmu.models.conv_passes import LOWERINGS
 from jaxmu.models.depthwise import depthwise_conv
@@ -66,7 +67,7 @@ def fastest(
   for case in cases:
     key = "/".join(map(str, (device.device_kind, jax.__version__, case.image[0], chunk, case)))
     if key not in known:
-      found = {how: seconds(case, how, chunk, device) for how in candidates(case)}
+      found = {how: seconds(case, how, chunk, device) for how in candidates(case, device.platform)}
       known[key] = min(found, key=found.get)
       cache.parent.mkdir(parents=True, exist_ok=True)
       files.write_json(cache, known)
@@ -74,9 +75,16 @@ def fastest(
   return chosen
 
 
-def candidates(case: Case) -> tuple[str, ...]:
-  """Name the lowerings that differ for a case."""
-  return ("lax", "taps") if case.depthwise else CANDIDATES
+def candidates(case: Case, platform: str) -> tuple[str, ...]:
+  """Name the lowerings that differ for a case.
+
+  Winograd's way only on CPUs: accelerators' libraries have their own, and their matrix units round
+  to fewer digits than its sums of values can spare.
+  """
+  if case.depthwise:
+    return ("lax", "taps")
+  known = platform == "cpu" and winograd.fits(case.kernel, case.strides)
+  return tuple(how for how in CANDIDATES if how != "winograd" or known)
 
 
 def seconds(case: Case, how: str, chunk: int, device: jax.Device) -> float:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from convolutions import assert_close, draw, sharded, stock, value_and_gradients
 from jax import lax
 
 from jaxmu.errors import ModelError
@@ -33,27 +34,6 @@ def used_convolutions():
 
 
 CONVOLUTIONS = used_convolutions()
-
-
-def stock(x, kernel, strides, padding):
-  return lax.conv_general_dilated(
-    x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-  )
-
-
-def draw(shape, seed):
-  return jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
-
-
-def value_and_gradients(function, x, kernel, seed=2):
-  y, pullback = jax.vjp(function, x, kernel)
-  return y, *pullback(draw(y.shape, seed))
-
-
-def assert_close(actual, expected, tolerance=1e-12):
-  for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-    assert a.dtype == b.dtype
-    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
 
 
 def test_the_networks_use_the_expected_convolutions():
@@ -134,10 +114,11 @@ PARTS = [  # images, how many of them fit the cache, images of a part, strides
 def test_kernel_gradients_in_parts_of_a_batch(
   x64, monkeypatch, batch, fitting, part, strides, devices
 ):
-  """Two models, on one or two devices; the bytes of a sample's output decide on the parts."""
+  """Two models, on one or two devices; the bytes of a sample and of its output decide on parts."""
   xs, ks = draw((2, batch, 4, 5, 2), 0), draw((2, 3, 3, 2, 3), 1)
   edge, size = ((1, 1), (1, 1)), 4 * 5 if strides == (1, 1) else 2 * 3
-  monkeypatch.setattr("jaxmu.models.conv_passes.CACHE", fitting * size * 3 * 8)
+  largest = max(4 * 5 * 2, size * 3) * 8
+  monkeypatch.setattr("jaxmu.models.conv_passes.CACHE", fitting * largest)
   assert _cached_part(xs[0], jnp.zeros((batch, size, 3))) == part
 
   def gradients(how):
@@ -148,13 +129,6 @@ def test_kernel_gradients_in_parts_of_a_batch(
   assert loops == (part < batch)
   run = sharded(lambda *pair: lax.map(gradients("canonical"), pair), devices)
   assert_close(run(xs, ks), jax.jit(lambda *pair: lax.map(gradients("lax"), pair))(xs, ks))
-
-
-def sharded(function, devices):
-  """Return a compiled program that splits its arguments' first axis, as the engine makes it."""
-  mesh = jax.make_mesh((devices,), ("models",), axis_types=(jax.sharding.AxisType.Auto,))
-  spec = jax.sharding.PartitionSpec("models")
-  return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
 
 
 @pytest.mark.parametrize("how", LOWERINGS)
@@ -199,8 +173,8 @@ def test_dead_taps_have_exactly_zero_gradient():
 
 def test_lowering_table():
   edge = ((1, 1), (1, 1))
-  choose = lambda size, k, padding, backend, channels=128: lowering(
-    (8, size, size, channels), (k, k, channels, 4), (1, 1), padding, backend
+  choose = lambda size, k, padding, backend, channels=128, features=4: lowering(
+    (8, size, size, channels), (k, k, channels, features), (1, 1), padding, backend
   )
   assert choose(8, 3, edge, "cpu") == "canonical"
   assert choose(4, 3, edge, "cpu") == "mixed"
@@ -208,6 +182,11 @@ def test_lowering_table():
   assert choose(2, 3, edge, "cpu", channels=64) == "patches"
   assert choose(8, 3, edge, "cpu", channels=64) == "canonical"
   assert choose(8, 1, ((0, 0), (0, 0)), "cpu") == "taps"
+  assert choose(8, 3, edge, "cpu", features=64) == choose(4, 3, edge, "cpu", features=64)
+  assert choose(4, 3, edge, "cpu", features=64) == "winograd"
+  assert choose(2, 3, edge, "cpu", features=64) == "taps"
+  assert choose(8, 3, edge, "cpu", channels=63, features=64) == "canonical"
+  assert choose(8, 3, edge, "gpu", features=64) == "lax"
   assert choose(2, 3, edge, "gpu") == "lax"
 
 

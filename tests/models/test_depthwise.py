@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from convolutions import assert_close, draw
 
 from jaxmu import models
 from jaxmu.errors import ModelError
@@ -41,19 +42,9 @@ ODD = [
 ]
 
 
-def draw(shape, seed):
-  return jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
-
-
 def value_and_gradients(x, kernel, strides, padding, how="auto"):
   y, pullback = jax.vjp(lambda *pair: depthwise_conv(*pair, strides, padding, how), x, kernel)
   return y, *pullback(draw(y.shape, 2))
-
-
-def assert_close(actual, expected, tolerance=1e-12):
-  for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-    assert (a.dtype, a.shape) == (b.dtype, b.shape)
-    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
 
 
 def test_tinyvit_uses_seven_shapes():

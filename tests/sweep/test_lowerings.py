@@ -46,14 +46,23 @@ def test_the_rule_stands_on_cpus_and_a_name_pins_all(settings):
 
 
 def test_depthwise_cases_know_two_ways():
-  assert lowerings.candidates(DEPTHWISE) == ("lax", "taps")
+  assert lowerings.candidates(DEPTHWISE, "cpu") == ("lax", "taps")
   assert lowerings.by_rule(DEPTHWISE, "auto", "cpu") == "taps"
   assert lowerings.by_rule(DEPTHWISE, "auto", "gpu") == "lax"
   assert lowerings.by_rule(DEPTHWISE, "patches", "gpu") == "taps"
 
 
+def test_winograd_is_timed_on_cpus_where_it_is_known():
+  assert lowerings.candidates(SMALL, "cpu") == lowerings.CANDIDATES
+  strided = SMALL._replace(strides=(2, 2))
+  for others in (lowerings.candidates(SMALL, "gpu"), lowerings.candidates(strided, "cpu")):
+    assert others == ("lax", "canonical", "taps", "mixed", "patches")
+
+
 def test_the_fastest_is_kept_and_remembered(tmp_path, monkeypatch):
-  times = {"lax": 4.0, "canonical": 3.0, "taps": 1.0, "mixed": 2.0, "patches": 5.0}
+  times = {
+    "lax": 4.0, "canonical": 3.0, "taps": 1.0, "mixed": 2.0, "patches": 5.0, "winograd": 6.0
+  }  # fmt: skip
   asked = []
 
   def seconds(case, how, chunk, device):
@@ -64,9 +73,9 @@ def test_the_fastest_is_kept_and_remembered(tmp_path, monkeypatch):
   cache, device = tmp_path / "deep" / "lowerings.json", jax.devices()[0]
   find = lambda chunk: lowerings.fastest({SMALL: 2, DEPTHWISE: 1}, chunk, cache, device)
   assert find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
-  assert len(asked) == 7
+  assert len(asked) == 8
   assert find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
-  assert len(asked) == 7  # remembered
+  assert len(asked) == 8  # remembered
   times["patches"] = 0.5
   assert find(2)[str(SMALL)] == "patches"  # another chunk is another measurement
   assert len(json.loads(cache.read_text())) == 4
@@ -74,7 +83,7 @@ def test_the_fastest_is_kept_and_remembered(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("case", [SMALL, DEPTHWISE], ids=str)
 def test_every_way_can_be_timed(case):
-  for how in lowerings.candidates(case):
+  for how in lowerings.candidates(case, "cpu"):
     assert 0 < lowerings.seconds(case, how, 2, jax.devices()[0]) < 1
 
 
