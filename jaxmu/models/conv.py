@@ -22,8 +22,8 @@ from jaxmu.models import derivatives, winograd
 from jaxmu.models.conv_passes import LOWERINGS, Padding, Pair, canonical, convolve
 
 Choice = str | tuple[tuple[str, str], ...]  # a lowering's name, or pairs (case, name)
-FEW = 64  # channels that are too few to pay for transforms
-NARROW = 576  # longest patch, 3 x 3 x 64, that is worth laying out side by side
+LEAST = 32  # channels that pay for the transforms of Winograd
+NARROW = 576  # longest patch, 3 x 3 x 64, for which one large step beats many small ones
 
 
 def lowering(
@@ -37,11 +37,12 @@ def lowering(
     return "lax"
   if kernel[0] == kernel[1] == 1 and padding == ((0, 0), (0, 0)):
     return "taps"
-  largest, narrow = max(image[1:3]), kernel[0] * kernel[1] * kernel[2] <= NARROW
-  if largest > 2 and winograd.fits(kernel, strides) and min(kernel[2:]) >= FEW:
-    return "winograd"
+  largest = max(image[1:3])
+  narrow = kernel[0] * kernel[1] * kernel[2] <= NARROW
   if largest <= 2:
-    return "patches" if narrow else "taps"
+    return "dense" if narrow else "taps"
+  if winograd.fits(kernel, strides) and min(kernel[2:]) >= LEAST:
+    return "winograd"
   if largest > 4 or narrow:
     return "canonical"
   return "taps" if max(strides) > 1 else "mixed"

@@ -2,8 +2,8 @@
 
 Forward pass, input gradient and kernel gradient are convolutions NHWC x HWIO -> NHWC ("canonical"),
 matrix products over the kernel taps that meet real pixels ("taps"), one product with all patches
-side by side ("patches"), or products of transformed tiles ("winograd", see `winograd.py`).
-`conv.py` chooses among them.
+side by side ("patches"), one with whole images ("dense"), or products of transformed tiles
+("winograd", see `winograd.py`). `conv.py` chooses among them.
 """
 
 import itertools
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxmu.models import winograd
@@ -28,7 +29,8 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 class Lowering(NamedTuple):
   """Name how each of the three passes is computed: a key of `_FORWARD`.
 
-  Where "winograd" does not suit a kernel, stride or type, it stands for "canonical".
+  Where "winograd" does not suit a kernel, stride or type, it stands for "canonical", and "dense"
+  for "taps" where a pixel and an output do not meet.
   """
 
   forward: str
@@ -41,6 +43,7 @@ LOWERINGS = {
   "taps": Lowering("taps", "taps", "taps"),
   "mixed": Lowering("taps", "taps", "canonical"),
   "patches": Lowering("patches", "patches", "canonical"),
+  "dense": Lowering("dense", "dense", "dense"),
   "winograd": Lowering("winograd", "winograd", "winograd"),
 }
 
@@ -57,13 +60,14 @@ def _conv_forward(x, kernel, strides, padding, how):
 def _conv_backward(strides, padding, how, residuals, dy):
   x, kernel = residuals
   # Sums of products are linear in each operand, so their transposes are the gradients.
-  if how.input_gradient == "taps":
-    (dx,) = jax.linear_transpose(lambda x: _taps(x, kernel, strides, padding), x)(dy)
+  way = _FORWARD[how.input_gradient]
+  if way in _PRODUCTS:
+    (dx,) = jax.linear_transpose(lambda x: way(x, kernel, strides, padding), x)(dy)
   else:
-    convolve = _FORWARD[how.input_gradient]
-    dx = _input_gradient(convolve, dy, kernel, x.shape, strides, padding)
-  if how.kernel_gradient == "taps":
-    (dkernel,) = jax.linear_transpose(lambda k: _taps(x, k, strides, padding), kernel)(dy)
+    dx = _input_gradient(way, dy, kernel, x.shape, strides, padding)
+  way = _FORWARD[how.kernel_gradient]
+  if way in _PRODUCTS:
+    (dkernel,) = jax.linear_transpose(lambda k: way(x, k, strides, padding), kernel)(dy)
   elif how.kernel_gradient == "winograd" and _suits_winograd(kernel, strides):
     dkernel = winograd.kernel_gradient(dy, x, padding)
   else:
@@ -223,6 +227,35 @@ def _patches(x, kernel, strides, padding):
   return (patches @ kernel.reshape(-1, features)).reshape(batch, out_h, out_w, features)
 
 
+def _dense(x, kernel, strides, padding):
+  """Multiply whole images with the one matrix [H W I, H' W' O] that a convolution is.
+
+  Small maps only, where every pixel meets every output: then the matrix holds no zeros.
+  """
+  batch, _, _, channels = x.shape
+  rows, columns, _, features = kernel.shape
+  out, meetings = _meetings(x.shape, kernel.shape, strides, padding)
+  if (meetings < 0).any():
+    return _taps(x, kernel, strides, padding)
+  count = rows * columns
+  taps = lax.split(kernel.reshape(count, channels, features), (1,) * count)
+  matrix = jnp.concatenate([jnp.concatenate([taps[t][0] for t in row], 1) for row in meetings])
+  return (x.reshape(batch, -1) @ matrix).reshape(batch, *out, features)
+
+
+def _meetings(image, kernel, strides, padding) -> tuple[Pair, np.ndarray]:
+  """Return (H', W'), and through which tap each pixel reaches each output, [H W, H' W'] or -1."""
+  out, live = live_taps(image, kernel, strides, padding)
+  tap_at = -np.ones((*image[1:3], *out), int)
+  for tap in live:
+    (_, *starts, _), (_, *stops, _), (_, *steps, _) = tap.limits
+    pixels = [range(*limits) for limits in zip(starts, stops, steps)]
+    (v, *_), (h, *_) = tap.edges[1:3]
+    for a, b in itertools.product(range(len(pixels[0])), range(len(pixels[1]))):
+      tap_at[pixels[0][a], pixels[1][b], v + a, h + b] = tap.place[0] * kernel[1] + tap.place[1]
+  return out, tap_at.reshape(image[1] * image[2], -1)
+
+
 def _winograd(x, kernel, strides, padding):
   way = winograd.convolve if _suits_winograd(kernel, strides) else canonical
   return way(x, kernel, strides, padding)
@@ -233,4 +266,11 @@ def _suits_winograd(kernel, strides):
   return winograd.fits(kernel.shape, strides) and kernel.dtype.itemsize >= 4
 
 
-_FORWARD = {"canonical": canonical, "taps": _taps, "patches": _patches, "winograd": _winograd}
+_FORWARD = {
+  "canonical": canonical,
+  "taps": _taps,
+  "patches": _patches,
+  "dense": _dense,
+  "winograd": _winograd,
+}
+_PRODUCTS = (_taps, _dense)

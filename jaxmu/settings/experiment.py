@@ -17,7 +17,9 @@ from jaxmu.settings.checks import COUNT, DECAY, MOMENTUM, NATURAL, OPEN_UNIT, PO
 
 Value = bool | int | float | str
 COMPUTE = ("float32", "bfloat16")
-LOWERINGS = ("auto", "measured", "lax", "canonical", "taps", "mixed", "patches", "winograd")
+LOWERINGS = (
+  "auto", "measured", "lax", "canonical", "taps", "mixed", "patches", "dense", "winograd"
+)  # fmt: skip
 FITS = ("normal", "robust", "median")
 VARIANCES = ("auto", "sample", "fixed")
 FIDELITIES = ("default", "reference", "fixed")

@@ -62,6 +62,8 @@ ODD_SHAPES = [
   ((2, 5, 5, 3), (3, 3, 3, 4), (2, 2), ((0, 1), (2, 0))),
   ((2, 4, 3, 3), (1, 1, 3, 4), (2, 2), ((0, 0), (0, 0))),
   ((2, 2, 2, 3), (7, 7, 3, 4), (2, 2), ((3, 3), (3, 3))),
+  ((2, 2, 2, 3), (3, 3, 3, 4), (1, 1), ((1, 1), (1, 1))),
+  ((2, 1, 2, 3), (2, 3, 3, 4), (1, 1), ((1, 1), (1, 1))),  # every pixel meets every output
   ((2, 6, 6, 3), (2, 3, 3, 4), (3, 3), ((0, 0), (1, 0))),  # rows that no tap meets
 ]
 
@@ -179,13 +181,13 @@ def test_lowering_table():
   assert choose(8, 3, edge, "cpu") == "canonical"
   assert choose(4, 3, edge, "cpu") == "mixed"
   assert choose(2, 3, edge, "cpu") == "taps"
-  assert choose(2, 3, edge, "cpu", channels=64) == "patches"
+  assert choose(2, 3, edge, "cpu", channels=64) == "dense"
   assert choose(8, 3, edge, "cpu", channels=64) == "canonical"
   assert choose(8, 1, ((0, 0), (0, 0)), "cpu") == "taps"
   assert choose(8, 3, edge, "cpu", features=64) == choose(4, 3, edge, "cpu", features=64)
   assert choose(4, 3, edge, "cpu", features=64) == "winograd"
   assert choose(2, 3, edge, "cpu", features=64) == "taps"
-  assert choose(8, 3, edge, "cpu", channels=63, features=64) == "canonical"
+  assert choose(8, 3, edge, "cpu", channels=31, features=64) == "canonical"
   assert choose(8, 3, edge, "gpu", features=64) == "lax"
   assert choose(2, 3, edge, "gpu") == "lax"
 

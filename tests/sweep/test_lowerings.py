@@ -56,12 +56,13 @@ def test_winograd_is_timed_on_cpus_where_it_is_known():
   assert lowerings.candidates(SMALL, "cpu") == lowerings.CANDIDATES
   strided = SMALL._replace(strides=(2, 2))
   for others in (lowerings.candidates(SMALL, "gpu"), lowerings.candidates(strided, "cpu")):
-    assert others == ("lax", "canonical", "taps", "mixed", "patches")
+    assert others == ("lax", "canonical", "taps", "mixed", "patches", "dense")
 
 
 def test_the_fastest_is_kept_and_remembered(tmp_path, monkeypatch):
   times = {
-    "lax": 4.0, "canonical": 3.0, "taps": 1.0, "mixed": 2.0, "patches": 5.0, "winograd": 6.0
+    "lax": 4.0, "canonical": 3.0, "taps": 1.0, "mixed": 2.0, "patches": 5.0, "dense": 7.0,
+    "winograd": 6.0,
   }  # fmt: skip
   asked = []
 
@@ -73,9 +74,9 @@ def test_the_fastest_is_kept_and_remembered(tmp_path, monkeypatch):
   cache, device = tmp_path / "deep" / "lowerings.json", jax.devices()[0]
   find = lambda chunk: lowerings.fastest({SMALL: 2, DEPTHWISE: 1}, chunk, cache, device)
   assert find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
-  assert len(asked) == 8
+  assert len(asked) == 9
   assert find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
-  assert len(asked) == 8  # remembered
+  assert len(asked) == 9  # remembered
   times["patches"] = 0.5
   assert find(2)[str(SMALL)] == "patches"  # another chunk is another measurement
   assert len(json.loads(cache.read_text())) == 4
