@@ -10,8 +10,27 @@ from jax import Array, lax
 
 def images_within(images: Array, limit: int) -> int:
   """Return the largest divisor of the batch whose images take at most `limit` bytes; at least 1."""
-  most = max(1, limit // (math.prod(images.shape[1:]) * images.dtype.itemsize))
-  return max(d for d in range(1, min(most, len(images)) + 1) if len(images) % d == 0)
+  most = _number(images, limit)
+  return max(d for d in _divisors(len(images)) if d <= most)
+
+
+def images_near(images: Array, limit: int) -> int:
+  """Return the divisor of the batch that is nearest, as a ratio, to as many as fit `limit` bytes.
+
+  A batch of 67, say, has no part of about 64 images; better all at once than one by one.
+  """
+  most = _number(images, limit)
+  return min(_divisors(len(images)), key=lambda d: (max(d / most, most / d), d))
+
+
+def _number(images, limit):
+  """Return how many images take at most `limit` bytes; at least 1, at most the batch."""
+  each = math.prod(images.shape[1:]) * images.dtype.itemsize
+  return min(max(1, limit // each), len(images))
+
+
+def _divisors(number):
+  return [d for d in range(1, number + 1) if number % d == 0]
 
 
 def joined(function: Callable, size: int, *arrays: Array) -> Array:

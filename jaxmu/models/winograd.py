@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxmu.models.batch_parts import images_within, joined, summed
+from jaxmu.models.batch_parts import images_near, joined, summed
 
 TILE, TAPS = 4, 3
 SIZE = TILE + TAPS - 1
@@ -35,7 +35,6 @@ def fits(kernel: Sequence[int], strides: Pair) -> bool:
 
 def convolve(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
   """Convolve x [B, H, W, I] with kernel [3, 3, I, O] at strides (1, 1): [B, H', W', O]."""
-  assert fits(kernel.shape, strides)
   weights = _kernel_values(kernel)
   size = [x.shape[1 + axis] + sum(padding[axis]) - TAPS + 1 for axis in (0, 1)]
   counts = [_tiles(n) for n in size]
@@ -44,7 +43,7 @@ def convolve(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
     y = _outputs(_products(_pixel_values(x, padding, counts), weights), len(x), counts)
     return y[:, : size[0], : size[1]]
 
-  return joined(part, images_within(x, PART), x)
+  return joined(part, images_near(x, PART), x)
 
 
 def kernel_gradient(dy: Array, x: Array, padding: Padding) -> Array:
@@ -55,7 +54,7 @@ def kernel_gradient(dy: Array, x: Array, padding: Padding) -> Array:
     pixels, slopes = _pixel_values(x, padding, counts), _slope_values(dy, counts)
     return lax.dot_general(pixels, slopes, (((1,), (1,)), ((0,), (0,))))
 
-  values = summed(part, images_within(x, PART), x, dy)
+  values = summed(part, images_near(x, PART), x, dy)
   values = values.reshape(SIZE, SIZE, *values.shape[1:])
   rows = _contract(_FROM_KERNEL.T, list(values), 0)  # [3, 6, I, O], columns first
   return _contract(_FROM_KERNEL.T, [rows[:, i] for i in range(SIZE)], 0)

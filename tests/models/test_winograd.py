@@ -7,7 +7,7 @@ import pytest
 from convolutions import assert_close, draw, sharded, stock, value_and_gradients
 from jax import lax
 
-from jaxmu.models import winograd
+from jaxmu.models import batch_parts, winograd
 from jaxmu.models.conv import conv
 
 EDGE = ((1, 1), (1, 1))
@@ -40,6 +40,23 @@ def test_values_and_both_gradients_equal_the_stock_convolution(x64, image, paddi
     lambda *pairs: lax.map(lambda pair: value_and_gradients(convolve(padding), *pair), pairs)
   )
   assert_close(sharded(run(fast), devices)(xs, ks), jax.jit(run(plain))(xs, ks))
+
+
+@pytest.mark.parametrize(
+  ("batch", "limit", "within", "near"),
+  [
+    (64, 640, 64, 64),
+    (256, 64, 64, 64),
+    (67, 64, 1, 67),
+    (253, 64, 23, 23),
+    (6, 5, 3, 6),
+    (5, 0, 1, 1),
+  ],
+)
+def test_parts_divide_the_batch(batch, limit, within, near):
+  images = jnp.zeros((batch, 2), jnp.float32)
+  assert batch_parts.images_within(images, 8 * limit) == within
+  assert batch_parts.images_near(images, 8 * limit + 7) == near
 
 
 @pytest.mark.parametrize(("fitting", "parts"), [(12, 1), (4, 3), (5, 3), (0, 12)])
