@@ -8,7 +8,7 @@ parameters, BatchNorm statistics and momentum of K members take.
   python bench/population.py --model=cnn
   python bench/population.py --model=resnet18 --batch=64 --members=1,2,4,8,16 --json=rows.json
 
-With --figure=FILE.svg it draws the scaling curve.
+With --figure=FILE.svg it draws the scaling curve (needs matplotlib).
 """
 
 import argparse

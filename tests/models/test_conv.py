@@ -68,19 +68,23 @@ ODD_SHAPES = [
 ]
 
 
+@pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize(("image", "kernel", "strides", "padding"), ODD_SHAPES, ids=str)
-def test_each_lowering_holds_for_uneven_shapes(x64, image, kernel, strides, padding):
-  x, k = draw(image, 0), draw(kernel, 1)
+def test_each_lowering_holds_for_uneven_shapes(x64, image, kernel, strides, padding, devices):
+  """Two models, each in a loop on its device, as the engine runs them."""
+  xs, ks = draw((2, *image), 0), draw((2, *kernel), 1)
+  run = lambda how: lambda x, k: conv(x, k, strides, padding, how)
 
-  @jax.jit
   def all_lowerings(x, k):
-    run = lambda how: lambda x, k: conv(x, k, strides, padding, how)
-    expected = value_and_gradients(lambda x, k: stock(x, k, strides, padding), x, k)
-    return [value_and_gradients(run(how), x, k) for how in LOWERINGS], expected
+    return [value_and_gradients(run(how), x, k) for how in LOWERINGS]
 
-  results, expected = all_lowerings(x, k)
-  for actual in results:
-    assert_close(actual, expected)
+  def expected(x, k):
+    return value_and_gradients(lambda x, k: stock(x, k, strides, padding), x, k)
+
+  each = lambda function: lambda *pairs: lax.map(lambda pair: function(*pair), pairs)
+  wanted = jax.jit(each(expected))(xs, ks)
+  for actual in sharded(each(all_lowerings), devices)(xs, ks):
+    assert_close(actual, wanted)
 
 
 @pytest.mark.parametrize("how", LOWERINGS)
