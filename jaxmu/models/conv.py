@@ -19,7 +19,8 @@ from jax import Array
 
 from jaxmu.errors import ModelError
 from jaxmu.models import derivatives, winograd
-from jaxmu.models.conv_passes import LOWERINGS, Padding, Pair, canonical, convolve
+from jaxmu.models.conv_passes import LOWERINGS, canonical, convolve
+from jaxmu.models.products import Padding, Pair
 
 Choice = str | tuple[tuple[str, str], ...]  # a lowering's name, or pairs (case, name)
 LEAST = 32  # channels that pay for the transforms of Winograd

@@ -17,7 +17,7 @@ from jaxmu.errors import ModelError
 from jaxmu.models import derivatives
 from jaxmu.models.batch_parts import images_within
 from jaxmu.models.conv import Case, Choice, chosen
-from jaxmu.models.conv_passes import Padding, Pair, live_taps
+from jaxmu.models.products import Padding, Pair, live_taps
 
 PART = 2**17  # bytes of the images that a step of the gradients reads
 

@@ -18,14 +18,12 @@ import numpy as np
 from jax import Array, lax
 
 from jaxmu.models.batch_parts import images_near, joined, summed
+from jaxmu.models.products import Padding, Pair
 
 TILE, TAPS = 4, 3
 SIZE = TILE + TAPS - 1
 POINTS = np.array([0, 2 / 3, -2 / 3, 3 / 2, -3 / 2])
 PART = 2**20  # bytes of the images whose transform, 2.25 times as large, should stay in the cache
-
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 
 
 def fits(kernel: Sequence[int], strides: Pair) -> bool:
