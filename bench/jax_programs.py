@@ -19,6 +19,41 @@ def jaxmu(args, mark) -> None:
   runner.run(method, problem, variables, hp=hp, keys=keys, on_leg=lambda leg: mark())
 
 
+def forward(args, mark) -> None:
+  """Run the engine's forward pass in train mode alone; `steps` batches are one turn."""
+  from jaxmu import runtime
+
+  runtime.configure()
+  import jax
+  import jax.numpy as jnp
+  from jax import lax
+
+  from jaxmu import models
+
+  problem, _, variables = population(args)
+  task, key = problem.task, jax.random.key(0)
+
+  def member(stats, params, arrays):
+    def step(i, carry):
+      stats, total = carry
+      images = lax.dynamic_slice_in_dim(arrays.images, i * args.batch, args.batch)
+      x = images.astype(jnp.float32) / 255
+      logits, stats = models.forward(task.module, params, stats, x, train=True, key=key)
+      return stats, total + jnp.sum(logits)
+
+    count = len(arrays.images) // args.batch
+    return lax.fori_loop(0, count, step, (stats, jnp.float32(0)))
+
+  program = problem.population.map(member)
+  stats, params = map(problem.population.place, (variables["batch_stats"], variables["params"]))
+  program.compile(stats, params, problem.arrays)
+  mark()
+  while True:
+    stats, total = program(stats, params, problem.arrays)
+    jax.block_until_ready((stats, total))
+    mark()
+
+
 def population(args):
   """Return the engine's problem, members' keys and initial variables [K, ...]."""
   import jax
