@@ -45,11 +45,16 @@ class WindowAttention(nn.Module):
     project = lambda tokens: _heads(qkv(norm(tokens)), self.heads)
     fits = max(height, width) <= self.window
     if fits and not self.padded:
-      q, k, v = project(x.reshape(batch, height * width, channels))
-      rest = None
+      tokens, rest = x.reshape(-1, channels), None
       if min(height, width) < self.window:
-        _, k0, v0 = project(jnp.zeros((1, 1, channels), x.dtype))
+        # One more row of the product: by itself it costs more than all others in the gradient.
+        tokens = jnp.concatenate([tokens, jnp.zeros((1, channels), x.dtype)])
+        qkv_real, qkv_rest = jnp.split(qkv(norm(tokens)), [len(tokens) - 1])
+        _, k0, v0 = _heads(qkv_rest[None], self.heads)
         rest = k0[0, 0], v0[0, 0], padding_bias(table, height, width, self.window)
+      else:
+        qkv_real = qkv(norm(tokens))
+      q, k, v = _heads(qkv_real.reshape(batch, height * width, -1), self.heads)
       out = attend(q, k, v, position_bias(table, height, width, self.window), rest)
     else:
       tokens = to_windows(x, self.window)
@@ -60,8 +65,8 @@ class WindowAttention(nn.Module):
 
 def _heads(qkv, heads):
   """Split [G, n, 3 C], laid out [head][q, k, v], into three arrays [G, n, heads, d]."""
-  parts = qkv.reshape(*qkv.shape[:2], heads, 3, -1)
-  return parts[..., 0, :], parts[..., 1, :], parts[..., 2, :]
+  parts = jnp.split(qkv.reshape(*qkv.shape[:2], heads, 3, -1), 3, axis=3)
+  return tuple(jnp.squeeze(part, 3) for part in parts)
 
 
 def attend(q: Array, k: Array, v: Array, bias: Array, rest: tuple | None = None) -> Array:
