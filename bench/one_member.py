@@ -36,6 +36,11 @@ def programs(cores: int) -> dict[str, tuple[str, int]]:
   return {f"{kind}, K={k}": (kind, k) for kind in ("forward", "step") for k in sizes}
 
 
+def summary(args, kind: str, members: int, times) -> dict:
+  labels = {"model": args.model, "batch": args.batch, "members": members}
+  return turns.row(times, args.steps * members, program="jaxmu", work=kind, **labels)
+
+
 def floor(rows: dict, cores: int) -> float:
   """Return the milliseconds of one member's step with a perfect backward pass."""
   alone, many = rows["forward, K=1"], rows[f"forward, K={cores}"]
@@ -55,17 +60,11 @@ def main() -> None:
     return
   options = [f"--{n}={getattr(args, n)}" for n in ("model", "batch", "steps", "turns")]
   answers = turns.measure(__file__, list(known), options, args.turns)
-  rows = {
-    name: turns.row(
-      times, args.steps * known[name][1],
-      program="jaxmu", work=known[name][0], model=args.model, batch=args.batch, members=known[name][1],
-    )
-    for name, times in answers.items()
-  }  # fmt: skip
+  rows = {name: summary(args, *known[name], times) for name, times in answers.items()}
   print(f"{args.model}, batch {args.batch}, {cores} cores; ms per step of one member")
   print(f"{'work':<16}{'wall ms':>9}{'(range)':>16}{'CPU ms':>9}{'cores in use':>14}")
   for name, row in rows.items():
-    wall, cpu, k = row["wall_ms_per_member"], row["cpu_ms_per_member"], row["members"]
+    wall, cpu = row["wall_ms_per_member"], row["cpu_ms_per_member"]
     span = f"({row['wall_ms_low']:.4g}-{row['wall_ms_high']:.4g})"
     print(f"{name:<16}{wall:>9.4g}{span:>16}{cpu:>9.4g}{cpu / wall:>14.2f}")
   least, many = floor(rows, cores), rows[f"step, K={cores}"]["wall_ms_per_member"]

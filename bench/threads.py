@@ -4,6 +4,8 @@ Runs single operations of ResNet-18 at 32 pixels inside a compiled loop, with no
 and prints wall and CPU milliseconds of each: where they are equal, XLA uses one thread.
 
   python bench/threads.py --batch=64
+
+`one_member.py` sets whole passes of one member against those of one per core.
 """
 
 import argparse

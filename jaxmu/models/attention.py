@@ -42,29 +42,33 @@ class WindowAttention(nn.Module):
       LayerNorm(param_dtype=x.dtype, name="norm"),
       Linear(3 * channels, INIT_STD, name="qkv"),
     )
-    project = lambda tokens: _heads(qkv(norm(tokens)), self.heads)
-    fits = max(height, width) <= self.window
-    if fits and not self.padded:
+    project = lambda tokens: qkv(norm(tokens))
+    if max(height, width) <= self.window and not self.padded:
       tokens, rest = x.reshape(-1, channels), None
       if min(height, width) < self.window:
-        # One more row of the product: by itself it costs more than all others in the gradient.
+        # Padding is one more row of the product: as a product of its own it costs more in the
+        # backward pass, where XLA has no fast way to one row, and the kernel's gradient is a sum.
         tokens = jnp.concatenate([tokens, jnp.zeros((1, channels), x.dtype)])
-        qkv_real, qkv_rest = jnp.split(qkv(norm(tokens)), [len(tokens) - 1])
-        _, k0, v0 = _heads(qkv_rest[None], self.heads)
+        projected, padding = jnp.split(project(tokens), [len(tokens) - 1])
+        _, k0, v0 = _heads(padding[None], self.heads)
         rest = k0[0, 0], v0[0, 0], padding_bias(table, height, width, self.window)
       else:
-        qkv_real = qkv(norm(tokens))
-      q, k, v = _heads(qkv_real.reshape(batch, height * width, -1), self.heads)
+        projected = project(tokens)
+      q, k, v = _heads(projected.reshape(batch, height * width, -1), self.heads)
       out = attend(q, k, v, position_bias(table, height, width, self.window), rest)
     else:
       tokens = to_windows(x, self.window)
       bias = position_bias(table, self.window, self.window, self.window)
-      out = from_windows(attend(*project(tokens), bias), self.window, x.shape)
+      out = attend(*_heads(project(tokens), self.heads), bias)
+      out = from_windows(out, self.window, x.shape)
     return Linear(channels, INIT_STD, name="proj")(out.reshape(x.shape))
 
 
 def _heads(qkv, heads):
-  """Split [G, n, 3 C], laid out [head][q, k, v], into three arrays [G, n, heads, d]."""
+  """Split [G, n, 3 C], laid out [head][q, k, v], into three arrays [G, n, heads, d].
+
+  By `split`, whose gradient joins three arrays; that of three slices pads and adds them.
+  """
   parts = jnp.split(qkv.reshape(*qkv.shape[:2], heads, 3, -1), 3, axis=3)
   return tuple(jnp.squeeze(part, 3) for part in parts)
 
