@@ -55,7 +55,10 @@ def forward(args, mark) -> None:
 
 
 def population(args):
-  """Return the engine's problem, members' keys and initial variables [K, ...]."""
+  """Return the engine's problem, members' keys and initial variables [K, ...].
+
+  `args` may hold `chunk`, `lowering` and `numbers` ("bfloat16" computes in it) besides.
+  """
   import jax
   import jax.numpy as jnp
 
@@ -68,12 +71,14 @@ def population(args):
 
   x, y = problems.images(args.model, args.batch * args.steps)
   channels = x.shape[-1]
-  members = Population(args.members)
-  module = models.make(args.model, problems.CLASSES)
+  members = Population(args.members, chunk=getattr(args, "chunk", 1))
+  module = models.make(args.model, problems.CLASSES, lowering=getattr(args, "lowering", "auto"))
+  compute = "bfloat16" if getattr(args, "numbers", "") == "bfloat16" else "float32"
   normalise = Preprocess((problems.MEAN,) * channels, (problems.STD,) * channels, "none", channels)
   index = {"retain": np.tile(np.arange(len(y), dtype=np.int32), (args.members, 1))}
   arrays = members.share(Arrays(x, y))
-  problem = runner.Problem(members, Task(module, problems.CLASSES, normalise), arrays, index)
+  task = Task(module, problems.CLASSES, normalise, compute=compute)
+  problem = runner.Problem(members, task, arrays, index)
   one = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, *x.shape[1:])))
   variables = jax.tree.map(lambda leaf: np.stack([leaf] * args.members), one)
   return problem, member_keys(range(args.members)), variables

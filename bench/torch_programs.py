@@ -28,9 +28,13 @@ def sequential(layout=torch.contiguous_format, threads=0, compiled=False, short_
 
   def program(args, mark):
     torch.set_num_threads(threads or cores())
-    x, y = data(args, layout)
+    device, numbers = torch.device(where()), getattr(args, "numbers", "float32")
+    tf32 = numbers == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    rounded = torch.autocast(device.type, torch.bfloat16, enabled=numbers == "bfloat16")
+    x, y = (tensor.to(device) for tensor in data(args, layout))
     network = NETWORKS[args.model + ("-short-cut" if short_cut else "")]
-    nets = [network().to(memory_format=layout) for _ in range(args.members)]
+    nets = [network().to(device, memory_format=layout) for _ in range(args.members)]
     recipe = {"lr" if k == "learning_rate" else k: v for k, v in problems.RECIPE.items()}
     optimizers = [torch.optim.SGD(net.parameters(), **recipe) for net in nets]
     calls = [torch.compile(net) if compiled else net for net in nets]
@@ -40,16 +44,25 @@ def sequential(layout=torch.contiguous_format, threads=0, compiled=False, short_
       for index in torch.randperm(len(y)).split(args.batch):
         batch = (x[index].float() / 255 - problems.MEAN) / problems.STD
         optimizer.zero_grad(set_to_none=True)
-        loss(net(batch.contiguous(memory_format=layout)), y[index]).backward()
+        with rounded:
+          value = loss(net(batch.contiguous(memory_format=layout)), y[index])
+        value.backward()
         optimizer.step()
 
     mark()
     while True:
       for net, optimizer in zip(calls, optimizers):
         train(net, optimizer)
+      if device.type == "cuda":
+        torch.cuda.synchronize()
       mark()
 
   return program
+
+
+def where() -> str:
+  """Name the device that models are trained on."""
+  return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def vmapped(args, mark) -> None:

@@ -29,13 +29,24 @@ def work(program: Callable, args) -> None:
   def mark():
     if clock:
       wall, cpu = time.perf_counter() - clock["wall"], time.process_time() - clock["cpu"]
-      peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-      print(json.dumps({"wall": wall, "cpu": cpu, "peak_bytes": peak}), flush=True)
+      answer = {"wall": wall, "cpu": cpu, "peak_bytes": peak_bytes()}
+      print(json.dumps(answer | {"members": getattr(args, "members", 1)}), flush=True)
     if not sys.stdin.readline():
       sys.exit(0)
     clock.update(wall=time.perf_counter(), cpu=time.process_time())
 
   program(args, mark)
+
+
+def peak_bytes() -> int:
+  """Return the most memory held so far: on the accelerator if there is one, else by the process."""
+  if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+    return sys.modules["torch"].cuda.max_memory_allocated()
+  if "jax" in sys.modules:
+    stats = [device.memory_stats() or {} for device in sys.modules["jax"].local_devices()]
+    if all("peak_bytes_in_use" in each for each in stats):
+      return max(each["peak_bytes_in_use"] for each in stats)
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def measure(script: str, names: Sequence[str], options: Sequence[str], turns: int):
