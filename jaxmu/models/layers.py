@@ -12,6 +12,7 @@ from jaxmu.models.conv import Choice, conv
 from jaxmu.models.depthwise import depthwise_conv
 from jaxmu.models.norm import BatchNorm
 from jaxmu.models.order import after
+from jaxmu.models.products import kernel_gradient
 
 # PyTorch's conventions: epsilon 1e-5, and a variance that does not cancel in float32.
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
@@ -97,7 +98,7 @@ def _product_backward(residuals, dy):
   """Compute the kernel's gradient last, so that an optimizer can update the kernel in place."""
   x, kernel = residuals
   dx = (dy @ kernel.T).astype(x.dtype)
-  return dx, after((x.T @ dy).astype(kernel.dtype), dx)
+  return dx, after(kernel_gradient(x, dy).astype(kernel.dtype), dx)
 
 
 _product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)

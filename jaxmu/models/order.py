@@ -27,3 +27,14 @@ def anew(x: Array) -> Array:
   XLA merges equal computations, and then keeps the result in memory from one use to the other.
   """
   return after(x, x)
+
+
+def transposed(x: Array) -> Array:
+  """Return x [..., m, n] as [..., n, m], an array of its own.
+
+  XLA folds a transpose into the product that reads it, and hands products with a transposed left
+  factor to a slower library. The barrier is gone only after that.
+  """
+  if jax.default_backend() != "cpu":
+    return x.mT
+  return lax.optimization_barrier(x.mT)

@@ -12,8 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxmu.models.order import transposed
+
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+LONG = 8
 
 
 class _Reach(NamedTuple):
@@ -72,6 +75,14 @@ def by_taps(x, kernel, strides, padding):
     part = (patch.reshape(-1, channels) @ weights).reshape(*patch.shape[:3], features)
     total = total + lax.pad(part, jnp.zeros((), part.dtype), tap.edges)
   return total
+
+
+def kernel_gradient(x, dy):
+  """Return x^T dy, [I, O], for rows x [R, I] and dy [R, O]."""
+  (rows, inputs), outputs = x.shape, dy.shape[1]
+  if inputs > outputs and rows >= LONG * outputs:
+    return lax.optimization_barrier(transposed(dy) @ x).T
+  return transposed(x) @ dy
 
 
 def by_patches(x, kernel, strides, padding):

@@ -31,6 +31,12 @@ def gelu(x: Array) -> Array:
   return derivatives.form(_gelu)(x)
 
 
+def gelu_rows(x: Array) -> Array:
+  """Return `gelu` of x [..., C] for a product to read, computed as rows.
+  """
+  return gelu(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+
 @jax.custom_vjp
 def _gelu(x):
   return x * _normal_cdf(x)
@@ -81,9 +87,9 @@ class MBConv(nn.Module):
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
     channels, how = x.shape[-1], self.lowering
     y = gelu(pointwise(EXPANSION * channels, how, name="expand")(x, train, mask))
-    y = gelu(depthwise(EXPANSION * channels, 1, how, name="depthwise")(y, train, mask))
+    y = gelu_rows(depthwise(EXPANSION * channels, 1, how, name="depthwise")(y, train, mask))
     y = pointwise(channels, how, zero_scale=True, name="reduce")(y, train, mask)
-    return gelu(x + DropPath(self.drop_path)(y, train))
+    return gelu_rows(x + DropPath(self.drop_path)(y, train))
 
 
 class PatchMerging(nn.Module):
@@ -95,7 +101,7 @@ class PatchMerging(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
     x = gelu(pointwise(self.features, self.lowering, name="expand")(x, train, mask))
-    x = gelu(depthwise(self.features, 2, self.lowering, name="depthwise")(x, train, mask))
+    x = gelu_rows(depthwise(self.features, 2, self.lowering, name="depthwise")(x, train, mask))
     return pointwise(self.features, self.lowering, name="reduce")(x, train, mask)
 
 
@@ -108,7 +114,7 @@ class Mlp(nn.Module):
     y = Linear(EXPANSION * channels, INIT_STD, name="expand")(
       LayerNorm(param_dtype=x.dtype, name="norm")(x)
     )
-    return Linear(channels, INIT_STD, name="reduce")(gelu(y))
+    return Linear(channels, INIT_STD, name="reduce")(gelu_rows(y))
 
 
 class Block(nn.Module):
