@@ -61,9 +61,9 @@ def _conv_backward(strides, padding, how, residuals, dy):
   else:
     dx = _input_gradient(way, dy, kernel, x.shape, strides, padding)
   way = _FORWARD[how.kernel_gradient]
-  if how.kernel_gradient == "taps" and kernel.shape[:2] == (1, 1) and not any(map(any, padding)):
-    rows = x[:, :: strides[0], :: strides[1]].reshape(-1, x.shape[3])
-    dkernel = products.kernel_gradient(rows, dy.reshape(len(rows), -1)).reshape(kernel.shape)
+  if how.kernel_gradient == "taps" and kernel.shape[:2] == (1, 1) and x.shape[:3] == dy.shape[:3]:
+    rows = lambda images: images.reshape(-1, images.shape[3])
+    dkernel = products.kernel_gradient(rows(x), rows(dy)).reshape(kernel.shape)
   elif way in _LINEAR:
     (dkernel,) = jax.linear_transpose(lambda k: way(x, k, strides, padding), kernel)(dy)
   elif how.kernel_gradient == "winograd" and _suits_winograd(kernel, strides):

@@ -1,7 +1,8 @@
-"""Hints to XLA's CPU compiler, which removes `lax.optimization_barrier` before it fuses.
+"""Hints to XLA's CPU compiler; other backends need none, there values pass through.
 
-Both multiply by a 1 that the compiler cannot foresee: exact, also for NaN, infinities and -0, and
-fused into whatever consumes the result. Other backends need neither; there values pass through.
+It removes `lax.optimization_barrier` before it fuses, so a barrier hides nothing from fusion. There
+`after` and `anew` multiply by a 1 that the compiler cannot foresee: exact, also for NaN, infinities
+and -0, and fused into whatever consumes the result.
 """
 
 import jax
@@ -30,11 +31,10 @@ def anew(x: Array) -> Array:
 
 
 def transposed(x: Array) -> Array:
-  """Return x [..., m, n] as [..., n, m], an array of its own.
+  """Return x [m, n] as an array [n, m] of its own, for the left factor of a product.
 
-  XLA folds a transpose into the product that reads it, and hands products with a transposed left
-  factor to a slower library. The barrier is gone only after that.
+  Left alone, XLA folds the transpose into the product, which its fast library does not take then.
   """
   if jax.default_backend() != "cpu":
-    return x.mT
-  return lax.optimization_barrier(x.mT)
+    return x.T
+  return lax.optimization_barrier(x.T)  # in the way of folding, which comes before its removal

@@ -32,7 +32,10 @@ def gelu(x: Array) -> Array:
 
 
 def gelu_rows(x: Array) -> Array:
-  """Return `gelu` of x [..., C] for a product to read, computed as rows.
+  """Return `gelu` of x [..., C] for a product to read: computed as the rows of its left factor.
+
+  Where a reshape lies between, XLA computes the result anew in the transpose that the kernel's
+  gradient needs, column by column.
   """
   return gelu(x.reshape(-1, x.shape[-1])).reshape(x.shape)
 
@@ -111,10 +114,9 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     channels = x.shape[-1]
-    y = Linear(EXPANSION * channels, INIT_STD, name="expand")(
-      LayerNorm(param_dtype=x.dtype, name="norm")(x)
-    )
-    return Linear(channels, INIT_STD, name="reduce")(gelu_rows(y))
+    rows = LayerNorm(param_dtype=x.dtype, name="norm")(x.reshape(-1, channels))
+    y = gelu(Linear(EXPANSION * channels, INIT_STD, name="expand")(rows))
+    return Linear(channels, INIT_STD, name="reduce")(y).reshape(x.shape)
 
 
 class Block(nn.Module):

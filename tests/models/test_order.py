@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmu.models import layers
-from jaxmu.models.order import after, anew
+from jaxmu.models import layers, tinyvit
+from jaxmu.models.order import after, anew, transposed
 
 SPECIAL = np.array([1.5, -0.0, np.inf, -np.inf, np.nan, 1e-42], np.float32)
 
@@ -82,3 +82,31 @@ def test_a_hint_lets_kernels_be_updated_in_place(hinted, monkeypatch):
   text = train.lower(params).compile().as_text()
   copies = re.findall(r"= f32\[24,40\]\S* copy\(%get-tuple-element", text)
   assert bool(copies) != hinted
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="a hint to the CPU compiler")
+@pytest.mark.parametrize("turned, contracted", [(transposed, "1"), (jnp.transpose, "0")])
+def test_a_transposed_factor_is_not_folded_into_the_product(turned, contracted):
+  product = jax.jit(lambda x, dy: turned(jnp.tanh(x)) @ dy)
+  x, dy = np.random.default_rng(0).random((64, 24), np.float32), np.ones((64, 40), np.float32)
+  program = product.lower(x, dy).compile()
+  assert re.findall(r"lhs_contracting_dims=\{(\d)\}", program.as_text()) == [contracted]
+  np.testing.assert_allclose(program(x, dy), np.tanh(x).T @ dy, rtol=1e-5)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="a hint to the CPU compiler")
+@pytest.mark.parametrize("block", [tinyvit.Mlp(), tinyvit.MBConv(0.0)])
+def test_kernel_gradients_of_a_block_read_what_the_forward_pass_made(block):
+  """No product contracts rows, and no transpose of a wide map computes it once more."""
+  x = jax.random.normal(jax.random.key(0), (16, 4, 4, 64))
+  train = {} if isinstance(block, tinyvit.Mlp) else {"train": True}
+  variables = block.init(jax.random.key(1), x, **train)
+
+  def loss(params):
+    y, _ = block.apply({**variables, "params": params}, x, **train, mutable=["batch_stats"])
+    return jnp.sum(y**2)
+
+  text = jax.jit(jax.grad(loss)).lower(variables["params"]).compile().as_text()
+  assert set(re.findall(r"lhs_contracting_dims=\{(\d)\}", text)) == {"1"}
+  wide = re.findall(r"%transpose\S* = f32\[256,256\]\S* fusion\(([^)]*)\)", text)
+  assert wide and all("," not in operands for operands in wide)
