@@ -88,7 +88,7 @@ def test_a_hint_lets_kernels_be_updated_in_place(hinted, monkeypatch):
 @pytest.mark.parametrize("turned, contracted", [(transposed, "1"), (jnp.transpose, "0")])
 def test_a_transposed_factor_is_not_folded_into_the_product(turned, contracted):
   product = jax.jit(lambda x, dy: turned(jnp.tanh(x)) @ dy)
-  x, dy = np.random.default_rng(0).random((64, 24), np.float32), np.ones((64, 40), np.float32)
+  x, dy = np.random.default_rng(0).random((256, 64), np.float32), np.ones((256, 256), np.float32)
   program = product.lower(x, dy).compile()
   assert re.findall(r"lhs_contracting_dims=\{(\d)\}", program.as_text()) == [contracted]
   np.testing.assert_allclose(program(x, dy), np.tanh(x).T @ dy, rtol=1e-5)
