@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from jaxmu.errors import ModelError
 from jaxmu.models import derivatives
+from jaxmu.models.order import after
 
 
 class BatchNorm(nn.Module):
@@ -79,12 +80,13 @@ def _normalise(x, scale, bias, real, share, epsilon):
   Two passes: the difference of mean square and squared mean loses digits in float32. The gradient
   is written out: it needs two sums over the batch, where automatic differentiation makes four.
   Sums are multiplied by `share` because XLA makes products of quotients in programs for several
-  devices only (jax 0.10), and the last bit would depend on their number.
+  devices only (jax 0.10), and the last bit would depend on their number. The centred images are
+  taken anew for the variance, the result and the gradient: that is cheaper than keeping them.
   """
   axes, values = tuple(range(x.ndim - 1)), x.astype(_precise(x))
   mean = jnp.sum(values, axes, where=real) * share
   var = jnp.sum(jnp.square(values - mean), axes, where=real) * share
-  return _scale_and_shift(x, mean, var, scale, bias, epsilon), mean, var
+  return _scale_and_shift(x, after(mean, var), var, scale, bias, epsilon), mean, var
 
 
 def _normalise_forward(x, scale, bias, real, share, epsilon):
@@ -95,7 +97,8 @@ def _normalise_forward(x, scale, bias, real, share, epsilon):
 def _normalise_backward(epsilon, residuals, cotangents):
   x, scale, bias, real, share, mean, var = residuals
   dy, dmean, dvar = cotangents
-  axes, dy, centred = tuple(range(x.ndim - 1)), dy.astype(_precise(x)), x.astype(_precise(x)) - mean
+  axes, dy = tuple(range(x.ndim - 1)), dy.astype(_precise(x))
+  centred = x.astype(_precise(x)) - after(mean, dy)
   inverse = lax.rsqrt(var + epsilon)
   sum_dy, sum_product = jnp.sum(dy, axes), jnp.sum(dy * centred, axes)
   # The batch reaches y through its mean and its variance as well, real samples only.
