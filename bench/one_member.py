@@ -60,6 +60,8 @@ def main() -> None:
     return
   options = [f"--{n}={getattr(args, n)}" for n in ("model", "batch", "steps", "turns")]
   answers = turns.measure(__file__, list(known), options, args.turns)
+  if len(answers) < len(known):
+    sys.exit(1)  # the comparison needs them all
   rows = {name: summary(args, *known[name], times) for name, times in answers.items()}
   print(f"{args.model}, batch {args.batch}, {cores} cores; ms per step of one member")
   print(f"{'work':<16}{'wall ms':>9}{'(range)':>16}{'CPU ms':>9}{'cores in use':>14}")

@@ -92,11 +92,15 @@ def row(answers: Sequence[Mapping[str, float]], units: int, **labels) -> dict:
 
 
 def table(rows: Sequence[Mapping], baseline: str) -> str:
-  """Lay rows out with their speed relative to the best row whose program starts with `baseline`."""
+  """Lay rows out with their speed relative to the best row whose program starts with `baseline`.
+
+  Where none does, relative to the best of all PyTorch rows.
+  """
   lines = [
     f"{'program':<28}{'wall ms':>9}{'(range)':>18}{'CPU ms':>9}{'speed-up':>10}{'by CPU':>8}"
   ]
-  base = [r for r in rows if r["program"].startswith(baseline)]
+  named = lambda start: [r for r in rows if r["program"].startswith(start)]
+  base = named(baseline) or named("torch")
   best = lambda key: min((r[key] for r in base), default=float("nan"))
   wall, cpu = best("wall_ms_per_member"), best("cpu_ms_per_member")
   for r in rows:
