@@ -60,8 +60,9 @@ def _conv_backward(strides, padding, how, residuals, dy):
     (dx,) = jax.linear_transpose(lambda x: way(x, kernel, strides, padding), x)(dy)
   else:
     dx = _input_gradient(way, dy, kernel, x.shape, strides, padding)
+  pointwise = kernel.shape[:2] == (1, 1)
   way = _FORWARD[how.kernel_gradient]
-  if how.kernel_gradient == "taps" and kernel.shape[:2] == (1, 1) and x.shape[:3] == dy.shape[:3]:
+  if pointwise and way is products.by_taps and x.shape[:3] == dy.shape[:3]:
     rows = lambda images: images.reshape(-1, images.shape[3])
     dkernel = products.kernel_gradient(rows(x), rows(dy)).reshape(kernel.shape)
   elif way in _LINEAR:
@@ -70,8 +71,7 @@ def _conv_backward(strides, padding, how, residuals, dy):
     dkernel = winograd.kernel_gradient(dy, x, padding)
   else:
     dkernel = _kernel_gradient(dy, x, kernel.shape, strides, padding)
-  # A product alone, so that an optimizer can update the kernel in place.
-  pointwise = kernel.shape[:2] == (1, 1)
+  # A product alone comes last, so that an optimizer can update the kernel in place.
   return dx, after(dkernel, dx) if pointwise else dkernel
 
 
