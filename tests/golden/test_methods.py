@@ -101,7 +101,7 @@ def samples(dtype, sizes=None):
   return x, y, index
 
 
-def run(case, dtype):
+def run(case, dtype, **network):
   golden = rules.load(case)
   method, meta = get(CASES[case]), json.loads(str(golden["meta"]))
   name, options, weights = NETWORKS[meta["model"]]
@@ -109,7 +109,7 @@ def run(case, dtype):
   variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[None], variables)
   x, y, index = samples(dtype, meta["sizes"])
   population = Population(1, devices=(jax.devices()[0],))
-  task = Task(models.make(name, 10, **options), 10, shuffle=False)
+  task = Task(models.make(name, 10, **options, **network), 10, shuffle=False)
   arrays = population.share(Arrays(jnp.asarray(x), jnp.asarray(y)))
   replaced = draws(CASES[case], jax.tree.map(lambda leaf: leaf[0], variables["params"]))
   legs = []
@@ -126,14 +126,14 @@ def run(case, dtype):
   return golden, meta, logits, index, models.to_torch(name, final), legs
 
 
-def differences(case, dtype):
+def differences(case, dtype, **network):
   """Run a case and return how far it is from the reference at the same precision.
 
   Largest absolute differences of logits and losses (None without steps), largest relative ones of
   the L2 norms of parameters, BatchNorm statistics and learning rates; the number of steps; "own
-  gap", the reference's own between float32 and float64 logits.
+  gap", the reference's own between float32 and float64 logits. `network` holds further fields.
   """
-  golden, meta, logits, index, state, legs = run(case, dtype)
+  golden, meta, logits, index, state, legs = run(case, dtype, **network)
   prefix = "f64" if dtype == np.float64 else "f32"
   if case == "scrub" and dtype == np.float64:
     check_selection(golden, legs)
@@ -165,7 +165,10 @@ def differences(case, dtype):
 
 
 def check(case, dtype):
-  found, wide = differences(case, dtype), dtype == np.float64
+  wide = dtype == np.float64
+  # Winograd's products lose some digits that the reference keeps: test_winograd.py says how many.
+  plain = {} if wide or case == "vit_ft" else {"lowering": "canonical"}
+  found = differences(case, dtype, **plain)
   factor = FLOAT32_FACTOR.get(case, 10)
   given = lambda key, floor: max(1e-9 if wide else factor * found["tolerance"][key], floor)
   norm = lambda key, floor: max(1e-12 if wide else factor * found["tolerance"][key], floor)
