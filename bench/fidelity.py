@@ -3,8 +3,10 @@
   JAXMU_GOLDEN_DIR=path/to/golden python bench/fidelity.py float64
   JAXMU_GOLDEN_DIR=path/to/golden python bench/fidelity.py float32 ga ft
 
-Prints the tables of docs/fidelity.md: one line per golden case, with the largest differences of
-logits, losses, parameter norms and BatchNorm statistics, and the tolerance of the tests.
+Prints the tables of docs/fidelity.md, one line per golden case. float64: the largest differences of
+logits, losses, parameter norms and BatchNorm statistics. float32: the distance to the reference's
+float64 results of its own float32 run, and median and largest distance of copies of ours that start
+within rounding of each other, computed with plain sums of products and as users get it.
 """
 
 import argparse
@@ -20,29 +22,57 @@ def main() -> None:
   )
   parser.add_argument("precision", choices=("float64", "float32"))
   parser.add_argument("cases", nargs="*", help="golden cases; all where none is given")
+  parser.add_argument("--copies", type=int, default=12, help="of a float32 run (default: 12)")
   args = parser.parse_args()
 
   from jaxmu import runtime
 
   runtime.configure(2)
-  sys.path[:0] = [str(TESTS), str(TESTS / "golden")]
+  sys.path[:0] = [str(TESTS)]
+  import golden_cases
+
+  names = args.cases or golden_cases.CASES
+  if args.precision == "float64":
+    float64(names)
+  else:
+    float32(names, args.copies)
+
+
+def float64(names) -> None:
+  import golden_cases as cases
   import jax
   import numpy as np
-  import test_methods
 
-  wide = args.precision == "float64"
-  last = "" if wide else " logits: reference's own gap | ratio |"
-  print(f"| case | method | steps | logits | losses | parameter norms | BatchNorm norms |{last}")
-  print("|---|---|--:|--:|--:|--:|--:|" + ("" if wide else "--:|--:|"))
-  for case in args.cases or test_methods.CASES:
-    with jax.enable_x64(wide):
-      found = test_methods.differences(case, np.float64 if wide else np.float32)
-    values = [found[key] for key in ("logits", "losses", "parameter norms", "BatchNorm norms")]
-    cells = [case, test_methods.CASES[case], str(found["steps"])]
-    cells += ["–" if value is None else f"{value:.1e}" for value in values]
-    if not wide:
-      cells += [f"{found['own gap']:.1e}", f"{found['logits'] / found['own gap']:.1f}"]
-    print("| " + " | ".join(cells) + " |", flush=True)
+  measures = ("logits", "losses", "parameter norms", "BatchNorm norms")
+  print(f"| case | method | steps | {' | '.join(measures)} |\n|---|---|--:|--:|--:|--:|--:|")
+  for name in names:
+    with jax.enable_x64(True):
+      found = cases.run(name, np.float64)
+    distances = cases.distances(name, found)
+    cells = [f"{distances[each][0]:.1e}" if each in distances else "–" for each in measures]
+    print_row(name, cases.CASES[name], str(found.golden["steps"]), *cells)
+
+
+def float32(names, copies) -> None:
+  import golden_cases as cases
+  import numpy as np
+
+  measures = ("logits", "parameter norms")
+  columns = [f"{each}: {of}" for each in measures for of in ("reference", "plain sums", "ours")]
+  print(f"| case | {' | '.join(columns)} |\n|---|" + "--:|" * len(columns))
+  for name in names:
+    plain = cases.run(name, np.float32, copies, lowering="canonical")
+    ours = cases.run(name, np.float32, copies)
+    own, cells = cases.own_gaps(ours), []
+    distances = [cases.distances(name, found) for found in (plain, ours)]
+    for measure in measures:
+      spread = lambda values: f"{np.median(values):.1e} to {values.max():.1e}"
+      cells += [f"{own[measure]:.1e}", *(spread(each[measure]) for each in distances)]
+    print_row(name, *cells)
+
+
+def print_row(*cells) -> None:
+  print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
