@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
 
 test-slow: $(VENV)/.installed-dev
-	JAXMU_TEST_COMPILER=full $(BIN)/python -m pytest -m slow
+	JAXMU_TEST_COMPILER=full $(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

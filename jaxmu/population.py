@@ -25,6 +25,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxmu.errors import UserError
+from jaxmu.executables import Executables
 from jaxmu.runtime import compiler_options, require_threefry
 
 AXIS = "models"
@@ -193,24 +194,14 @@ class Program:
     self.population = population
     self.compile_seconds = 0.0
     self.traces = 0
-    self._compiled: dict[Any, Any] = {}
+    self._compiled = Executables()
     self._placed: dict[Population, jax.Array] = {}
 
     def counted(state, constant, shared):
       self.traces += 1
       return member_fn(state, constant, shared)
 
-    over_chunks = lambda count, state, constant, shared: _loop(
-      counted, population.chunk, count[0], state, constant, shared
-    )
-    sharded = jax.shard_map(
-      over_chunks,
-      mesh=population.mesh,
-      in_specs=(P(AXIS), P(AXIS), P(AXIS), P()),
-      out_specs=P(AXIS),
-      check_vma=False,
-    )
-    self._jitted = jax.jit(sharded, donate_argnums=(1,))
+    self._counted = counted
 
   def compile(self, state: Tree, constant: Tree, shared: Tree):
     """Return the executable for these shapes, compiling it at the first call.
@@ -222,12 +213,30 @@ class Program:
       jax.tree.structure(arguments),
       tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)),
     )
-    if signature not in self._compiled:
+
+    def make():
       start = time.perf_counter()
       options = compiler_options(nbytes((state, constant)) // self.population.padded)
-      self._compiled[signature] = self._jitted.lower(*arguments).compile(compiler_options=options)
+      executable = self._over_members().lower(*arguments).compile(compiler_options=options)
       self.compile_seconds += time.perf_counter() - start
-    return self._compiled[signature]
+      return executable
+
+    return self._compiled.find(signature, make)
+
+  def _over_members(self):
+    """Return the jitted function, a new one each time: jax keeps what it made of it alive."""
+    population = self.population
+    over_chunks = lambda count, state, constant, shared: _loop(
+      self._counted, population.chunk, count[0], state, constant, shared
+    )
+    sharded = jax.shard_map(
+      over_chunks,
+      mesh=population.mesh,
+      in_specs=(P(AXIS), P(AXIS), P(AXIS), P()),
+      out_specs=P(AXIS),
+      check_vma=False,
+    )
+    return jax.jit(sharded, donate_argnums=(1,))
 
   def _counts(self, population):
     if population not in self._placed:

@@ -27,7 +27,7 @@ def needs(name, members, devices=1, chunk=1, **options):
 
 def compiled_bytes(program):
   """Add up what XLA says of the executables that a program has."""
-  (executable,) = program._compiled.values()
+  (executable,) = program._compiled
   stats = executable.memory_analysis()
   return (
     stats.argument_size_in_bytes + stats.output_size_in_bytes
