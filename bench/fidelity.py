@@ -23,6 +23,7 @@ def main() -> None:
   parser.add_argument("precision", choices=("float64", "float32"))
   parser.add_argument("cases", nargs="*", help="golden cases; all where none is given")
   parser.add_argument("--copies", type=int, default=16, help="of a float32 run (default: 16)")
+  parser.add_argument("--each", action="store_true", help="list every copy's distance of logits")
   args = parser.parse_args()
 
   from jaxmu import runtime
@@ -35,7 +36,7 @@ def main() -> None:
   if args.precision == "float64":
     float64(names)
   else:
-    float32(names, args.copies)
+    float32(names, args.copies, args.each)
 
 
 def float64(names) -> None:
@@ -53,7 +54,7 @@ def float64(names) -> None:
     print_row(name, cases.CASES[name], str(found.golden["steps"]), *cells)
 
 
-def float32(names, copies) -> None:
+def float32(names, copies, each_copy) -> None:
   import golden_cases as cases
   import numpy as np
 
@@ -69,6 +70,9 @@ def float32(names, copies) -> None:
       spread = lambda values: f"{cases.typical(values):.1e} to {values.max():.1e}"
       cells += [f"{own[measure]:.1e}", *(spread(each[measure]) for each in distances)]
     print_row(name, *cells)
+    for how, found in zip(("plain sums", "ours"), distances):
+      if each_copy:
+        print(f"{how}:", *(f"{value:.1e}" for value in np.sort(found["logits"])))
 
 
 def print_row(*cells) -> None:
