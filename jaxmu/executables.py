@@ -1,9 +1,9 @@
 """Compiled programs in memory, and the operating system's limit to them.
 
 Every executable of XLA's CPU backend takes memory maps: hundreds for ResNet-18, over a thousand for
-TinyViT. Linux allows a process 65,530 of them, and XLA crashes where one more is refused, so a
-sweep through many methods must let go of programs that it has left behind. What is asked for again
-comes from the persistent compilation cache.
+TinyViT, where a method's programs are half a gigabyte besides. Linux allows a process 65,530 maps,
+and XLA crashes where one more is refused, so a sweep through many methods must let go of programs
+that it has left behind. What is asked for again comes from the persistent compilation cache.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 LIMIT = Path("/proc/sys/vm/max_map_count")
 MAPS = Path("/proc/self/maps")
-SHARE = 0.5  # of the limit that may be in use when another program is compiled
+SHARE = 0.25  # of the limit that may be in use when another program is compiled
 
 
 class Executables:

@@ -51,8 +51,8 @@ def test_the_half_that_is_unused_for_longest_gives_way(system, monkeypatch):
   assert (len(one), len(other)) == (2, 1)
 
 
-@pytest.mark.parametrize(("maps", "kept"), [(50, 4), (51, 1)])
-def test_more_than_half_of_all_maps_are_too_many(system, maps, kept):
+@pytest.mark.parametrize(("maps", "kept"), [(25, 4), (26, 1)])
+def test_more_than_a_quarter_of_all_maps_are_too_many(system, maps, kept):
   program = Executables()
   fill("abc", program)
   system(maps)
