@@ -62,10 +62,10 @@ def float32(names, copies, each_copy) -> None:
   columns = [f"{each}: {of}" for each in measures for of in ("reference", "plain sums", "ours")]
   print(f"| case | {' | '.join(columns)} |\n|---|" + "--:|" * len(columns))
   for name in names:
-    plain = cases.run(name, np.float32, copies, lowering="canonical")
-    ours = cases.run(name, np.float32, copies)
-    own, cells = cases.own_gaps(ours), []
-    distances = [cases.distances(name, found) for found in (plain, ours)]
+    plain = cases.distances(name, cases.run(name, np.float32, copies, lowering="canonical"))
+    found = cases.run(name, np.float32, copies)
+    own, cells = cases.own_gaps(found), []
+    distances = (plain, cases.distances(name, found))
     for measure in measures:
       spread = lambda values: f"{cases.typical(values):.1e} to {values.max():.1e}"
       cells += [f"{own[measure]:.1e}", *(spread(each[measure]) for each in distances)]
