@@ -70,9 +70,9 @@ def float32(names, copies, each_copy) -> None:
       spread = lambda values: f"{cases.typical(values):.1e} to {values.max():.1e}"
       cells += [f"{own[measure]:.1e}", *(spread(each[measure]) for each in distances)]
     print_row(name, *cells)
-    for how, found in zip(("plain sums", "ours"), distances):
-      if each_copy:
-        print(f"{how}:", *(f"{value:.1e}" for value in np.sort(found["logits"])))
+    if each_copy:
+      for how, values in zip(("plain sums", "ours"), distances):
+        print(f"{how}:", *(f"{value:.1e}" for value in np.sort(values["logits"])))
 
 
 def print_row(*cells) -> None:
