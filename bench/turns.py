@@ -94,7 +94,7 @@ def row(answers: Sequence[Mapping[str, float]], units: int, **labels) -> dict:
 def table(rows: Sequence[Mapping], baseline: str) -> str:
   """Lay rows out with their speed relative to the best row whose program starts with `baseline`.
 
-  Where none does, relative to the best of all PyTorch rows.
+  Where none does, relative to the best of all PyTorch rows; without any, speeds are left out.
   """
   lines = [
     f"{'program':<28}{'wall ms':>9}{'(range)':>18}{'CPU ms':>9}{'speed-up':>10}{'by CPU':>8}"
@@ -103,11 +103,12 @@ def table(rows: Sequence[Mapping], baseline: str) -> str:
   base = named(baseline) or named("torch")
   best = lambda key: min((r[key] for r in base), default=float("nan"))
   wall, cpu = best("wall_ms_per_member"), best("cpu_ms_per_member")
+  faster = lambda than, own: f"{than / own:.2f}x" if base else "-"
   for r in rows:
     span = f"({r['wall_ms_low']:.4g}-{r['wall_ms_high']:.4g})"
     lines.append(
       f"{r['program']:<28}{r['wall_ms_per_member']:>9.4g}{span:>18}{r['cpu_ms_per_member']:>9.4g}"
-      f"{wall / r['wall_ms_per_member']:>9.2f}x{cpu / r['cpu_ms_per_member']:>7.2f}x"
+      f"{faster(wall, r['wall_ms_per_member']):>10}{faster(cpu, r['cpu_ms_per_member']):>8}"
     )
   return "\n".join(lines)
 
