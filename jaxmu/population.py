@@ -196,12 +196,7 @@ class Program:
     self.traces = 0
     self._compiled = Executables()
     self._placed: dict[Population, jax.Array] = {}
-
-    def counted(state, constant, shared):
-      self.traces += 1
-      return member_fn(state, constant, shared)
-
-    self._counted = counted
+    self._member_fn = member_fn
 
   def compile(self, state: Tree, constant: Tree, shared: Tree):
     """Return the executable for these shapes, compiling it at the first call.
@@ -222,6 +217,10 @@ class Program:
       return executable
 
     return self._compiled.find(signature, make)
+
+  def _counted(self, state, constant, shared):
+    self.traces += 1
+    return self._member_fn(state, constant, shared)
 
   def _over_members(self):
     """Return the jitted function, a new one each time: jax keeps what it made of it alive."""
