@@ -15,9 +15,9 @@ import time
 import numpy as np
 from scipy.stats import norm
 
-from jaxmu.attacks.exposure import exposure
-from jaxmu.attacks.roles import FORGOTTEN, role_matrix
-from jaxmu.attacks.ulira import ulira
+from jaxmu.audit.attacks.exposure import exposure
+from jaxmu.audit.attacks.roles import FORGOTTEN, role_matrix
+from jaxmu.audit.attacks.ulira import ulira
 from jaxmu.data.shadow_splits import shadow_study
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from jaxmu import statistics
+from jaxmu.audit import statistics
 from jaxmu.report.data import LEVEL, REFERENCES, ReportData
 
 STATISTICS = ("n", "mean", "sd", "median", "q25", "q75", "low", "high")

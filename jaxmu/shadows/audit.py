@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmu.attacks.exposure import most_exposed
-from jaxmu.attacks.population_scores import roc_points
-from jaxmu.attacks.roles import FORGOTTEN, NEVER, exclude, role_counts, role_matrix
+from jaxmu.audit.attacks.exposure import most_exposed
+from jaxmu.audit.attacks.population_scores import roc_points
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, exclude, role_counts, role_matrix
 from jaxmu.errors import DataError
 from jaxmu.shadows import questions
 from jaxmu.shadows.lab import Lab

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmu import statistics
-from jaxmu.attacks.exposure import (
+from jaxmu.audit import statistics
+from jaxmu.audit.attacks.exposure import (
   Exposure,
   Interval,
   confirmed_worst,
@@ -17,11 +17,11 @@ from jaxmu.attacks.exposure import (
   sample_accuracy,
   tally,
 )
-from jaxmu.attacks.klom import PERCENTILE, klom
-from jaxmu.attacks.population_mia import population_mia_many
-from jaxmu.attacks.rmia import FLOOR, rmia
-from jaxmu.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, trained_roles
-from jaxmu.attacks.ulira import ulira
+from jaxmu.audit.attacks.klom import PERCENTILE, klom
+from jaxmu.audit.attacks.population_mia import population_mia_many
+from jaxmu.audit.attacks.rmia import FLOOR, rmia
+from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, trained_roles
+from jaxmu.audit.attacks.ulira import ulira
 
 FEW = 16  # forgetting models per sample below which variances are pooled (spec evaluation 9.6)
 FEW_SPLITS = 32  # splits in which a sample is forgotten, below which `paired` is worth its noise

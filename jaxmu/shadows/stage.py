@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxmu import checkpoint, predictions
-from jaxmu.attacks.scores import logit_scaled_confidence
+from jaxmu.audit.attacks.scores import logit_scaled_confidence
 from jaxmu.population import Wave
 from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.models import models, original_of

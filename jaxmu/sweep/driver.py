@@ -2,8 +2,9 @@
 
 import sys
 
-from jaxmu import checkpoint, metrics, report
-from jaxmu.attacks.population_mia import MINIMUM
+from jaxmu import checkpoint, report
+from jaxmu.audit import metrics
+from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
 from jaxmu.store import Run

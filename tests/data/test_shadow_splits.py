@@ -6,7 +6,7 @@ import golden_rules
 import numpy as np
 import pytest
 
-from jaxmu.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_matrix
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_matrix
 from jaxmu.data.shadow_splits import ShadowStudy, shadow_study
 from jaxmu.errors import DataError
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from jaxmu.metrics import derive
+from jaxmu.audit.metrics import derive
 from jaxmu.report.data import CURVE_COLUMNS, ReportData
 from jaxmu.store import Run
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import study_cases as cases
 
-from jaxmu.attacks.exposure import STATISTICS
+from jaxmu.audit.attacks.exposure import STATISTICS
 from jaxmu.report import marks, study
 from jaxmu.report.study import facts, gallery, judgement
 from jaxmu.report.study.statistics import FURTHER, METRICS, RETAIN_SIDE

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxmu.attacks.population_mia import population_mia
-from jaxmu.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, exclude, role_matrix
+from jaxmu.audit.attacks.population_mia import population_mia
+from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, exclude, role_matrix
 from jaxmu.data.shadow_splits import shadow_study
 from jaxmu.shadows import questions
 from jaxmu.shadows.questions import Case

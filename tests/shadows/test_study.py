@@ -12,7 +12,7 @@ import studies
 import sweeps
 
 from jaxmu import checkpoint, inspection, predictions, shadows
-from jaxmu.attacks.scores import logit_scaled_confidence
+from jaxmu.audit.attacks.scores import logit_scaled_confidence
 from jaxmu.data.streams import Samples
 from jaxmu.errors import StoreError
 from jaxmu.shadows import models, stage

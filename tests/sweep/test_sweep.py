@@ -7,8 +7,8 @@ import pytest
 import sweeps
 
 from jaxmu import checkpoint, models
-from jaxmu.attacks.population_mia import population_mia
-from jaxmu.attacks.scores import cross_entropy
+from jaxmu.audit.attacks.population_mia import population_mia
+from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.store import COLUMNS, Run
 
 

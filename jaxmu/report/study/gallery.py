@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxmu.attacks.exposure import most_exposed
+from jaxmu.audit.attacks.exposure import most_exposed
 from jaxmu.report.study.data import StudyData
 
 SHOWN = 12  # per method

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from markupsafe import Markup
 
-from jaxmu.attacks.exposure import ABOVE
+from jaxmu.audit.attacks.exposure import ABOVE
 from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
 from jaxmu.report.svg import Scale, axes, drawing, line, path, tag

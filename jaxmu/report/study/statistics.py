@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from jaxmu.attacks.exposure import ABOVE
+from jaxmu.audit.attacks.exposure import ABOVE
 from jaxmu.report.study.data import FORGOTTEN, MODEL, RETAINED, TRAINED
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from jaxmu.metrics import compare
+from jaxmu.audit.metrics import compare
 
 _NOT_METRICS = ("method", "seed", "finite", "failed_steps")
 _MEANS = ("RA", "FA", "TA", "V_MIA", "T_MIA", "passes")

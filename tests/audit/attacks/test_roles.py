@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxmu.attacks.roles import (
+from jaxmu.audit.attacks.roles import (
   EXCLUDED,
   FORGOTTEN,
   NEVER,

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from jaxmu.attacks.logistic import fit_logistic, objective
+from jaxmu.audit.attacks.logistic import fit_logistic, objective
 
 RNG = np.random.default_rng(1)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxmu.attacks.lira import blocks, read, refuse_non_finite
+from jaxmu.audit.attacks.lira import blocks, read, refuse_non_finite
 from jaxmu.errors import DataError
 
 BINS, CLIP, FLOOR = 20, 100.0, 1e-5

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from jaxmu.attacks import lira as gaussians
-from jaxmu.attacks.population_mia import population_mia_many
-from jaxmu.attacks.population_scores import (
+from jaxmu.audit.attacks import lira as gaussians
+from jaxmu.audit.attacks.population_mia import population_mia_many
+from jaxmu.audit.attacks.population_scores import (
   SCORES,
   auc,
   pooled_rates,
@@ -18,7 +18,7 @@ from jaxmu.attacks.population_scores import (
   threshold_accuracy,
   tpr_at_fpr,
 )
-from jaxmu.attacks.scores import cross_entropy
+from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)

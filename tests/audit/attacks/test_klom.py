@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxmu.attacks import lira as gaussians
-from jaxmu.attacks.klom import klom, klom_percentiles
+from jaxmu.audit.attacks import lira as gaussians
+from jaxmu.audit.attacks.klom import klom, klom_percentiles
 from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from jaxmu.attacks import population_mia as mia
-from jaxmu.attacks.population_mia import population_mia, population_mia_many
+from jaxmu.audit.attacks import population_mia as mia
+from jaxmu.audit.attacks.population_mia import population_mia, population_mia_many
 from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxmu.attacks.population_scores import auc
-from jaxmu.attacks.rmia import rmia, taylor_softmargin
+from jaxmu.audit.attacks.population_scores import auc
+from jaxmu.audit.attacks.rmia import rmia, taylor_softmargin
 from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)

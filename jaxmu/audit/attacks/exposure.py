@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from jaxmu.attacks.population_scores import pooled_rates
-from jaxmu.attacks.roles import FORGOTTEN, NEVER
+from jaxmu.audit.attacks.population_scores import pooled_rates
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
 from jaxmu.errors import DataError
 
 RATES = (0.01, 0.001)  # false-positive rates of the pooled TPR

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxmu import metrics, statistics
+from jaxmu.audit import metrics, statistics
 
 RNG = np.random.default_rng(0)
 SEEDS = 10

@@ -6,8 +6,8 @@ import golden_rules
 import numpy as np
 import pytest
 
-from jaxmu import metrics
-from jaxmu.attacks.population_mia import population_mia
+from jaxmu.audit import metrics
+from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)

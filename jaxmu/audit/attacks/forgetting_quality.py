@@ -6,7 +6,7 @@ tell them apart by a simple rule, the larger its epsilon and the fewer points it
 
 import numpy as np
 
-from jaxmu.attacks.lira import refuse_non_finite
+from jaxmu.audit.attacks.lira import refuse_non_finite
 from jaxmu.errors import DataError
 
 DELTA = 1e-5

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
-from jaxmu.attacks.lira import blocks
-from jaxmu.attacks.population_mia import MiaResult, population_mia_many
-from jaxmu.attacks.roles import FORGOTTEN, NEVER
+from jaxmu.audit.attacks.lira import blocks
+from jaxmu.audit.attacks.population_mia import MiaResult, population_mia_many
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
 from jaxmu.errors import DataError
 
 SCORES = ("loss", "entropy", "modified_entropy", "confidence", "correctness")

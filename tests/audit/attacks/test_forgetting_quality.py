@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxmu.attacks import forgetting_quality as module
-from jaxmu.attacks.forgetting_quality import (
+from jaxmu.audit.attacks import forgetting_quality as module
+from jaxmu.audit.attacks.forgetting_quality import (
   challenge_score,
   epsilons,
   forgetting_quality,

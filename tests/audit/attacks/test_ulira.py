@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxmu.attacks import lira as gaussians
-from jaxmu.attacks.exposure import exposure, sample_accuracy, tally
-from jaxmu.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_counts, role_matrix
-from jaxmu.attacks.scores import logit_scaled_confidence
-from jaxmu.attacks.ulira import FITS, LEAVE_OUT, ulira, ulira_compat
+from jaxmu.audit.attacks import lira as gaussians
+from jaxmu.audit.attacks.exposure import exposure, sample_accuracy, tally
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_counts, role_matrix
+from jaxmu.audit.attacks.scores import logit_scaled_confidence
+from jaxmu.audit.attacks.ulira import FITS, LEAVE_OUT, ulira, ulira_compat
 from jaxmu.data.shadow_splits import ShadowStudy
 from jaxmu.errors import DataError
 

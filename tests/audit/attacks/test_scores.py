@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxmu.attacks.scores import cross_entropy, logit_scaled_confidence
+from jaxmu.audit.attacks.scores import cross_entropy, logit_scaled_confidence
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 3, (2, 5, 7, 4)).astype(np.float32)

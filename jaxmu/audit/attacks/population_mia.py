@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from jaxmu.attacks.logistic import fit_logistic
+from jaxmu.audit.attacks.logistic import fit_logistic
 from jaxmu.errors import DataError
 
 SEED = 123

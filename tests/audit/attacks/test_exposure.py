@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxmu.attacks.exposure import (
+from jaxmu.audit.attacks.exposure import (
   STATISTICS,
   Tally,
   confirmed_worst,
@@ -15,9 +15,9 @@ from jaxmu.attacks.exposure import (
   sample_accuracy,
   tally,
 )
-from jaxmu.attacks.population_scores import auc, tpr_at_fpr
-from jaxmu.attacks.roles import FORGOTTEN, NEVER, RETAINED
-from jaxmu.attacks.ulira import ulira
+from jaxmu.audit.attacks.population_scores import auc, tpr_at_fpr
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED
+from jaxmu.audit.attacks.ulira import ulira
 from jaxmu.errors import DataError
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from jaxmu.attacks.lira import (
+from jaxmu.audit.attacks.lira import (
   blocks,
   check_shapes,
   leave_out_fits,
@@ -17,7 +17,7 @@ from jaxmu.attacks.lira import (
   read,
   refuse_non_finite,
 )
-from jaxmu.attacks.roles import FORGOTTEN, NEVER
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
 from jaxmu.errors import DataError
 
 FITS = ("normal", "robust", "median")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxmu.attacks import lira as module
-from jaxmu.attacks.lira import MODES, leave_out_fits, lira
-from jaxmu.attacks.population_scores import auc
+from jaxmu.audit.attacks import lira as module
+from jaxmu.audit.attacks.lira import MODES, leave_out_fits, lira
+from jaxmu.audit.attacks.population_scores import auc
 from jaxmu.errors import DataError
 
 

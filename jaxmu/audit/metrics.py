@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmu.attacks.population_mia import SEED, population_mia_many
-from jaxmu.attacks.scores import cross_entropy
+from jaxmu.audit.attacks.population_mia import SEED, population_mia_many
+from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.errors import DataError
 
 SETS = {"RA": "retain", "FA": "forget", "VA": "val", "TA": "test"}

@@ -1,0 +1,1 @@
+"""Attacks, metrics and statistics on stored logits and scores: NumPy and SciPy, never jax."""
