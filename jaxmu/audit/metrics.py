@@ -1,13 +1,9 @@
 """Metrics of single models and of models beside the retrained one, per seed and paired by seed."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxmu.audit.attacks.population_mia import SEED, population_mia_many
-from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.errors import DataError
 
 SETS = {"RA": "retain", "FA": "forget", "VA": "val", "TA": "test"}
@@ -16,7 +12,6 @@ MEASURED = (
   *("loss_retain", "loss_forget", "loss_val", "loss_test"),
   *("V_MIA", "T_MIA", "V_AUC", "T_AUC"),
 )
-_BLOCK = 1 << 15  # weights at a time
 DERIVED = (*("RR", "FR", "TR", "RetDev", "Disc", "Indisc", "V_Indisc", "SAPE_forget", "RTE_work"),)
 
 
@@ -97,52 +92,6 @@ def search_score(values: np.ndarray) -> float:
   return float(np.sqrt(np.square(values).sum()))
 
 
-def evaluate(
-  logits: np.ndarray,
-  labels: np.ndarray,
-  original_labels: np.ndarray,
-  split: Any,
-  *,
-  method: str,
-  seeds: Sequence[int],
-  failed_steps: Sequence[str] | None = None,
-  passes: float = np.nan,
-  compat: bool = False,
-) -> list[dict]:
-  """Return one row of measured metrics per member, in the order of `seeds`.
-
-  Args:
-    logits: eval-mode logits of un-augmented samples, [K, N, C]; may be memory-mapped.
-    labels: [N], as trained on.
-    original_labels: [N]; TA_clean counts the test samples whose label was kept.
-    split: index arrays `retain`, `forget`, `val`, `test`.
-    failed_steps: per member where training turned non-finite; "" if it did not.
-    passes: equivalent sample-passes that one member cost.
-    compat: run the attacks exactly as the reference does (spec evaluation 3).
-
-  A member that failed, or has a non-finite logit, gets finite=False and NaN metrics.
-  """
-  failed_steps = failed_steps or [""] * len(seeds)
-  if not len(logits) == len(seeds) == len(failed_steps):
-    raise ValueError(f"{len(logits)} members, {len(seeds)} seeds, {len(failed_steps)} failures")
-  clean = split.test[labels[split.test] == original_labels[split.test]]
-  sets = {column: getattr(split, name) for column, name in SETS.items()} | {"TA_clean": clean}
-  losses = cross_entropy(logits, labels)
-  attacks = _attacks(losses, split, compat)
-  rows = []
-  for k, (seed, failure) in enumerate(zip(seeds, failed_steps)):
-    finite = bool(np.isfinite(losses[k]).all() and np.isfinite(logits[k]).all() and not failure)
-    row = {"method": method, "seed": int(seed), "finite": finite, "failed_steps": failure}
-    values = dict.fromkeys(MEASURED, np.nan)
-    if finite:
-      member = np.asarray(logits[k])
-      values |= {column: float(accuracy(member, labels, index)) for column, index in sets.items()}
-      values |= {f"loss_{s}": float(losses[k][getattr(split, s)].mean()) for s in SETS.values()}
-      values |= attacks[k]
-    rows.append(row | values | {"passes": float(passes)})
-  return rows
-
-
 def derive(rows: Sequence[Mapping], retrained: Sequence[Mapping]) -> list[dict]:
   """Return `rows` with the metrics that compare each with the retrained model of the same seed.
 
@@ -184,73 +133,3 @@ def compare(new: Mapping, reference: Mapping) -> dict:
     rte(new["passes"], reference["passes"]),
   )
   return dict(zip(DERIVED, values))
-
-
-def distances(params: Any, reference: Any) -> dict[str, np.ndarray]:
-  """Return l2, norm, rel and nl2 between two populations, each [K] (spec evaluation 4).
-
-  Both are (nested) dicts or lists of arrays with a leading member axis, trainable parameters only.
-  `norm` is of `params`, and `rel` is l2 / norm.
-  """
-  sums = sum(_squares(a, b) for a, b in zip(_leaves(params), _leaves(reference), strict=True))
-  norm, other, l2 = np.sqrt(sums)
-  with np.errstate(divide="ignore", invalid="ignore"):
-    # |a/|a| - b/|b||^2 = (|a - b|^2 - (|a| - |b|)^2) / (|a| |b|): no second pass over the weights.
-    nl2 = np.sqrt(np.maximum(l2**2 - (norm - other) ** 2, 0) / (norm * other))
-    return {"l2": l2, "norm": norm, "rel": l2 / norm, "nl2": nl2}
-
-
-def add_distances(rows: Sequence[Mapping], params: Any, **references: Any) -> list[dict]:
-  """Return `rows` with `norm` and, for each reference (original=, retrained=), its distances.
-
-  The members of `params` and of every reference are in the order of `rows`.
-  """
-  columns = {}
-  for name, reference in references.items():
-    found = distances(params, reference)
-    columns |= {f"{key}_{name}": found[key] for key in ("l2", "rel", "nl2")}
-    columns["norm"] = found["norm"]
-  return [
-    dict(row) | {key: float(v[k]) if row["finite"] else np.nan for key, v in columns.items()}
-    for k, row in enumerate(rows)
-  ]
-
-
-def _attacks(losses: np.ndarray, split: Any, compat: bool) -> list[dict]:
-  """Run the validation attack, then the test attack, on every member."""
-  rng = np.random.RandomState(SEED) if compat else None
-  found: list[dict] = [{} for _ in losses]
-  for prefix, unseen in (("V", split.val), ("T", split.test)):
-    results = population_mia_many(
-      losses[:, unseen], losses[:, split.forget], compat=compat, rng=rng
-    )
-    for row, result in zip(found, results):
-      row |= {f"{prefix}_MIA": result.accuracy, f"{prefix}_AUC": result.auc}
-  return found
-
-
-def _leaves(tree: Any) -> Iterator[np.ndarray]:
-  """Yield the leaves as [K, size], dictionary keys in sorted order."""
-  if isinstance(tree, Mapping):
-    tree = [tree[key] for key in sorted(tree)]
-  if isinstance(tree, list | tuple):
-    for child in tree:
-      yield from _leaves(child)
-  else:
-    leaf = np.asarray(tree)
-    yield leaf.reshape(len(leaf), -1)
-
-
-def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Return the sums of squares of a, b and a - b [K, size], [3, K] in float64.
-
-  In blocks that stay in the cache; the same blocks and NumPy's sums always give the same bits.
-  """
-  if a.shape != b.shape:
-    raise ValueError(f"populations have different leaves: {a.shape} and {b.shape}")
-  total = np.zeros((3, len(a)))
-  with np.errstate(over="ignore", invalid="ignore"):
-    for k, start in product(range(len(a)), range(0, a.shape[1], _BLOCK)):
-      x, y = (leaf[k, start : start + _BLOCK].astype(np.float64) for leaf in (a, b))
-      total[:, k] += [np.square(v).sum() for v in (x, y, x - y)]
-  return total

@@ -3,7 +3,7 @@
 import sys
 
 from jaxmu import checkpoint, report
-from jaxmu.audit import metrics
+from jaxmu.audit import distances, evaluation, metrics
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
@@ -125,7 +125,7 @@ def _write_results(run: Run, bench: setup.Bench, names) -> None:
   for name in names:
     rows = _measure(bench, run.array(f"logits/{name}"), name, markers[name])
     own = params[name] if name in params else _params(run, name)
-    measured[name] = metrics.add_distances(rows, own, **params)
+    measured[name] = distances.add_distances(rows, own, **params)
   rows = [row for name in names for row in metrics.derive(measured[name], measured["retrained"])]
   run.write_rows(rows)
   run.write_table("curves", [row for name in names for row in markers[name]["curves"]])
@@ -137,7 +137,7 @@ def _measure(bench: setup.Bench, logits, name: str, marker: dict) -> list[dict]:
   """Evaluate each member on its own split."""
   rows = []
   for k, (seed, split) in enumerate(zip(bench.seeds, bench.splits)):
-    rows += metrics.evaluate(
+    rows += evaluation.evaluate(
       logits[k : k + 1],
       bench.dataset.labels,
       bench.dataset.original_labels,

@@ -6,7 +6,7 @@ import golden_rules
 import numpy as np
 import pytest
 
-from jaxmu.audit import metrics
+from jaxmu.audit import distances, evaluation, metrics
 from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.errors import DataError
 
@@ -74,7 +74,7 @@ def test_distances_equal_the_reference():
     n: x[None] for n, x in tree.items() if "running" not in n and "num_batches" not in n
   }
   a, b = (trained(golden_rules.resnet18_weights(prefix)) for prefix in ("", "bad/"))
-  found = metrics.distances(a, b)
+  found = distances.distances(a, b)
   for key, name in (
     ("l2", "dist_l2"),
     ("rel", "dist_rel"),
@@ -82,7 +82,7 @@ def test_distances_equal_the_reference():
     ("norm", "norm_a"),
   ):
     np.testing.assert_allclose(found[key], golden[name], rtol=1e-6)
-  np.testing.assert_allclose(metrics.distances(b, a)["norm"], golden["norm_b"], rtol=1e-6)
+  np.testing.assert_allclose(distances.distances(b, a)["norm"], golden["norm_b"], rtol=1e-6)
 
 
 def test_objective_is_never_chosen_when_not_finite():
@@ -105,7 +105,9 @@ def test_evaluate_measures_every_member():
   values = logits()
   original = LABELS.copy()
   original[165:170] = (original[165:170] + 1) % C
-  found = metrics.evaluate(values, LABELS, original, SPLIT, method="ft", seeds=(5, 6, 7), passes=30)
+  found = evaluation.evaluate(
+    values, LABELS, original, SPLIT, method="ft", seeds=(5, 6, 7), passes=30
+  )
   assert [row["seed"] for row in found] == [5, 6, 7]
   for k, row in enumerate(found):
     guess = values[k].argmax(-1) == LABELS
@@ -124,7 +126,7 @@ def test_evaluate_measures_every_member():
 
 def test_compat_runs_both_attacks_on_one_stream():
   values = logits(1)
-  (row,) = metrics.evaluate(values, LABELS, LABELS, SPLIT, method="ft", seeds=(0,), compat=True)
+  (row,) = evaluation.evaluate(values, LABELS, LABELS, SPLIT, method="ft", seeds=(0,), compat=True)
   p = np.exp(values[0].astype(float))
   loss = -np.log(p[np.arange(N), LABELS] / p.sum(-1))
   rng = np.random.RandomState(123)
@@ -136,9 +138,9 @@ def test_compat_runs_both_attacks_on_one_stream():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_non_finite_member_is_flagged_and_alone(bad):
   values = logits()
-  sound = metrics.evaluate(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2))
+  sound = evaluation.evaluate(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2))
   values[1, 3, 2] = bad
-  found = metrics.evaluate(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2))
+  found = evaluation.evaluate(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2))
   assert [row["finite"] for row in found] == [True, False, True]
   assert all(np.isnan(found[1][column]) for column in metrics.MEASURED)
   assert [found[0], found[2]] == [sound[0], sound[2]]
@@ -148,7 +150,7 @@ def test_a_non_finite_member_is_flagged_and_alone(bad):
 
 def test_a_member_that_failed_in_training_has_no_metrics_though_its_logits_are_finite():
   failures = ["", "epoch 3 (steps 40-59)", ""]
-  found = metrics.evaluate(
+  found = evaluation.evaluate(
     logits(), LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2), failed_steps=failures
   )
   assert [row["failed_steps"] for row in found] == failures
@@ -157,7 +159,7 @@ def test_a_member_that_failed_in_training_has_no_metrics_though_its_logits_are_f
 
 def test_members_and_seeds_must_agree():
   with pytest.raises(ValueError, match="3 members, 2 seeds"):
-    metrics.evaluate(logits(), LABELS, LABELS, SPLIT, method="ft", seeds=(0, 1))
+    evaluation.evaluate(logits(), LABELS, LABELS, SPLIT, method="ft", seeds=(0, 1))
 
 
 def test_derived_metrics_pair_by_seed_not_by_position():
@@ -193,7 +195,7 @@ def test_missing_or_double_retrained_seed_is_an_error():
 def test_distances_per_member():
   a = {"head": {"kernel": RNG.normal(size=(2, 3, 4))}, "norms": [RNG.normal(size=(2, 5))]}
   b = {"norms": [RNG.normal(size=(2, 5))], "head": {"kernel": RNG.normal(size=(2, 3, 4))}}
-  found = metrics.distances(a, b)
+  found = distances.distances(a, b)
   flat = lambda t: np.concatenate([t["head"]["kernel"].reshape(2, -1), t["norms"][0]], 1)
   x, y = flat(a), flat(b)
   length = np.linalg.norm(x, axis=1)
@@ -203,29 +205,29 @@ def test_distances_per_member():
   unit = x / length[:, None] - y / np.linalg.norm(y, axis=1)[:, None]
   np.testing.assert_allclose(found["nl2"], np.linalg.norm(unit, axis=1))
   scaled = {"head": {"kernel": 3 * a["head"]["kernel"]}, "norms": [3 * a["norms"][0]]}
-  np.testing.assert_allclose(metrics.distances(a, scaled)["nl2"], 0, atol=1e-7)
+  np.testing.assert_allclose(distances.distances(a, scaled)["nl2"], 0, atol=1e-7)
 
 
 def test_distances_do_not_depend_on_the_blocks(monkeypatch):
   a, b = [RNG.normal(size=(2, 1000))], [RNG.normal(size=(2, 1000))]
-  whole = metrics.distances(a, b)
-  monkeypatch.setattr(metrics, "_BLOCK", 7)
-  for key, value in metrics.distances(a, b).items():
+  whole = distances.distances(a, b)
+  monkeypatch.setattr(distances, "_BLOCK", 7)
+  for key, value in distances.distances(a, b).items():
     np.testing.assert_allclose(value, whole[key], rtol=1e-12)
 
 
 def test_distances_refuse_other_trees():
   with pytest.raises(ValueError, match="shorter"):
-    metrics.distances({"a": np.ones((2, 3)), "b": np.ones((2, 3))}, {"a": np.ones((2, 3))})
+    distances.distances({"a": np.ones((2, 3)), "b": np.ones((2, 3))}, {"a": np.ones((2, 3))})
   with pytest.raises(ValueError, match=r"different leaves: \(2, 3\) and \(3, 3\)"):
-    metrics.distances([np.ones((2, 3))], [np.ones((3, 3))])
+    distances.distances([np.ones((2, 3))], [np.ones((3, 3))])
 
 
 def test_distance_columns_of_rows():
   a, b = [np.ones((2, 4))], [np.array([[1.0, 1, 1, 1], [1, 1, 1, 3]])]
-  found = metrics.add_distances([{"finite": True}, {"finite": True}], b, original=a, retrained=b)
+  found = distances.add_distances([{"finite": True}, {"finite": True}], b, original=a, retrained=b)
   assert [row["l2_original"] for row in found] == [0, 2]
   assert [row["l2_retrained"] for row in found] == [0, 0]
   assert found[1]["rel_original"] == pytest.approx(2 / np.sqrt(12)) and found[0]["norm"] == 2
-  failed = metrics.add_distances([{"finite": False}, {"finite": True}], b, original=a)
+  failed = distances.add_distances([{"finite": False}, {"finite": True}], b, original=a)
   assert np.isnan(failed[0]["norm"]) and failed[1]["norm"] == pytest.approx(np.sqrt(12))
