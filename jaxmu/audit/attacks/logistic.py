@@ -25,7 +25,8 @@ def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   centre, scale = _location_and_scale(x)
   # With z = (x - centre) / scale, w = w_z / scale: the penalty becomes ridge w_z^2 / 2 with
   # ridge = 1 / scale^2. Same objective and same minimum, in a well-conditioned variable.
-  z = (x - centre[:, None]) / scale[:, None]
+  with np.errstate(over="ignore"):  # beyond 1e100 quartiles every loss is as wrong as any
+    z = np.clip((x - centre[:, None]) / scale[:, None], -1e100, 1e100)
   ridge = scale**-2
   slope, intercept = np.zeros(len(x)), np.zeros(len(x))
   live = np.arange(len(x))

@@ -1,6 +1,7 @@
 """The population membership inference attack: one threshold on the loss, cross-validated."""
 
 import warnings
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,23 @@ MINIMUM = 6  # samples on a side: every fold must train and test on both
 _CHUNK = 4_000_000  # floats of one block of regressions, so that hundreds of models fit in memory
 
 
+class Guesses(NamedTuple):
+  """How often each sample of a set was asked about in a test fold, and guessed rightly, [n] each.
+
+  Samples that balancing left out, or that no test fold drew, were asked 0 times.
+  """
+
+  asked: np.ndarray
+  right: np.ndarray
+
+
 class MiaResult(NamedTuple):
   """What the attack finds on one model.
 
   `accuracy` is the mean of `fold_accuracies` [n_splits]; `n` the samples per side after balancing;
-  `auc` the chance that a forget loss is below an unseen one, on all samples, ties counting half.
-  Where a loss is not finite, `finite` is False and the others are NaN.
+  `auc` the chance that a forget loss is below an unseen one, on all samples, ties counting half;
+  `unseen` and `forget` hold the guesses sample by sample. Where a loss is not finite, `finite` is
+  False and the numbers are NaN.
   """
 
   accuracy: float
@@ -27,6 +39,8 @@ class MiaResult(NamedTuple):
   n: int
   finite: bool
   auc: float
+  unseen: Guesses
+  forget: Guesses
 
 
 def population_mia(unseen_losses, forget_losses, **options) -> MiaResult:
@@ -53,7 +67,9 @@ def population_mia_many(
 
   Both sides are shuffled and cut to equal length; a logistic regression on the raw loss is fitted
   on the training part of each stratified split and scored on the rest. All models share the shuffle
-  and the splits, as in the reference, where every evaluation restarts the generator.
+  and the splits, as in the reference, where every evaluation restarts the generator. Test folds
+  hold as many forget as unseen samples: with one more of a kind the fitting part has one less of
+  it, and a guess comes out below one half. The reference's may be odd, and are so under `compat`.
 
   Args:
     unseen_losses: [K, n_a], of validation or test samples.
@@ -78,17 +94,23 @@ def population_mia_many(
       f"{unseen.shape[1]} unseen and {forget.shape[1]} forget samples"
     )
   finite = np.isfinite(unseen).all(1) & np.isfinite(forget).all(1)
-  losses = _balanced(unseen, forget, n, rng or np.random.RandomState(seed))[finite]
+  rng = rng or np.random.RandomState(seed)
+  chosen = [rng.permutation(side.shape[1])[:n] for side in (unseen, forget)]  # unseen first
+  losses = np.concatenate([forget[:, chosen[1]], unseen[:, chosen[0]]], 1)[finite]
   label = np.repeat([0, 1] if compat else [1, 0], n)
-  train, test = _splits(label, n_splits, test_size, seed)
-  attack = _newton_accuracies if solver == "newton" else _sklearn_accuracies
-  folds = np.full((len(finite), n_splits), np.nan)
-  folds[finite] = attack(losses, label, train, test)
+  train, test = _splits(label, n_splits, test_size if compat else _even(test_size, n), seed)
+  attack = _newton_guesses if solver == "newton" else _sklearn_guesses
+  right = np.full((len(finite), *test.shape), np.nan)
+  right[finite] = attack(losses, label, train, test)
   area = np.full(len(finite), np.nan)
   area[finite] = auc(unseen[finite], forget[finite])
-  return [
-    MiaResult(float(f.mean()), f, n, bool(ok), float(a)) for f, ok, a in zip(folds, finite, area)
-  ]
+  sizes = unseen.shape[1], forget.shape[1]
+  found = []
+  for guesses, ok, a in zip(right, finite, area):
+    folds = guesses.mean(-1)
+    sides = _by_sample(guesses, test, chosen, sizes)
+    found.append(MiaResult(float(folds.mean()), folds, n, bool(ok), float(a), *sides))
+  return found
 
 
 def auc(unseen: np.ndarray, forget: np.ndarray) -> np.ndarray:
@@ -98,15 +120,25 @@ def auc(unseen: np.ndarray, forget: np.ndarray) -> np.ndarray:
   return (ranks.sum(1) - m * (m + 1) / 2) / (m * n)
 
 
-def _balanced(unseen, forget, n, rng) -> np.ndarray:
-  """Shuffle each side, unseen first as in the reference, and join n of each: [K, 2n]."""
-  order_unseen, order_forget = np.arange(unseen.shape[1]), np.arange(forget.shape[1])
-  rng.shuffle(order_unseen)
-  rng.shuffle(order_forget)
-  return np.concatenate([forget[:, order_forget[:n]], unseen[:, order_unseen[:n]]], 1)
+def _even(test_size: float, n: int) -> int:
+  """Return the samples of a test fold, an even number: the reference's, or one more."""
+  return 2 * ceil(ceil(test_size * 2 * n) / 2)
 
 
-def _splits(label, n_splits, test_size, seed) -> tuple[np.ndarray, np.ndarray]:
+def _by_sample(right, test, chosen, sizes) -> list[Guesses]:
+  """Sort one model's guesses [F, n_test] by sample, those of unseen samples first."""
+  n = len(chosen[0])
+  asked = np.bincount(test.ravel(), minlength=2 * n)
+  hits = np.bincount(test.ravel(), right.ravel(), minlength=2 * n)
+  found = []
+  for index, size, half in zip(chosen, sizes, (slice(n, None), slice(n))):
+    of_all = np.zeros((2, size))
+    of_all[:, index] = asked[half], hits[half]
+    found.append(Guesses(*of_all))
+  return found
+
+
+def _splits(label, n_splits, test_size: float | int, seed) -> tuple[np.ndarray, np.ndarray]:
   """Return the row indices of every fold, [F, n_train] and [F, n_test]."""
   from sklearn.model_selection import StratifiedShuffleSplit
 
@@ -115,11 +147,11 @@ def _splits(label, n_splits, test_size, seed) -> tuple[np.ndarray, np.ndarray]:
   return np.stack(train), np.stack(test)
 
 
-def _newton_accuracies(losses, label, train, test) -> np.ndarray:
-  """Return the fold accuracies, [K, F], some models at a time."""
+def _newton_guesses(losses, label, train, test) -> np.ndarray:
+  """Tell which guesses are right, [K, F, n_test], some models at a time."""
   folds, size = train.shape
   block = max(1, _CHUNK // (folds * size))
-  accuracies = np.empty((len(losses), folds))
+  right = np.empty((len(losses), *test.shape))
   for start in range(0, len(losses), block):
     part = losses[start : start + block]
     x = part[:, train]  # [k, F, n_train]
@@ -127,21 +159,21 @@ def _newton_accuracies(losses, label, train, test) -> np.ndarray:
     w, b = fit_logistic(x.reshape(-1, size), y.reshape(-1, size))
     w, b = w.reshape(-1, folds, 1), b.reshape(-1, folds, 1)
     guess = w * part[:, test] + b > 0
-    accuracies[start : start + block] = (guess == label[test]).mean(-1)
-  return accuracies
+    right[start : start + block] = guess == label[test]
+  return right
 
 
-def _sklearn_accuracies(losses, label, train, test) -> np.ndarray:
-  """Return the fold accuracies with the reference's own solver, [K, F]."""
+def _sklearn_guesses(losses, label, train, test) -> np.ndarray:
+  """Tell which guesses of the reference's own solver are right, [K, F, n_test]."""
   from sklearn.exceptions import ConvergenceWarning
   from sklearn.linear_model import LogisticRegression
 
-  accuracies = np.empty((len(losses), len(train)))
+  right = np.empty((len(losses), *test.shape))
   with warnings.catch_warnings():
     # Huge losses stop lbfgs early; the reference takes the coefficients as they are.
     warnings.simplefilter("ignore", ConvergenceWarning)
-    for k, fold in np.ndindex(accuracies.shape):
+    for k, fold in np.ndindex(right.shape[:2]):
       x, rows = losses[k][:, None], train[fold]
       model = LogisticRegression().fit(x[rows], label[rows])
-      accuracies[k, fold] = model.score(x[test[fold]], label[test[fold]])
-  return accuracies
+      right[k, fold] = model.predict(x[test[fold]]) == label[test[fold]]
+  return right

@@ -12,30 +12,35 @@ from scipy.stats import rankdata
 from jaxmu.audit.attacks.lira import blocks
 from jaxmu.audit.attacks.population_mia import MiaResult, population_mia_many
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
+from jaxmu.audit.attacks.scores import check_labels, usable
 from jaxmu.errors import DataError
 
-SCORES = ("loss", "entropy", "modified_entropy", "confidence", "correctness")
+SCORES = ("loss", "confidence", "margin", "entropy", "modified_entropy", "correctness")
 
 
 def population_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
   """Return the scores of `SCORES` by name, float64 [K, N] each (spec extensions 11).
 
-  Minus the loss `-log p_y`; minus the entropy `-sum p log p`; minus the modified entropy
-  `-(1 - p_y) log p_y - sum_{c != y} p_c log(1 - p_c)` (Song & Mittal 2021, arXiv 2003.10595,
-  a wrong form with `log p_c` at the end is in circulation); the confidence `p_y`; and correctness,
-  0 or 1.
+  Minus the loss `-log p_y`; the confidence `p_y`; the margin `log p_y - log(1 - p_y)`, which ranks
+  samples as the two before but never saturates; minus the entropy `-sum p log p`; minus the
+  modified entropy `-(1 - p_y) log p_y - sum_{c != y} p_c log(1 - p_c)` (Song & Mittal 2021, arXiv
+  2003.10595, a wrong form with `log p_c` at the end is in circulation); and correctness, 0 or 1.
 
   Args:
-    logits: [K, N, C], any float type, possibly memory-mapped; read one member at a time.
+    logits: [K, N, C], any float type, possibly memory-mapped; read one member at a time. Minus
+      infinity for a wrong class says that the model excludes it.
     labels: int [N].
 
-  Non-finite logits give NaN, quietly.
+  Other non-finite logits give NaN, quietly.
+
+  Raises:
+    DataError: shapes do not fit, or a label is no class.
   """
-  labels = np.asarray(labels)
-  if logits.ndim != 3 or labels.shape != logits.shape[1:2]:
-    raise ValueError(f"logits {logits.shape} and labels {labels.shape} must be [K, N, C] and [N]")
+  if logits.ndim != 3:
+    raise DataError(f"logits {logits.shape} must be [K, N, C]: members, samples, classes")
+  labels = check_labels(logits, labels)
   found = {name: np.empty(logits.shape[:2]) for name in SCORES}
-  with np.errstate(invalid="ignore", over="ignore"):
+  with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
     for member, values in enumerate(logits):
       for name, score in _scores(np.asarray(values, np.float64), labels).items():
         found[name][member] = score
@@ -66,6 +71,7 @@ def threshold_accuracy(members: np.ndarray, others: np.ndarray, seed: int = 0) -
   many thresholds.
   """
   members, others = np.asarray(members), np.asarray(others)
+  _refuse_nan(members, others)
   if min(len(members), len(others)) < 2:
     raise DataError(
       f"the threshold attack has {len(members)} members and {len(others)} others; expected at "
@@ -85,7 +91,11 @@ def auc(members: np.ndarray, others: np.ndarray, weights: np.ndarray | None = No
   """Return the chance that a member's score [n] exceeds another's [m]; ties count half.
 
   `weights` [m] are of the others, here and below.
+
+  Raises:
+    DataError: a side is empty, or a score is NaN, which no order can place.
   """
+  _refuse_nan(members, others)
   ordered, total = _cumulative(others, weights)
   members = np.sort(members)  # sorted questions are answered faster
   below = [total[np.searchsorted(ordered, members, side)].mean() for side in ("left", "right")]
@@ -187,6 +197,16 @@ def pooled_rates(
   return table
 
 
+def _refuse_nan(*sides: np.ndarray) -> None:
+  for side in sides:
+    if not len(side):
+      raise DataError("an attack needs scores of members and of others; one side is empty")
+    if np.isnan(side).any():
+      raise DataError(
+        f"{int(np.isnan(side).sum())} of {len(side)} scores are NaN; leave failed models out"
+      )
+
+
 def _cumulative(others: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
   """Return the scores [m] in ascending order, and the weight of the first 0, 1 ... m of them."""
   if weights is None:
@@ -220,12 +240,13 @@ def _scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
   others[true] = 0
   found = {
     "loss": log_p[true],
+    "confidence": p[true],
+    "margin": log_p[true] - log_rest[true],
     "entropy": times(p, log_p).sum(1),
     "modified_entropy": times(np.exp(log_rest[true]), log_p[true]) + others.sum(1),
-    "confidence": p[true],
     "correctness": logits.argmax(1) == labels,
   }
-  finite = np.isfinite(logits).all(1)
+  finite = usable(logits) & np.isfinite(log_p[true])
   return {name: np.where(finite, score, np.nan) for name, score in found.items()}
 
 
