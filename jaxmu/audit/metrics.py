@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxmu.audit.attacks.strongest import ATTACKS
 from jaxmu.errors import DataError
 
 SETS = {"RA": "retain", "FA": "forget", "VA": "val", "TA": "test"}
@@ -11,6 +12,7 @@ MEASURED = (
   *("RA", "FA", "VA", "TA", "TA_clean"),
   *("loss_retain", "loss_forget", "loss_val", "loss_test"),
   *("V_MIA", "T_MIA", "V_AUC", "T_AUC"),
+  *("T_strongest", *(f"T_{name}" for name in ATTACKS), "SVC_MIA"),
 )
 DERIVED = (*("RR", "FR", "TR", "RetDev", "Disc", "Indisc", "V_Indisc", "SAPE_forget", "RTE_work"),)
 

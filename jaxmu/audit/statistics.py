@@ -8,9 +8,9 @@ from scipy import stats
 
 from jaxmu.audit.metrics import compare
 
-_NOT_METRICS = ("method", "seed", "finite", "failed_steps")
+_NOT_METRICS = ("method", "seed", "finite", "failed_steps", "T_attack")
 _MEANS = ("RA", "FA", "TA", "V_MIA", "T_MIA", "passes")
-_COLUMNS = ("mean", "sd", "median", "q25", "q75", "iqr", "low", "high")
+_COLUMNS = ("mean", "sd", "median", "q25", "q75", "iqr", "seeds_low", "seeds_high")
 
 
 def summarise(
@@ -20,7 +20,9 @@ def summarise(
 
   Returns one row per (method, metric), methods in the order of `rows`, with the columns method,
   metric, n (values that entered), n_failed (non-finite members, which are left out), mean, sd
-  (ddof 1), median, q25, q75, iqr, low, high (expanded percentile bootstrap interval of the mean).
+  (ddof 1), median, q25, q75, iqr, seeds_low, seeds_high (expanded percentile bootstrap interval of
+  the mean over seeds: what other initialisations would give on the same samples. It says nothing
+  about other samples where seeds share a split; `comparison.tables` does).
 
   Ratio metrics are non-linear, so the order of averaging matters (spec evaluation 2). `RR` ... are
   means of per-seed values; `RR_of_means` ... are computed from means over the seeds that are finite
@@ -46,7 +48,7 @@ def summarise(
 def describe(
   values: np.ndarray, bootstrap: int = 2000, level: float = 0.95, seed: int = 0
 ) -> dict[str, float]:
-  """Return n, mean, sd, median, q25, q75, iqr, low and high of the values [n] that are not NaN."""
+  """Return n and the columns of `summarise` of the values [n] that are not NaN."""
   values = values[~np.isnan(values)]
   n = len(values)
   if not n:
@@ -106,7 +108,8 @@ def _of_means(found, retrained, bootstrap, level, seed) -> dict[str, dict]:
   lines = {}
   for name, value in point.items():
     low, high = percentile_interval(spread[name], n, level)
-    line = dict.fromkeys(_COLUMNS, np.nan) | {"mean": float(value), "low": low, "high": high}
+    line = dict.fromkeys(_COLUMNS, np.nan)
+    line |= {"mean": float(value), "seeds_low": low, "seeds_high": high}
     lines[f"{name}_of_means"] = {"n": n} | line
   return lines
 

@@ -3,16 +3,18 @@
 import math
 from typing import NamedTuple
 
+from jaxmu.report.attack_words import attack_used
 from jaxmu.report.data import REFERENCES, ReportData
 from jaxmu.report.marks import mark
-from jaxmu.report.summary import FORGET_GAP, Summary, split_resolution
+from jaxmu.report.summary import Cell, Summary, recognised, split_resolution
 from jaxmu.report.text import factor, number, plural, value
 
 LEVELS = ("severe", "caution", "note")
 MIN_RETENTION = 0.5  # mean TR below this is a failure (spec evaluation 8)
 OVER_UNLEARNED = 0.45  # an interval entirely below is no attack at one half
 HIDDEN_GAP = 0.03  # forget accuracy this far above retraining contradicts an MIA at one half
-FEW_SEEDS = 5  # bootstrap intervals of fewer members are too narrow
+FEW_SEEDS = 5  # fewer members say little about their own spread
+_REFERENCE_ATTACKS = {"T_MIA": "T-MIA", "T_strongest": "the strongest attack"}
 
 
 class Caution(NamedTuple):
@@ -33,7 +35,7 @@ def find(data: ReportData, summary: Summary) -> list[Caution]:
     found += _collapsed(data, summary, method)
     if method not in REFERENCES:
       found += _over_unlearned(summary, method)
-      found += _hidden(summary, method)
+      found += _disagreement(data, summary, method) or _hidden(summary, method)
       found += _validation(data, method)
   return sorted(found, key=lambda caution: LEVELS.index(caution.level))
 
@@ -43,37 +45,50 @@ def destroyed(cautions: list[Caution]) -> frozenset[str]:
   return frozenset(c.method for c in cautions if c.level == "severe" and c.method)
 
 
+def markable(summary: Summary, cautions: list[Caution]) -> frozenset[str]:
+  """Name the methods that may be called best: not destroyed, and recognised by no attack."""
+  hidden = {c.method for c in cautions if c.code == "attacks_disagree" and c.level == "caution"}
+  leaking = {name for name in summary.methods if recognised(summary, name)}
+  return frozenset(summary.methods) - destroyed(cautions) - hidden - leaking
+
+
 def _signal(data: ReportData, summary: Summary) -> list[Caution]:
   cell, reference = summary.cell("original", "T_MIA"), summary.cell("retrained", "T_MIA")
-  floor = max(0.5, reference.bounds[1]) if reference.n else 0.5
-  # One seed has no interval; the size of the sets still says what can be resolved.
-  doubt = 0.0 if cell.has_interval or not split_resolution(data) > 0 else 2 * split_resolution(data)
-  if cell.n == 0 or cell.bounds[0] - doubt > floor:
+  if cell.n == 0 or recognised(summary, "original") or _shown_by(data, summary, "original"):
     return []
   text = (
     f"T-MIA of the original models is {value(cell)}, not clearly above one half and the retrained "
-    f"models ({value(reference)}): before any unlearning the attack cannot tell forgotten samples "
-    "from unseen ones. MIA and Indisc therefore cannot separate methods here; train longer, or on "
-    "fewer samples, until the original models memorise."
+    f"models ({value(reference)}), and no other attack finds more: before any unlearning forgotten "
+    "samples cannot be told from unseen ones. MIA and Indisc therefore cannot separate methods "
+    "here; train longer, or on fewer samples, until the original models memorise."
   )
   return [Caution("severe", "no_signal", "", "The original models show no membership signal", text)]
 
 
+def _shown_by(data: ReportData, summary: Summary, method: str) -> bool:
+  """Tell whether T-MIA finds a method's forget set: above one half and above retraining."""
+  cell, gap = summary.cell(method, "T_MIA"), summary.difference(method, "retrained", "T_MIA")
+  if not cell.has_interval:  # the size of the sets still says what can be resolved
+    doubt = 2 * split_resolution(data) if split_resolution(data) > 0 else 0.0
+    floor = summary.cell("retrained", "T_MIA").mean
+    return cell.mean - doubt > max(0.5, floor if math.isfinite(floor) else 0.5)
+  return cell.above(0.5) and (not gap.has_interval or gap.above(0))
+
+
 def _reference(data: ReportData, summary: Summary) -> list[Caution]:
-  cell = summary.cell("retrained", "T_MIA")
-  if not cell.has_interval or cell.low <= 0.5 <= cell.high:
+  cells = {name: summary.cell("retrained", key) for key, name in _REFERENCE_ATTACKS.items()}
+  off = {name: cell for name, cell in cells.items() if cell.above(0.5) or cell.below(0.5)}
+  if not off:
     return []
   noise = split_resolution(data)
+  shown = " and ".join(f"{name} {value(cell)}" for name, cell in off.items())
   text = (
-    f"T-MIA of the retrained models is {value(cell)}, an interval that does not contain one half, "
-    "although these models never saw the forget set. "
+    f"The retrained models never saw the forget set, yet the interval does not contain one half: "
+    f"{shown}. "
   )
-  explained = within_resolution(data, summary)
+  explained = all(abs(cell.mean - 0.5) <= 2 * noise for cell in off.values())
   if explained:
-    text += (
-      "The interval shows the spread over seeds, which share one split; sets of this size add "
-      f"about ±{number(2 * noise)} on their own, and the value lies within that. "
-    )
+    text += f"Sets of this size resolve about ±{number(2 * noise)}, and that is not exceeded. "
   elif math.isfinite(noise):
     text += (
       f"The size of the sets explains about ±{number(2 * noise)}; the rest means that forget and "
@@ -96,9 +111,9 @@ def _seeds(data: ReportData) -> list[Caution]:
   if count >= FEW_SEEDS:
     return []
   rest = (
-    "neither a spread nor an interval can be given; every difference may be chance."
+    "intervals speak of other samples only, and another initialisation may give another order."
     if count == 1
-    else "bootstrap intervals of so few members are too narrow; read them as a range."
+    else "so few say little about other initialisations; read the intervals as a range."
   )
   text = f"This run has {plural(count, 'seed')}: {rest}"
   return [Caution("note", "few_seeds", "", "Few seeds", text)]
@@ -162,16 +177,66 @@ def _over_unlearned(summary: Summary, method: str) -> list[Caution]:
   return [Caution("caution", "over_unlearned", method, title, text)]
 
 
+def _disagreement(data: ReportData, summary: Summary, method: str) -> list[Caution]:
+  """Warn where another attack sees what T-MIA does not."""
+  if _shown_by(data, summary, method):
+    return []
+  by_attack, (by_area, sure) = recognised(summary, method), _area_apart(summary, method)
+  if not (by_attack or by_area):
+    return []
+  text = (
+    f"T-MIA is {value(summary.cell(method, 'T_MIA'))}: one threshold on the loss sees nothing. "
+  )
+  if by_attack:
+    text += (
+      f"The strongest attack, {attack_used(data.rows, method)}, is right on "
+      f"{value(summary.cell(method, 'T_strongest'))} of the forgotten and unseen samples"
+      + _beside(summary, "T_strongest")
+      + ". "
+    )
+  if by_area:
+    text += (
+      f"The area under the ROC curve of the loss is {value(summary.cell(method, 'T_AUC'))}"
+      + _beside(summary, "T_AUC")
+      + ": it does not treat forgotten samples like unseen ones. "
+    )
+  text += "Do not read MIA and Indisc as evidence of forgetting."
+  level = "caution" if by_attack or sure else "note"
+  title = f"{mark(method).label} hides from T-MIA, not from other attacks"
+  return [Caution(level, "attacks_disagree", method, title, text)]
+
+
+def _area_apart(summary: Summary, method: str) -> tuple[bool, bool]:
+  """Tell whether T-AUC is off one half or off retraining where T-MIA is not; off both is sure."""
+  off = lambda cell: cell.above(0) or cell.below(0)
+  centred = lambda metric: _shift(summary.cell(method, metric), 0.5)
+  gap = lambda metric: summary.difference(method, "retrained", metric)
+  from_half = off(centred("T_AUC")) and not off(centred("T_MIA"))
+  from_retrained = off(gap("T_AUC")) and not off(gap("T_MIA"))
+  return from_half or from_retrained, off(centred("T_AUC")) and off(gap("T_AUC"))
+
+
+def _shift(cell: Cell, centre: float) -> Cell:
+  return cell._replace(mean=cell.mean - centre, low=cell.low - centre, high=cell.high - centre)
+
+
+def _beside(summary: Summary, metric: str) -> str:
+  """Name the values of the reference models, as far as there are any."""
+  cells = {name: summary.cell(name, metric) for name in ("original", "retrained")}
+  known = [f"{name} {number(cell.mean)}" for name, cell in cells.items() if cell.n]
+  return f" ({', '.join(known)})" if known else ""
+
+
 def _hidden(summary: Summary, method: str) -> list[Caution]:
-  attack, gap = summary.cell(method, "T_MIA"), summary.cell(method, FORGET_GAP)
+  attack, gap = summary.cell(method, "T_MIA"), summary.difference(method, "retrained", "FA")
   low, high = attack.bounds
   at_half = min(low, attack.mean - 0.01) <= 0.5 <= max(high, attack.mean + 0.01)
   if not (at_half and gap.mean > HIDDEN_GAP and gap.bounds[0] > 0):
     return []
   text = (
     f"T-MIA is {value(attack)}, at one half, yet forget accuracy stays {number(gap.mean)} "
-    "above the retrained models of the same seeds. The attack looks at one loss threshold and is "
-    "blind to what remains; do not read Indisc as evidence of forgetting."
+    "above the retrained models of the same seeds. The attacks look at one rule for all samples "
+    "and are blind to what remains; do not read Indisc as evidence of forgetting."
   )
   title = f"{mark(method).label} hides the signal"
   return [Caution("caution", "hidden_signal", method, title, text)]

@@ -1,14 +1,16 @@
 """What a report is made of, read once from a run directory."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+INTERVAL_COLUMNS = ("method", "metric", "value", "low", "high")
+DIFFERENCE_COLUMNS = ("metric", "method", "other", "value", "low", "high")
 CURVE_COLUMNS = ("stage", "phase", "seed", "epoch", "loss", "accuracy", "learning_rate")
 REFERENCES = ("retrained", "original")
 LEVEL = 0.95
@@ -51,10 +53,15 @@ class RunData:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData(RunData):
-  """Everything the report shows; rows and curves as the run stores them."""
+  """Everything the report shows; rows, curves and intervals as the run stores them.
+
+  Where a run has no interval over samples, that over seeds stands in its place.
+  """
 
   rows: pd.DataFrame
   curves: pd.DataFrame
+  intervals: pd.DataFrame = field(default_factory=lambda: _empty(INTERVAL_COLUMNS))
+  differences: pd.DataFrame = field(default_factory=lambda: _empty(DIFFERENCE_COLUMNS))
 
   @property
   def bootstrap(self) -> int:
@@ -76,7 +83,12 @@ class ReportData(RunData):
 
 def from_run(run) -> ReportData:
   """Read a `jaxmu.store.Run`; curves and timings may be absent, rows may not."""
-  return ReportData(**described(run), rows=run.rows(), curves=_curves(run))
+  tables = {
+    "curves": _optional(run, "curves", CURVE_COLUMNS),
+    "intervals": _optional(run, "intervals", INTERVAL_COLUMNS),
+    "differences": _optional(run, "differences", DIFFERENCE_COLUMNS),
+  }
+  return ReportData(**described(run), rows=run.rows(), **tables)
 
 
 def described(run) -> dict[str, Any]:
@@ -91,10 +103,12 @@ def described(run) -> dict[str, Any]:
   }
 
 
-def _curves(run) -> pd.DataFrame:
-  if not (Path(run.path) / "curves.parquet").exists():
-    return pd.DataFrame({name: [] for name in CURVE_COLUMNS})
-  return run.table("curves")
+def _optional(run, name: str, columns: Sequence[str]) -> pd.DataFrame:
+  return run.table(name) if (Path(run.path) / f"{name}.parquet").exists() else _empty(columns)
+
+
+def _empty(columns: Sequence[str]) -> pd.DataFrame:
+  return pd.DataFrame({name: [] for name in columns})
 
 
 def _date(run) -> str:

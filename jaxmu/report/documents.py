@@ -59,7 +59,11 @@ def write_all(folder: Path, texts: dict[str, str]) -> list[Path]:
 def csv(summary: Summary, rows: pd.DataFrame) -> str:
   """Return the tidy summary: one line per method and metric, in the order of the tables."""
   lead = [m.key for m in METRICS]
-  rest = [c for c in rows.columns if c not in ("method", "seed", "finite", "failed_steps", *lead)]
+  rest = [
+    c
+    for c in rows.columns
+    if c not in ("method", "seed", "finite", "failed_steps", "T_attack", *lead)
+  ]
   metrics = [*(m for m in lead if m in rows), *rest]
   metrics += [m for m in ("RetDev_of_means", "Indisc_of_means") if summary.has(m)]
   table = [
@@ -177,7 +181,8 @@ def md_table(head: list[str], body: list[list[str]]) -> str:
 
 def _md_entry(entry: Entry) -> str:
   main = f"**{entry.main}**" if entry.standing == BEST else entry.main
-  return f"{SIGNS.get(entry.standing, '')} {main} {entry.interval}".strip()
+  note = f" ({entry.note})" if entry.note else ""
+  return f"{SIGNS.get(entry.standing, '')} {main} {entry.interval}{note}".strip()
 
 
 def _md_cells(summary: Summary, wanted) -> str:

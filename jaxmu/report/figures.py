@@ -44,8 +44,9 @@ def _comparison(data, summary, shown, left_out) -> list[Figure]:
     Figure(
       "membership",
       attack(summary, "fig-attack"),
-      "Filled: T-MIA with its interval; hollow: V-MIA. The line is chance, the band the interval "
-      "of the retrained models. Left of the line is a signal too, only turned round.",
+      "Filled: the strongest attack with its interval; hollow: T-MIA, one threshold on the loss. "
+      "The line is chance, the band the interval of the retrained models. Where hollow and filled "
+      "lie apart, T-MIA misses what another attack sees; left of the line is a signal, too.",
     ),
   ]
   if not summary.methods:

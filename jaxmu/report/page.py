@@ -16,7 +16,9 @@ from jaxmu.report.summary import Summary
 from jaxmu.report.svg import swatch
 from jaxmu.report.text import interval, listing, number, spread
 
-ROW_COLUMNS = ("RA", "FA", "VA", "TA", "TA_clean", "V_MIA", "T_MIA", "RetDev", "Indisc")
+ROW_COLUMNS = (
+  *("RA", "FA", "VA", "TA", "TA_clean", "V_MIA", "T_MIA", "T_strongest", "RetDev", "Indisc"),
+)
 OF_MEANS = tuple((f"{name}_of_means", f"{name} of means", "") for name in ("RetDev", "Indisc"))
 
 

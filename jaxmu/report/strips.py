@@ -38,10 +38,13 @@ def distribution(
 
 
 def attack(summary: Summary, ident: str) -> Markup:
-  """Draw T-MIA with its interval per method, V-MIA hollow beneath it, and the line of chance."""
-  cells = {n: (summary.cell(n, "T_MIA"), summary.cell(n, "V_MIA")) for n in summary.order}
+  """Draw the strongest attack per method, T-MIA hollow beneath it, and the line of chance."""
+  first = "T_strongest" if summary.has("T_strongest") else "T_MIA"
+  second = "T_MIA" if first == "T_strongest" else "V_MIA"
+  cells = {n: (summary.cell(n, first), summary.cell(n, second)) for n in summary.order}
   title = "Membership inference per method; one half is chance"
-  return intervals(cells, ident, title, "T-MIA", "attack accuracy", 0.5)
+  quantity = {"T_strongest": "strongest attack", "T_MIA": "T-MIA"}[first]
+  return intervals(cells, ident, title, quantity, "attack accuracy", 0.5)
 
 
 def intervals(

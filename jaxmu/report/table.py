@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
-from jaxmu.report.cautions import Caution, destroyed
+from jaxmu.report.attack_words import SHORT, usual_attack
+from jaxmu.report.cautions import Caution, markable
 from jaxmu.report.data import REFERENCES, ReportData
 from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import BY_KEY, METRICS
-from jaxmu.report.summary import BETTER, Summary, best, wall_rte
+from jaxmu.report.summary import BETTER, Summary, best, recognised, wall_rte
 from jaxmu.report.text import MISSING, factor, interval, plural, speed, spread
 
 BEST, SHARED = "best", "shared"  # a clear winner; the leading group whose intervals overlap
@@ -14,7 +15,7 @@ RAISED = "raised"  # its interval lies above that of the retrained models
 SIGNS = {SHARED: "≈", RAISED: "▲"}  # beside a number
 SIGN_WORDS = {
   SHARED: "not separable from the best",
-  RAISED: "interval above that of the retrained models",
+  RAISED: "above what retraining leaves",
 }
 
 
@@ -30,6 +31,7 @@ class Entry(NamedTuple):
   main: str
   interval: str = ""
   standing: str = ""
+  note: str = ""  # in a word or two, beside the number
 
 
 class Line(NamedTuple):
@@ -60,7 +62,7 @@ def lines(data: ReportData, summary: Summary, cautions: list[Caution]) -> tuple[
       method=name,
       label=mark(name).label,
       reference=name in REFERENCES,
-      entries=tuple(_entry(summary, name, c.key, standings, clock) for c in columns(data)),
+      entries=tuple(_entry(data, summary, name, c.key, standings, clock) for c in columns(data)),
       members=_members(summary, name),
       flags=tuple(c for c in cautions if c.method == name),
     )
@@ -68,7 +70,7 @@ def lines(data: ReportData, summary: Summary, cautions: list[Caution]) -> tuple[
   )
 
 
-def _entry(summary, method, key, standings, clock) -> Entry:
+def _entry(data, summary, method, key, standings, clock) -> Entry:
   if method == "original" and key in ("RTE_work", "clock"):
     return Entry(MISSING)  # nothing was unlearned, so nothing was saved
   if key == "clock":
@@ -76,12 +78,13 @@ def _entry(summary, method, key, standings, clock) -> Entry:
   cell = summary.cell(method, key)
   if key == "RTE_work":
     return Entry(speed(cell), standing=standings.get((method, key), ""))
-  return Entry(spread(cell), interval(cell), standings.get((method, key), ""))
+  note = SHORT.get(usual_attack(data.rows, method), "") if key == "T_strongest" else ""
+  return Entry(spread(cell), interval(cell), standings.get((method, key), ""), note)
 
 
 def _standings(summary: Summary, cautions: list[Caution]) -> dict[tuple[str, str], str]:
-  eligible = set(summary.methods) - destroyed(cautions)
-  found = {}
+  eligible = markable(summary, cautions)
+  found = {(n, "T_strongest"): RAISED for n in summary.order if recognised(summary, n)}
   for metric in BETTER:
     names = best(summary, metric, eligible)
     found |= {(name, metric): BEST if len(names) == 1 else SHARED for name in names}
@@ -110,18 +113,21 @@ def legend(data: ReportData) -> str:
   """Say how to read a cell."""
   count = plural(len(data.seeds), "seed")
   if len(data.seeds) == 1:
-    return "Values of the one seed; without others there is no spread and no interval."
+    return "Values of the one seed; 95 % intervals speak of other samples, not of other seeds."
   return (
-    f"Mean ± sample standard deviation over {count}, and the 95 % bootstrap interval of the mean "
-    f"({data.bootstrap:,} resamples). Derived numbers are computed per seed, against the retrained "
-    "model of the same seed, then averaged."
+    f"Mean ± sample standard deviation over {count}, and a 95 % interval for other samples and "
+    "other seeds together. Derived numbers are computed per seed, against the retrained model of "
+    "the same seed, then averaged. What initialisation alone moves stands in report.csv "
+    f"(seeds_low, seeds_high; {data.bootstrap:,} bootstrap resamples of the seeds)."
   )
 
 
 STANDING = (
-  "Bold marks the best method of a column if no other interval overlaps its interval; otherwise "
-  "the whole group that overlaps the best is marked with ≈, because the order inside it may be "
-  "chance. Methods that destroyed the model are not considered, nor are single seeds."
+  "Bold marks the best method of a column if its paired difference from every other one excludes "
+  "zero (same seeds, same samples); otherwise the whole group that cannot be told from the best is "
+  "marked with ≈, because the order inside it may be chance. Methods that destroyed the model or "
+  "that an attack recognises (▲: above one half and above the retrained models) are not "
+  "considered, nor are single seeds."
 )
 _CLEAN = (
   "Test accuracy on the test samples that kept their true label. RetDev uses the accuracy "

@@ -2,20 +2,24 @@
 
 import math
 
-from jaxmu.report.cautions import Caution, destroyed, within_resolution
+from jaxmu.report.cautions import Caution, destroyed, markable, within_resolution
 from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
-from jaxmu.report.summary import Summary, best, retraining_floor
+from jaxmu.report.summary import Summary, best, recognised, retraining_floor
 from jaxmu.report.text import interval, listing, number, value
 
 _TITLES = {
   "RetDev": "Closest to retraining in accuracy",
-  "Indisc": "Nearest to an attack at one half",
+  "T_strongest": "Hardest to recognise for the strongest attack",
 }
 _TROUBLES = {  # of one method, of several
   "collapse": ("destroyed the model", "destroyed the model"),
   "over_unlearned": ("over-unlearned", "over-unlearned"),
-  "hidden_signal": ("hides the signal from this attack", "hide the signal from this attack"),
+  "attacks_disagree": (
+    "looks forgotten to T-MIA and is recognised by another attack",
+    "look forgotten to T-MIA and are recognised by another attack",
+  ),
+  "hidden_signal": ("hides the signal from these attacks", "hide the signal from these attacks"),
   "non_finite": ("had non-finite members", "had non-finite members"),
 }
 
@@ -39,8 +43,12 @@ def _signal(data: ReportData, summary: Summary, codes: set[str]) -> str:
     return "The reference models are missing, so nothing can be said about membership."
   text = (
     f"Membership signal (T-MIA, chance 0.5): original {value(original)}, "
-    f"retrained {value(retrained)}. "
+    f"retrained {value(retrained)}"
   )
+  strongest = [summary.cell(name, "T_strongest") for name in ("original", "retrained")]
+  if all(cell.n for cell in strongest):
+    text += f"; strongest attack {value(strongest[0])} and {value(strongest[1])}"
+  text += ". "
   if "no_signal" in codes:
     return text + "There was no signal to remove, so MIA cannot separate the methods."
   if "biased_reference" in codes:
@@ -52,7 +60,7 @@ def _signal(data: ReportData, summary: Summary, codes: set[str]) -> str:
       "Read every MIA against the retrained one."
     )
   text += "The original models memorise and retraining forgets, as it must."
-  return text if original.has_interval else text + " One seed gives no interval, so this is a hint."
+  return text if original.n > 1 else text + " One seed is a hint: others may differ."
 
 
 def _accuracy(data: ReportData, summary: Summary) -> str:
@@ -68,18 +76,23 @@ def _accuracy(data: ReportData, summary: Summary) -> str:
 
 
 def _winners(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[str]:
-  eligible = set(summary.methods) - destroyed(cautions)
+  eligible = markable(summary, cautions)
   found = []
   for metric, title in _TITLES.items():
     names = best(summary, metric, eligible)
     if not names:
       continue
     cell = summary.cell(names[0], metric)
-    text = f"{title}: {mark(names[0]).label} ({metric} {value(cell)})"
+    shown = metric.replace("T_strongest", "accuracy")
+    text = f"{title}: {mark(names[0]).label} ({shown} {value(cell)})"
     if len(names) > 1:
       others = listing(mark(name).label for name in names[1:])
-      text += f", not separable from {others} (intervals overlap)"
+      text += f", not separable from {others} (paired differences hold 0)"
     found.append(text + _floor(data, metric) + ".")
+  if found and len(eligible) < len(summary.methods):
+    found[0] = f"Among the methods that no attack recognises: {found[0][0].lower()}{found[0][1:]}"
+  if not eligible and summary.methods:
+    found.append("No method is left that works and that no attack recognises.")
   return found
 
 
@@ -90,15 +103,22 @@ def _floor(data: ReportData, metric: str) -> str:
 
 
 def _remaining(summary: Summary, excluded: frozenset[str]) -> str:
-  reference = summary.cell("retrained", "T_MIA")
   leaking = [
-    f"{mark(name).label} {interval(summary.cell(name, 'T_MIA'))}"
+    f"{mark(name).label} {interval(summary.cell(name, metric))}"
     for name in summary.methods
     if name not in excluded
-    and summary.cell(name, "T_MIA").has_interval
-    and summary.cell(name, "T_MIA").low > max(0.5, reference.bounds[1])
+    for metric in [_finding(summary, name)]
+    if metric
   ]
   return f"Signal remains after {listing(leaking)}." if leaking else ""
+
+
+def _finding(summary: Summary, method: str) -> str:
+  """Name the column whose attack recognises a method; the strongest first."""
+  if recognised(summary, method):
+    return "T_strongest"
+  cell, reference = summary.cell(method, "T_MIA"), summary.cell("retrained", "T_MIA")
+  return "T_MIA" if cell.above(max(0.5, reference.bounds[1])) else ""
 
 
 def _troubled(cautions: list[Caution]) -> str:

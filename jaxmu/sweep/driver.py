@@ -3,7 +3,7 @@
 import sys
 
 from jaxmu import checkpoint, report
-from jaxmu.audit import distances, evaluation, metrics
+from jaxmu.audit import comparison, distances, evaluation, metrics
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
@@ -121,23 +121,26 @@ def _write_results(run: Run, bench: setup.Bench, names) -> None:
   """Attack and measure every stage, write the tables, then the report."""
   markers = {name: run.marker(name) for name in names}
   params = {name: _params(run, name) for name in ANCHORS}
-  measured = {}
+  measured, influences = {}, {}
   for name in names:
-    rows = _measure(bench, run.array(f"logits/{name}"), name, markers[name])
+    rows, influences[name] = _measure(bench, run.array(f"logits/{name}"), name, markers[name])
     own = params[name] if name in params else _params(run, name)
     measured[name] = distances.add_distances(rows, own, **params)
-  rows = [row for name in names for row in metrics.derive(measured[name], measured["retrained"])]
-  run.write_rows(rows)
+  rows = {name: metrics.derive(measured[name], measured["retrained"]) for name in names}
+  compared = comparison.tables(rows, influences)
+  run.write_rows([row for name in names for row in rows[name]])
+  run.write_table("intervals", compared.intervals)
+  run.write_table("differences", compared.differences)
   run.write_table("curves", [row for name in names for row in markers[name]["curves"]])
   run.write_json("timings.json", {name: markers[name]["timing"] for name in names})
   report.write(run)
 
 
-def _measure(bench: setup.Bench, logits, name: str, marker: dict) -> list[dict]:
+def _measure(bench: setup.Bench, logits, name: str, marker: dict) -> evaluation.Measured:
   """Evaluate each member on its own split."""
-  rows = []
+  found = evaluation.Measured([], [])
   for k, (seed, split) in enumerate(zip(bench.seeds, bench.splits)):
-    rows += evaluation.evaluate(
+    one = evaluation.measure(
       logits[k : k + 1],
       bench.dataset.labels,
       bench.dataset.original_labels,
@@ -147,7 +150,9 @@ def _measure(bench: setup.Bench, logits, name: str, marker: dict) -> list[dict]:
       passes=marker["passes"],
       failed_steps=[marker["failures"][k]],
     )
-  return rows
+    found.rows.extend(one.rows)
+    found.influences.extend(one.influences)
+  return found
 
 
 def _params(run: Run, name: str):

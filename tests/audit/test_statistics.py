@@ -39,7 +39,7 @@ def test_aggregation_reproduces_a_table_from_ten_stored_rows():
   table = statistics.summarise(synthetic_rows())
   assert list(table.columns) == [
     *("method", "metric", "n", "n_failed", "mean", "sd", "median", "q25", "q75", "iqr"),
-    *("low", "high"),
+    *("seeds_low", "seeds_high"),
   ]
   assert list(dict.fromkeys(table.method)) == ["retrained", "msg"]
   forget = line(table, "retrained", "FA")
@@ -49,7 +49,7 @@ def test_aggregation_reproduces_a_table_from_ten_stored_rows():
   assert forget.sd == pytest.approx(0.004 * np.sqrt(110 / 12))
   assert (forget["median"], forget.iqr) == (pytest.approx(0.818), pytest.approx(0.018))
   assert (forget.q25, forget.q75) == (pytest.approx(0.809), pytest.approx(0.827))
-  assert 0.809 < forget.low < 0.818 < forget.high < 0.827
+  assert 0.809 < forget.seeds_low < 0.818 < forget.seeds_high < 0.827
   kept = [s for s in range(SEEDS) if s != 7]
   ratio = line(table, "msg", "FR")
   assert (ratio.n, ratio.n_failed) == (9, 1)
@@ -70,7 +70,7 @@ def test_both_orders_of_averaging_are_there_and_differ():
   expected = (0.84 + 0.004 * kept.mean()) / (0.80 + 0.004 * kept.mean())
   assert (ratio.n, ratio.n_failed) == (9, 1)
   assert ratio["mean"] == pytest.approx(expected)
-  assert ratio.low < expected < ratio.high and np.isnan(ratio.sd)
+  assert ratio.seeds_low < expected < ratio.seeds_high and np.isnan(ratio.sd)
 
 
 def test_intervals_do_not_depend_on_the_order_of_methods():
@@ -86,7 +86,7 @@ def test_intervals_do_not_depend_on_the_order_of_methods():
 def test_one_seed_has_no_spread_and_none_has_nothing():
   one = statistics.describe(np.array([0.7]))
   assert one["n"] == 1 and one["mean"] == one["median"] == 0.7 and one["iqr"] == 0
-  assert np.isnan([one["sd"], one["low"], one["high"]]).all()
+  assert np.isnan([one["sd"], one["seeds_low"], one["seeds_high"]]).all()
   none = statistics.describe(np.array([np.nan]))
   assert none.pop("n") == 0 and np.isnan(list(none.values())).all()
   rows = synthetic_rows()
@@ -104,7 +104,7 @@ def test_interval_equals_a_naive_bootstrap_at_the_expanded_level():
   # n = 12: t_{11}(0.95) = 1.795885, times sqrt(12/11) is 1.875737, and Phi(-1.875737) = 0.030346
   naive = np.quantile(means, (0.030346, 1 - 0.030346))
   found = statistics.describe(values, bootstrap=500, level=0.9, seed=5)
-  np.testing.assert_allclose([found["low"], found["high"]], naive, atol=1e-5)
+  np.testing.assert_allclose([found["seeds_low"], found["seeds_high"]], naive, atol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "expected"), [(5, 0.915), (10, 0.95), (40, 0.95)])

@@ -3,7 +3,7 @@
 import pytest
 import report_cases as cases
 
-from jaxmu.report import cautions, summary, verdict
+from jaxmu.report import cautions, summary, table, verdict
 
 SMALL = ("original", "retrained", "ft", "ga", "msg")
 # A run without anything to warn of: exact means, five seeds, references as they should be.
@@ -105,7 +105,7 @@ def test_one_seed_must_exceed_what_the_sets_can_resolve():
 def test_retrained_models_off_one_half_are_weighed_against_the_size_of_the_sets():
   near = run(retrained={"T_MIA": 0.507, "FA": 0.873})[2]
   assert codes(near) == {("biased_reference", "")} and near[0].level == "note"
-  assert "±0.011" in near[0].text and "lies within that" in near[0].text
+  assert "±0.013" in near[0].text and "that is not exceeded" in near[0].text
   far = run(retrained={"T_MIA": 0.53, "FA": 0.873})[2]
   assert far[0].level == "caution" and "more than membership" in far[0].text
 
@@ -138,12 +138,61 @@ def test_the_verdict_says_plainly_when_it_does_not():
 
 
 def test_the_verdict_names_the_closest_and_those_it_cannot_separate():
-  means = {"ga": {"T_MIA": 0.49, "FA": 0.70}, "msg": {"T_MIA": 0.5, "FA": 0.70}}
+  means = {
+    "ft": {"T_MIA": 0.5, "FA": 0.87}, "ga": {"T_MIA": 0.495, "FA": 0.70},
+    "msg": {"T_MIA": 0.5, "FA": 0.70},
+  }  # fmt: skip
   words = sentences(**means)
   found = run(**means)[1]
   best = min(found.methods, key=lambda name: found.cell(name, "RetDev").mean)
   assert best == "ft" and "Closest to retraining in accuracy: FT (RetDev 0." in words
-  assert "not separable" not in words.split("Nearest")[0]
+  assert "not separable" not in words.split("Hardest")[0]
+  assert "Hardest to recognise for the strongest attack: GA (accuracy 0.49" in words
+
+
+def test_a_method_that_an_attack_recognises_is_never_best():
+  """FT is the closest in accuracy, and nearest to one half for the loss alone."""
+  means = {"ft": {"T_MIA": 0.5, "T_strongest": 0.66, "FA": 0.87}, "ga": {"T_MIA": 0.495, "FA": 0.8}}
+  made, found, warned = run(**means)
+  words = " ".join(verdict.write(made, found, warned))
+  assert min(found.methods, key=lambda name: found.cell(name, "RetDev").mean) == "ft"
+  assert "Among the methods that no attack recognises: closest to retraining" in words
+  assert "Closest to retraining in accuracy: FT" not in words and "accuracy: FT" not in words
+  assert "Signal remains after FT [0.6" in words
+  assert "FT looks forgotten to T-MIA and is recognised by another attack" in words
+  lines = {line.method: line for line in table.lines(made, found, warned)}
+  standings = {c.key: e.standing for c, e in zip(table.columns(made), lines["ft"].entries)}
+  assert standings["T_strongest"] == table.RAISED
+  assert {standings[key] for key in ("RetDev", "Indisc", "RTE_work")} == {""}
+
+
+def test_attacks_that_disagree_are_named_with_their_numbers():
+  found = run(ft={"T_MIA": 0.5, "T_strongest": 0.66, "FA": 0.87})[2]
+  (caution,) = [c for c in found if c.code == "attacks_disagree"]
+  assert caution.method == "ft" and caution.level == "caution"
+  assert "T-MIA is 0.500 [" in caution.text and "is right on 0.660 [" in caution.text
+  assert "(original 0.61" in caution.text and "a threshold on the confidence" in caution.text
+
+
+@pytest.mark.parametrize(
+  "area, level",
+  [(0.40, "caution"), (0.60, "caution"), (0.5, None)],
+)
+def test_an_area_off_one_half_contradicts_an_attack_at_one_half(area, level):
+  found = run(ft={"T_MIA": 0.5, "T_AUC": area, "FA": 0.87}, retrained={"T_AUC": 0.5, "FA": 0.873})[
+    2
+  ]
+  levels = [c.level for c in found if c.code == "attacks_disagree" and c.method == "ft"]
+  assert levels == ([level] if level else [])
+
+
+def test_an_area_off_retraining_alone_is_a_note():
+  means = {
+    "ft": {"T_MIA": 0.5, "T_AUC": 0.5, "FA": 0.87},
+    "retrained": {"T_AUC": 0.52, "FA": 0.873},
+  }
+  found = run(**means)[2]
+  assert [c.level for c in found if c.code == "attacks_disagree" and c.method == "ft"] == ["note"]
 
 
 def test_the_verdict_names_what_remains_and_what_broke():
@@ -157,4 +206,4 @@ def test_the_verdict_names_what_remains_and_what_broke():
 def test_the_verdict_of_one_seed_is_a_hint():
   made, found, warned = run(seeds=[0])
   words = " ".join(verdict.write(made, found, warned))
-  assert "this is a hint" in words and "[" not in words and "Closest" not in words
+  assert "One seed is a hint" in words and "[" not in words and "Closest" not in words

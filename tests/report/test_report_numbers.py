@@ -78,6 +78,7 @@ def test_the_csv_is_tidy_and_exact():
   made = cases.data(SMALL)
   tidy = pd.read_csv(io.StringIO(report.render(made)["report.csv"]))
   wanted = ["method", "metric", "n", "mean", "sd", "median", "q25", "q75", "low", "high"]
+  wanted += ["seeds_low", "seeds_high"]
   assert list(tidy.columns) == wanted and not tidy.duplicated(["method", "metric"]).any()
   values = made.rows[made.rows["method"] == "ga"]["FA"].to_numpy()
   line = tidy[(tidy["method"] == "ga") & (tidy["metric"] == "FA")].iloc[0]
@@ -88,29 +89,59 @@ def test_the_csv_is_tidy_and_exact():
   )
   assert line["low"] < line["mean"] < line["high"]
   assert {"RetDev_of_means", "Indisc_of_means", "norm", "SAPE_forget"} <= set(tidy["metric"])
-  assert summary.FORGET_GAP not in set(tidy["metric"])
+  assert not {"FA_gap", "T_attack"} & set(tidy["metric"])
 
 
-def make(*entries):
-  """Build a summary of RetDev cells: name, mean, low, high."""
-  found = {(n, "RetDev"): Cell(5, m, 0.01, m, m, m, low, high) for n, m, low, high in entries}
-  return summary.Summary(found, tuple(e[0] for e in entries), {}, {})
+def test_intervals_of_the_run_replace_those_over_seeds():
+  table = pd.DataFrame([{"method": "ft", "metric": "FA", "value": 0.848, "low": 0.7, "high": 0.9}])
+  found = summary.summarise(cases.data(SMALL, intervals=table))
+  assert found.cell("ft", "FA").bounds == (0.7, 0.9)
+  assert 0.84 < found.cell("ft", "FA").seeds_low < found.cell("ft", "FA").seeds_high < 0.86
+  assert found.cell("ft", "TA").bounds == found.cell("ft", "TA")[-2:]
 
 
-def test_best_needs_an_interval_apart_from_all_others():
-  clear = make(("a", 0.1, 0.09, 0.11), ("b", 0.2, 0.18, 0.22))
+def test_differences_are_paired_and_turn_round():
+  made = cases.data(SMALL)
+  found = summary.summarise(made)
+  wide = made.rows.pivot(index="seed", columns="method", values="FA")
+  gap = found.difference("ft", "retrained", "FA")
+  assert gap.mean == pytest.approx((wide["ft"] - wide["retrained"]).mean())
+  back = found.difference("retrained", "ft", "FA")
+  assert (back.mean, back.low, back.high) == (-gap.mean, -gap.high, -gap.low)
+  given = {
+    "metric": "FA",
+    "method": "ft",
+    "other": "retrained",
+    "value": 1.0,
+    "low": 0,
+    "high": 2.0,
+  }
+  found = summary.summarise(cases.replace(made, differences=pd.DataFrame([given])))
+  assert found.difference("retrained", "ft", "FA").bounds == (-2.0, 0.0)
+
+
+def make(*entries, gaps=()):
+  """Build a summary of RetDev cells (name, mean) and gaps (name, other, low, high)."""
+  found = {(n, "RetDev"): Cell(5, m) for n, m in entries}
+  apart = {
+    (a, b, "RetDev"): Cell(1, (low + high) / 2, low=low, high=high) for a, b, low, high in gaps
+  }
+  return summary.Summary(found, tuple(e[0] for e in entries), {}, {}, apart)
+
+
+def test_best_needs_a_paired_difference_from_all_others():
+  clear = make(("a", 0.1), ("b", 0.2), gaps=[("b", "a", 0.08, 0.12)])
   assert summary.best(clear, "RetDev", {"a", "b"}) == ("a",)
-  shared = make(("a", 0.1, 0.09, 0.19), ("b", 0.2, 0.18, 0.22), ("c", 0.5, 0.4, 0.6))
+  gaps = [("a", "b", -0.2, 0.01), ("a", "c", -0.5, -0.3), ("c", "b", 0.1, 0.3)]
+  shared = make(("a", 0.1), ("b", 0.2), ("c", 0.5), gaps=gaps)
   assert summary.best(shared, "RetDev", {"a", "b", "c"}) == ("a", "b")
   assert summary.best(shared, "RetDev", {"b", "c"}) == ("b",)
 
 
 def test_best_is_not_named_without_rivals_or_without_a_spread():
-  one = make(("a", 0.1, 0.09, 0.11))
-  assert summary.best(one, "RetDev", {"a"}) == ()
-  bare = make(("a", 0.1, math.nan, math.nan), ("b", 0.2, math.nan, math.nan))
-  assert summary.best(bare, "RetDev", {"a", "b"}) == ()
-  lost = make(("a", math.nan, math.nan, math.nan), ("b", 0.2, 0.1, 0.3))
+  assert summary.best(make(("a", 0.1)), "RetDev", {"a"}) == ()
+  assert summary.best(make(("a", 0.1), ("b", 0.2)), "RetDev", {"a", "b"}) == ()
+  lost = make(("a", math.nan), ("b", 0.2), gaps=[("a", "b", -1, 1)])
   assert summary.best(lost, "RetDev", {"a", "b"}) == ()
 
 
@@ -135,7 +166,7 @@ def test_the_floor_is_the_deviation_between_retrained_models():
 
 def test_the_resolution_of_a_split_is_that_of_a_fair_coin():
   made = cases.data(SMALL)
-  assert summary.split_resolution(made) == pytest.approx(0.5 / math.sqrt(2 * 4250))
+  assert summary.split_resolution(made) == pytest.approx(1.2 * 0.5 / math.sqrt(2 * 4250))
   assert math.isnan(summary.split_resolution(cases.replace(made, manifest={})))
 
 

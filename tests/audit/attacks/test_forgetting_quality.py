@@ -151,6 +151,22 @@ def test_the_reference_s_grid_finds_almost_the_same():
   assert (coarse <= grid + 1e-12).all()
 
 
+def test_the_grid_cannot_see_scales_below_a_hundredth():
+  """Rules hardly depend on the scale of scores, but a fixed grid finds ever fewer of them."""
+  unlearned, retrained = noise(samples=100, seed=9, scale=0.02)
+  assert forgetting_quality(unlearned, retrained) == pytest.approx(0.08, abs=0.02)
+  assert forgetting_quality(unlearned, retrained, compat_grid=True) > 0.17
+
+
+@pytest.mark.filterwarnings("error")
+def test_scores_of_any_size_are_compared_quietly():
+  unlearned, retrained = noise(16, 6)
+  unlearned[:, :3] *= 1e300
+  found = epsilons(unlearned, retrained)
+  assert np.isfinite(found).all()
+  np.testing.assert_array_equal(found[:3], 50)
+
+
 def test_blocks_of_samples_change_nothing(monkeypatch):
   unlearned, retrained = noise(16, 30, seed=7)
   expected = epsilons(unlearned, retrained)
@@ -171,3 +187,10 @@ def test_mistakes_are_named():
     epsilons(np.zeros((4, 2)), np.array([[0, 0], [0, 0], [0, 0], [0, np.nan]]))
   with pytest.raises(ValueError, match="rules must be 'all' or 'thresholds', got 'both'"):
     epsilons(np.zeros((4, 2)), np.zeros((4, 2)), rules="both")
+  with pytest.raises(DataError, match=r"scores \(4, 0\) are empty; expected at least one sample"):
+    epsilons(np.zeros((4, 0)), np.zeros((4, 0)))
+  wide = np.array([[0.0], [0], [0], [2e5]])
+  with pytest.raises(DataError, match=r"2e\+05 apart, too far for 100 cut points per unit"):
+    epsilons(wide, wide, compat_grid=True)
+  with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
+    quality_ceiling(np.zeros((8, 2)), draws=0)

@@ -1,0 +1,185 @@
+"""The strongest of several attacks on one model: chosen on validation data, measured on test data.
+
+One threshold on the loss sees a method that leaves losses too low. It is blind to one that flattens
+its forget set: those losses are neither low nor high, yet all alike. Hence several attacks, each
+with one rule for all samples, and a choice that is paid for.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmu.errors import DataError
+
+HISTOGRAM = "histogram"
+# Loss, confidence and margin rank samples alike, so a free threshold on one is one on all three.
+ATTACKS = ("margin", "entropy", "modified_entropy", "correctness", HISTOGRAM)
+FOLDS = 5
+MINIMUM = 6  # samples on a side
+_CHUNK = 4_000_000  # numbers of one [K, folds, samples] array
+
+
+class Strongest(NamedTuple):
+  """The attack on K members.
+
+  Attributes:
+    accuracy: balanced accuracy of the attack that was chosen, [K].
+    attack: which one, the name that most folds chose, K names of `ATTACKS`.
+    every: accuracies [K] of all attacks by name, none of them chosen.
+    forget, unseen: credit for each sample, [K, n_forget] and [K, n_unseen]: 1 guessed rightly, 0
+      wrongly, one half where the attack had no opinion, NaN where balancing left the sample out.
+  """
+
+  accuracy: np.ndarray
+  attack: list[str]
+  every: dict[str, np.ndarray]
+  forget: np.ndarray
+  unseen: np.ndarray
+
+
+def strongest(
+  scores: Mapping[str, np.ndarray],
+  *,
+  forget: np.ndarray,
+  unseen: np.ndarray,
+  validation: np.ndarray | None = None,
+  seed: int = 123,
+) -> Strongest:
+  """Attack K members with every attack of `ATTACKS`, and measure the strongest of them honestly.
+
+  Forget and unseen samples are balanced and dealt into five folds. For each fold, all attacks are
+  tried by cross-validation on the other folds' forget samples against validation samples; the best
+  is fitted on those forget samples against the other folds' unseen samples, and measured on the
+  fold. What measures has neither fitted nor chosen: noise gives one half (Song & Mittal 2021, arXiv
+  2003.10595, for the scores; an addition to the specification). A threshold may say "member" on
+  either side; the histogram on margins says so in any bin with more forget than unseen samples.
+
+  Args:
+    scores: of `population_scores`, [K, N] by name; finite.
+    forget, unseen, validation: index arrays into N. Without validation samples the attacks are
+      tried against the other folds' unseen samples.
+    seed: of the folds, which all members share.
+
+  Raises:
+    DataError: fewer than 6 samples on a side, or a score is not finite.
+  """
+  sides = {"forget": forget, "unseen": unseen}
+  if validation is not None:
+    sides["validation"] = validation
+  _check(scores, sides)
+  rng = np.random.default_rng(seed)
+  n = min(len(forget), len(unseen))
+  order = [rng.permutation(len(side))[:n] for side in (forget, unseen)]
+  members, others = np.asarray(forget)[order[0]], np.asarray(unseen)[order[1]]
+  rest = None if validation is None else rng.permutation(validation)
+  fold = np.arange(n) % FOLDS
+  credits = np.stack([_attack(name, scores, members, others, fold) for name in ATTACKS])
+  choice = np.stack(
+    [_choose(scores, members[fold != f], _against(rest, others[fold != f])) for f in range(FOLDS)]
+  )  # [folds, K]
+  chosen = np.take_along_axis(credits, choice.T[None, :, fold, None], 0)[0]  # [K, n, 2]
+  names = [ATTACKS[np.bincount(row, minlength=len(ATTACKS)).argmax()] for row in choice.T]
+  found = [np.full((len(chosen), len(side)), np.nan) for side in (forget, unseen)]
+  for side, (of_all, index) in enumerate(zip(found, order)):
+    of_all[:, index] = chosen[..., side]
+  every = {name: credit.mean((1, 2)) for name, credit in zip(ATTACKS, credits)}
+  return Strongest(chosen.mean((1, 2)), names, every, *found)
+
+
+def _check(scores: Mapping[str, np.ndarray], sides: Mapping[str, np.ndarray]) -> None:
+  for name, index in sides.items():
+    if len(index) < MINIMUM:
+      raise DataError(
+        f"the attacks need at least {MINIMUM} {name} samples, got {len(index)}; use more data"
+      )
+    if any(not np.isfinite(score[:, index]).all() for score in scores.values()):
+      raise DataError(f"scores of {name} samples are not finite; leave failed models out")
+
+
+def _against(validation: np.ndarray | None, unseen: np.ndarray) -> np.ndarray:
+  return unseen if validation is None else validation
+
+
+def _choose(scores, members: np.ndarray, others: np.ndarray) -> np.ndarray:
+  """Return which attack tells these samples apart best, cross-validated, as numbers [K]."""
+  n = min(len(members), len(others))
+  fold = np.arange(n) % min(FOLDS, n)
+  tried = [_attack(name, scores, members[:n], others[:n], fold).mean((1, 2)) for name in ATTACKS]
+  return np.argmax(tried, axis=0)
+
+
+def _attack(name: str, scores, members, others, fold) -> np.ndarray:
+  """Return the credit for every sample, judged by a rule fitted without its fold, [K, n, 2]."""
+  attack, score = (_histogram, "margin") if name == HISTOGRAM else (_threshold, name)
+  values = scores[score]
+  size = max(1, _CHUNK // (2 * len(fold) * (fold.max() + 1)))
+  parts = []
+  for start in range(0, len(values), size):
+    block = values[start : start + size]
+    merged = _Merged(np.concatenate([block[:, members], block[:, others]], 1), fold)
+    credit = attack(merged)  # [K, 2n], in sorted order
+    back = np.empty_like(credit)
+    np.put_along_axis(back, merged.order, credit, 1)
+    parts.append(back.reshape(len(block), 2, -1).swapaxes(1, 2))
+  return np.concatenate(parts)
+
+
+class _Merged:
+  """Scores of members and others in one ascending row per model, 2n columns.
+
+  Attributes:
+    order: [K, 2n], the sample in each place; `order < n` are members.
+    sign: [K, 2n], 1 for members and -1 for others.
+    own: [K, 2n], the fold of the sample in each place.
+    train: [K, F, 2n], 1 where it belongs to another fold than F.
+    first: [K, 2n], the first place with the same score.
+  """
+
+  def __init__(self, values: np.ndarray, fold: np.ndarray):
+    self.order = values.argsort(1, kind="stable")
+    ordered = np.take_along_axis(values, self.order, 1)
+    self.sign = np.where(self.order < len(fold), 1, -1)
+    self.own = np.concatenate([fold, fold])[self.order]
+    folds = np.arange(fold.max() + 1)
+    self.train = (self.own[:, None] != folds[:, None]).astype(np.int32)
+    new = np.ones(values.shape, bool)
+    new[:, 1:] = ordered[:, 1:] > ordered[:, :-1]
+    places = np.arange(values.shape[1])
+    self.first = np.maximum.accumulate(np.where(new, places, 0), axis=1)
+
+  def of_own_fold(self, by_fold: np.ndarray) -> np.ndarray:
+    """Pick, for every place, what was fitted without its fold: [K, F, 2n] -> [K, 2n]."""
+    return np.take_along_axis(by_fold, self.own[:, None], 1)[:, 0]
+
+
+def _threshold(merged: _Merged) -> np.ndarray:
+  """Guess by the threshold, and the side of it, with the highest balanced accuracy."""
+  # The balance below each score, ties excluded: others minus members of the other folds.
+  below = np.cumsum(-merged.train * merged.sign[:, None], -1) + merged.train * merged.sign[:, None]
+  below = np.take_along_axis(below, merged.first[:, None].repeat(below.shape[1], 1), -1)
+  best = np.abs(below).argmax(-1)[..., None]  # scores from here on are "above"
+  side = np.sign(np.take_along_axis(below, best, -1))  # 1: members lie above; 0: no opinion
+  above = np.where(
+    merged.first[:, None] >= np.take_along_axis(merged.first, best[..., 0], 1)[..., None], 1, -1
+  )
+  return (1 + merged.of_own_fold(above * side) * merged.sign) / 2
+
+
+def _histogram(merged: _Merged) -> np.ndarray:
+  """Guess by bins that hold equally many scores: "member" where members are in the majority.
+
+  A likelihood ratio that may rise and fall. The number of bins grows with the cube root of the
+  sample, so that a bin's majority is no accident and a bump is not averaged away.
+  """
+  train = merged.train
+  total = train.sum(-1).min()
+  bins = int(np.clip(np.round(1.5 * np.cbrt(total)), 4, 32))
+  before = np.cumsum(train, -1) - train
+  before = np.take_along_axis(before, merged.first[:, None].repeat(train.shape[1], 1), -1)
+  place = np.minimum(before * bins // train.sum(-1, keepdims=True), bins - 1)
+  cell = np.arange(place.shape[0] * place.shape[1]).reshape(*place.shape[:2], 1) * bins + place
+  weight = (train * merged.sign[:, None]).ravel()
+  majority = np.bincount(cell.ravel(), weight, minlength=place.shape[0] * place.shape[1] * bins)
+  guess = merged.of_own_fold(np.sign(majority)[cell])
+  return (1 + guess * merged.sign) / 2
