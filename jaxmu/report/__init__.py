@@ -5,9 +5,10 @@ Reports of U-LiRA studies have a door of their own, `jaxmu.report.study`.
 
 from pathlib import Path
 
-from jaxmu.report import cautions, documents, figures, page, table, verdict
+from jaxmu.audit import cautions
+from jaxmu.audit.summary import summarise
+from jaxmu.report import documents, figures, page, table, verdict
 from jaxmu.report.data import ReportData, from_run
-from jaxmu.report.summary import summarise
 
 __all__ = ["ReportData", "render", "write", "write_figures"]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from jaxmu.audit.text import number
 from jaxmu.report.marks import mark
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, path, spanning, tag
-from jaxmu.report.text import number
 
 WIDE = (420, 260, 46, 410, 26, 220)  # width, height, left, right, top, bottom
 SMALL = (200, 150, 40, 194, 22, 116)

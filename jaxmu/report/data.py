@@ -2,22 +2,27 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-INTERVAL_COLUMNS = ("method", "metric", "value", "low", "high")
-DIFFERENCE_COLUMNS = ("metric", "method", "other", "value", "low", "high")
+from jaxmu.audit.results import (
+  DIFFERENCE_COLUMNS,
+  INTERVAL_COLUMNS,
+  Described,
+  Results,
+  empty,
+)
+from jaxmu.report.marks import mark
+
 CURVE_COLUMNS = ("stage", "phase", "seed", "epoch", "loss", "accuracy", "learning_rate")
-REFERENCES = ("retrained", "original")
-LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunData:
+class RunData(Described):
   """What a report of any kind says about the run behind it."""
 
   title: str
@@ -45,6 +50,10 @@ class RunData:
     known = self.manifest.get("devices") or (device.get("count") if isinstance(device, dict) else 0)
     return int(known or 0)
 
+  def label(self, method: str) -> str:
+    """Return a method's name for readers."""
+    return mark(method).label
+
   def needs(self, method: str) -> tuple[str, ...]:
     """Name the sets a method may touch, in a fixed order."""
     touched = self.methods.get(method, {}).get("needs", ())
@@ -52,16 +61,10 @@ class RunData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportData(RunData):
-  """Everything the report shows; rows, curves and intervals as the run stores them.
+class ReportData(RunData, Results):
+  """Everything the report shows; rows, curves and intervals as the run stores them."""
 
-  Where a run has no interval over samples, that over seeds stands in its place.
-  """
-
-  rows: pd.DataFrame
   curves: pd.DataFrame
-  intervals: pd.DataFrame = field(default_factory=lambda: _empty(INTERVAL_COLUMNS))
-  differences: pd.DataFrame = field(default_factory=lambda: _empty(DIFFERENCE_COLUMNS))
 
   @property
   def bootstrap(self) -> int:
@@ -71,10 +74,6 @@ class ReportData(RunData):
   def test_metric(self) -> str:
     """The column shown as test accuracy: clean labels only where some labels are random."""
     return "TA_clean" if self.random_labels > 0 and "TA_clean" in self.rows else "TA"
-
-  @property
-  def seeds(self) -> list[int]:
-    return sorted(int(seed) for seed in self.rows["seed"].unique())
 
   @property
   def split_sizes(self) -> Mapping[str, int]:
@@ -104,11 +103,7 @@ def described(run) -> dict[str, Any]:
 
 
 def _optional(run, name: str, columns: Sequence[str]) -> pd.DataFrame:
-  return run.table(name) if (Path(run.path) / f"{name}.parquet").exists() else _empty(columns)
-
-
-def _empty(columns: Sequence[str]) -> pd.DataFrame:
-  return pd.DataFrame({name: [] for name in columns})
+  return run.table(name) if (Path(run.path) / f"{name}.parquet").exists() else empty(columns)
 
 
 def _date(run) -> str:

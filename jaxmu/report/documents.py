@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from jaxmu import files
+from jaxmu.audit.cautions import Caution
+from jaxmu.audit.summary import STATISTICS, Summary
+from jaxmu.audit.text import spread
 from jaxmu.report import facts
-from jaxmu.report.cautions import Caution
 from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
-from jaxmu.report.summary import STATISTICS, Summary
 from jaxmu.report.table import BEST, SIGNS, STANDING, Column, Entry, Line, definitions, legend
-from jaxmu.report.text import spread
 
 _LATEX = {
   "\\": r"\textbackslash{}",

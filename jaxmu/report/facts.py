@@ -4,9 +4,9 @@ import collections
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from jaxmu.audit.text import MISSING, number, plural
 from jaxmu.report.data import ReportData, RunData
 from jaxmu.report.marks import mark
-from jaxmu.report.text import MISSING, number, plural
 
 SETS = ("train", "retain", "forget", "val", "test")
 STAGE_COLUMNS = (

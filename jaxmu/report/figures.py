@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from jaxmu.audit.cautions import Caution, destroyed
+from jaxmu.audit.results import REFERENCES
+from jaxmu.audit.summary import Summary, retraining_floor
+from jaxmu.audit.text import listing, number
 from jaxmu.report import curves
-from jaxmu.report.cautions import Caution, destroyed
-from jaxmu.report.data import REFERENCES, ReportData
+from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
 from jaxmu.report.scatter import scatter, without_outliers
 from jaxmu.report.strips import attack, distribution
-from jaxmu.report.summary import Summary, retraining_floor
-from jaxmu.report.text import listing, number
 
 
 class Figure(NamedTuple):

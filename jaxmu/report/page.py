@@ -6,15 +6,16 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
+from jaxmu.audit.cautions import Caution, destroyed
+from jaxmu.audit.results import REFERENCES
+from jaxmu.audit.summary import Summary
+from jaxmu.audit.text import interval, listing, number, spread
 from jaxmu.report import facts, figures, table
-from jaxmu.report.cautions import Caution, destroyed
-from jaxmu.report.data import REFERENCES, ReportData
+from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
 from jaxmu.report.scatter import without_outliers
-from jaxmu.report.summary import Summary
 from jaxmu.report.svg import swatch
-from jaxmu.report.text import interval, listing, number, spread
 
 ROW_COLUMNS = (
   *("RA", "FA", "VA", "TA", "TA_clean", "V_MIA", "T_MIA", "T_strongest", "RetDev", "Indisc"),

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from jaxmu.audit.summary import Summary
+from jaxmu.audit.text import factor, interval, number
 from jaxmu.report.marks import mark
-from jaxmu.report.summary import Summary
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, spanning, tag, text
-from jaxmu.report.text import factor, interval, number
 
 WIDTH, HEIGHT = 420, 320
 LEFT, RIGHT, TOP, BOTTOM = 46, 410, 26, 280

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import pandas as pd
 from markupsafe import Markup
 
+from jaxmu.audit.results import Cell
+from jaxmu.audit.summary import Summary
+from jaxmu.audit.text import number, value
 from jaxmu.report.marks import mark
-from jaxmu.report.summary import Cell, Summary
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, spanning, tag, text
-from jaxmu.report.text import number, value
 
 WIDTH, ROW, LEFT, RIGHT, TOP = 420, 24, 78, 408, 12
 

@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
-from jaxmu.report.attack_words import SHORT, usual_attack
-from jaxmu.report.cautions import Caution, markable
-from jaxmu.report.data import REFERENCES, ReportData
+from jaxmu.audit.attack_words import SHORT, usual_attack
+from jaxmu.audit.cautions import Caution, markable
+from jaxmu.audit.results import REFERENCES
+from jaxmu.audit.summary import BETTER, Summary, best, recognised
+from jaxmu.audit.text import MISSING, factor, interval, plural, speed, spread
+from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import BY_KEY, METRICS
-from jaxmu.report.summary import BETTER, Summary, best, recognised, wall_rte
-from jaxmu.report.text import MISSING, factor, interval, plural, speed, spread
 
 BEST, SHARED = "best", "shared"  # a clear winner; the leading group whose intervals overlap
 RAISED = "raised"  # its interval lies above that of the retrained models
@@ -68,6 +69,18 @@ def lines(data: ReportData, summary: Summary, cautions: list[Caution]) -> tuple[
     )
     for name in summary.order
   )
+
+
+def wall_rte(data: ReportData) -> dict[str, float]:
+  """Return retraining's wall clock over each method's, for un-batched runs on one device only.
+
+  A batched clock times the population, not a model (spec evaluation 5): then the dict is empty.
+  """
+  if data.manifest.get("chunk") != 1 or data.device_count != 1:
+    return {}
+  clock = {name: float(stage.get("wall_s") or 0.0) for name, stage in data.timings.items()}
+  base = clock.get("retrained", 0.0)
+  return {name: base / wall for name, wall in clock.items() if base > 0 and wall > 0}
 
 
 def _entry(data, summary, method, key, standings, clock) -> Entry:

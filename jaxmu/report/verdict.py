@@ -2,11 +2,11 @@
 
 import math
 
-from jaxmu.report.cautions import Caution, destroyed, markable, within_resolution
+from jaxmu.audit.cautions import Caution, destroyed, markable, within_resolution
+from jaxmu.audit.summary import Summary, best, recognised, retraining_floor
+from jaxmu.audit.text import interval, listing, number, value
 from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
-from jaxmu.report.summary import Summary, best, recognised, retraining_floor
-from jaxmu.report.text import interval, listing, number, value
 
 _TITLES = {
   "RetDev": "Closest to retraining in accuracy",

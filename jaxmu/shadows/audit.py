@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxmu.audit import questions
 from jaxmu.audit.attacks.exposure import most_exposed
 from jaxmu.audit.attacks.population_scores import roc_points
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, exclude, role_counts, role_matrix
+from jaxmu.audit.questions import Attacker, Case, Table
 from jaxmu.errors import DataError
-from jaxmu.shadows import questions
 from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.models import models, original_of, splits_of
-from jaxmu.shadows.questions import Attacker, Case, Table
 from jaxmu.shadows.scores import Model
 from jaxmu.unlearning import ANCHORS
 

@@ -3,7 +3,8 @@
 import pytest
 import report_cases as cases
 
-from jaxmu.report import cautions, summary, table, verdict
+from jaxmu.audit import cautions, summary
+from jaxmu.report import table, verdict
 
 SMALL = ("original", "retrained", "ft", "ga", "msg")
 # A run without anything to warn of: exact means, five seeds, references as they should be.

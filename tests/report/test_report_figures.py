@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import report_cases as cases
 
-from jaxmu.report import cautions, curves, figures, marks, scatter, strips, summary, svg
+from jaxmu.audit import cautions, summary
+from jaxmu.report import curves, figures, marks, scatter, strips, svg
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 import report_cases as cases
 
 from jaxmu import report
-from jaxmu.report import cautions, summary, table, text
-from jaxmu.report.summary import Cell
+from jaxmu.audit import cautions, summary, text
+from jaxmu.audit.results import Cell
+from jaxmu.report import table
 
 SMALL = ("original", "retrained", "ft", "ga")
 
@@ -177,7 +178,7 @@ def test_a_clock_becomes_an_efficiency_only_where_models_ran_alone(chunk, device
   made = cases.data(SMALL, range(2))
   made.manifest.update(chunk=chunk, device={"kind": "cpu", "count": devices})
   made.timings["retrained"]["wall_s"], made.timings["ft"]["wall_s"] = 90.0, 4.5
-  assert summary.wall_rte(made).get("ft") == (20.0 if shown else None)
+  assert table.wall_rte(made).get("ft") == (20.0 if shown else None)
   header = main_table(report.render(made)["report.md"])["FT"]
   assert header.get("RTE (clock)") == ("20.0" if shown else None)
   assert header["RTE"] == "13.7"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import study_cases as cases
 
-from jaxmu.report.study import cautions, judgement, verdict
-from jaxmu.report.study.statistics import ACCURACY, METRICS, POPULATION
+from jaxmu.audit.study import cautions, judgement
+from jaxmu.audit.study.statistics import ACCURACY, METRICS, POPULATION
+from jaxmu.report.study import verdict
 
 CALM = {"ga": {"accuracy": (0.502, 0.497, 0.507), "model/accuracy_never": (0.84, 0.838, 0.842)}}
 

@@ -10,9 +10,10 @@ import pytest
 import study_cases as cases
 
 from jaxmu.audit.attacks.exposure import STATISTICS
+from jaxmu.audit.study import judgement
+from jaxmu.audit.study.statistics import FURTHER, METRICS, RETAIN_SIDE
 from jaxmu.report import marks, study
-from jaxmu.report.study import facts, gallery, judgement
-from jaxmu.report.study.statistics import FURTHER, METRICS, RETAIN_SIDE
+from jaxmu.report.study import facts, gallery
 
 
 @pytest.fixture(scope="module")

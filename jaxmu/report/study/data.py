@@ -4,24 +4,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from jaxmu.audit.results import SAMPLE_NUMBERS, Cell, StudyResults
+from jaxmu.audit.text import listing
 from jaxmu.errors import StoreError
-from jaxmu.report.data import REFERENCES, RunData, described
-from jaxmu.report.summary import Cell
-from jaxmu.report.text import listing
+from jaxmu.report.data import RunData, described
 
-FORGOTTEN, RETAINED, TRAINED, MODEL = "forgotten", "retained", "trained", "model"
-QUESTIONS = (FORGOTTEN, RETAINED, TRAINED, MODEL)
 _COLUMNS = {  # words, numbers
   "exposure": (("method", "question", "statistic"), ("value", "low", "high")),
-  "samples": (
-    ("method",),
-    ("sample", "label", "accuracy", "n_forgotten", "n_never", "score_forgotten", "score_never"),
-  ),
+  "samples": (("method",), SAMPLE_NUMBERS),
   "roc": (("method",), ("fpr", "tpr")),
 }
 
@@ -37,50 +31,11 @@ class Exposed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyData(RunData):
-  """Everything the report shows; statistics by (method, question, statistic)."""
+class StudyData(RunData, StudyResults):
+  """Everything the report shows."""
 
-  cells: Mapping[tuple[str, str, str], Cell]
-  samples: Mapping[str, pd.DataFrame]  # by method
   roc: Mapping[str, pd.DataFrame]  # by method
-  study: Mapping[str, Any]
   exposed: Exposed = Exposed()
-
-  def cell(self, method: str, statistic: str, question: str = FORGOTTEN) -> Cell:
-    """Return a statistic; an empty cell where the run has none."""
-    return self.cells.get((method, question, statistic), Cell())
-
-  @property
-  def order(self) -> tuple[str, ...]:
-    """The methods as the tables have them: retrained, original, then the least exposed first."""
-    present = list(dict.fromkeys(method for method, _, _ in self.cells))
-
-    def key(name: str) -> tuple[bool, float, str]:
-      value = self.cell(name, "accuracy").mean
-      return (math.isnan(value), 0.0 if math.isnan(value) else value, name)
-
-    methods = sorted((name for name in present if name not in REFERENCES), key=key)
-    return (*(name for name in REFERENCES if name in present), *methods)
-
-  @property
-  def unlearners(self) -> tuple[str, ...]:
-    """The unlearning methods: the order without retrained and original."""
-    return tuple(name for name in self.order if name not in REFERENCES)
-
-  def attacked(self, method: str) -> pd.DataFrame:
-    """Return the samples of a method that were attacked; empty where there is none."""
-    table = self.samples.get(method)
-    if table is None:
-      return pd.DataFrame({name: [] for name in _COLUMNS["samples"][1]}, dtype=float)
-    return table[np.isfinite(table["accuracy"])]
-
-  def models(self, method: str) -> int:
-    """Return how many models of a method there are, failed ones included."""
-    return int(self.study.get("originals", 0) if method == "original" else self.study["models"])
-
-  def failed(self, method: str) -> int:
-    """Return how many models of a method diverged and were left out."""
-    return int((self.study.get("failed") or {}).get(method, 0))
 
 
 def from_run(run) -> StudyData:

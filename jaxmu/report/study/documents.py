@@ -2,7 +2,11 @@
 
 import pandas as pd
 
-from jaxmu.report.cautions import Caution
+from jaxmu.audit.cautions import Caution
+from jaxmu.audit.results import FORGOTTEN, QUESTIONS
+from jaxmu.audit.study.judgement import direction
+from jaxmu.audit.study.statistics import ACCURACIES, FURTHER, METRICS, RETAIN_SIDE, UPPER_BOUND
+from jaxmu.audit.text import number
 from jaxmu.report.documents import (
   booktabs,
   markdown_text,
@@ -15,11 +19,8 @@ from jaxmu.report.documents import (
 from jaxmu.report.facts import method_cards
 from jaxmu.report.marks import mark
 from jaxmu.report.study import facts, gallery, table
-from jaxmu.report.study.data import FORGOTTEN, QUESTIONS, StudyData
-from jaxmu.report.study.judgement import direction
-from jaxmu.report.study.statistics import ACCURACIES, FURTHER, METRICS, RETAIN_SIDE, UPPER_BOUND
+from jaxmu.report.study.data import StudyData
 from jaxmu.report.table import Line
-from jaxmu.report.text import number
 
 LISTED = 5  # most exposed samples per method
 

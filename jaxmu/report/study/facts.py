@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jaxmu.audit.text import MISSING, factor, listing, number, plural
 from jaxmu.report import facts
 from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
-from jaxmu.report.text import MISSING, factor, listing, number, plural
 
 SETS = ("train", "retain", "forget", "val", "held_out")
 _VARIANCE = {

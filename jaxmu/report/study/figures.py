@@ -1,12 +1,12 @@
 """Every figure of a study with its caption, in the page's sections."""
 
+from jaxmu.audit.results import RETAINED, Cell
+from jaxmu.audit.study.statistics import ACCURACY, NET, POPULATION
 from jaxmu.report.figures import Figure
 from jaxmu.report.marks import mark
 from jaxmu.report.strips import intervals
 from jaxmu.report.study import histograms, roc
-from jaxmu.report.study.data import RETAINED, StudyData
-from jaxmu.report.study.statistics import ACCURACY, NET, POPULATION
-from jaxmu.report.summary import Cell
+from jaxmu.report.study.data import StudyData
 
 
 def build(data: StudyData) -> dict[str, list[Figure]]:

@@ -6,10 +6,10 @@ import numpy as np
 from markupsafe import Markup
 
 from jaxmu.audit.attacks.exposure import ABOVE
+from jaxmu.audit.text import number
 from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
 from jaxmu.report.svg import Scale, axes, drawing, line, path, tag
-from jaxmu.report.text import number
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 200, 138, 40, 184, 22, 116
 BINS = 30

@@ -4,14 +4,14 @@ from importlib import resources
 
 from markupsafe import Markup
 
-from jaxmu.report.cautions import Caution
+from jaxmu.audit.cautions import Caution
+from jaxmu.audit.study.statistics import ACCURACIES, FURTHER, METRICS, RETAIN_SIDE, UPPER_BOUND
+from jaxmu.audit.text import number
 from jaxmu.report.facts import method_cards
 from jaxmu.report.page import fill
 from jaxmu.report.study import facts, figures, gallery, table
 from jaxmu.report.study.data import StudyData
-from jaxmu.report.study.statistics import ACCURACIES, FURTHER, METRICS, RETAIN_SIDE, UPPER_BOUND
 from jaxmu.report.table import Line
-from jaxmu.report.text import number
 
 
 def html(

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from jaxmu.audit.text import number
 from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, path, tag
-from jaxmu.report.text import number
 
 WIDTH, HEIGHT = 420, 390
 LEFT, RIGHT, TOP, BOTTOM = 46, 410, 26, 350

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from jaxmu.report.cautions import Caution
-from jaxmu.report.data import REFERENCES
+from jaxmu.audit.cautions import Caution
+from jaxmu.audit.results import REFERENCES
+from jaxmu.audit.study.judgement import direction, raised
+from jaxmu.audit.study.statistics import METRICS, Statistic
+from jaxmu.audit.text import MISSING, interval, number, plural
 from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
-from jaxmu.report.study.judgement import direction, raised
-from jaxmu.report.study.statistics import METRICS, Statistic
 from jaxmu.report.table import RAISED, Entry, Line
-from jaxmu.report.text import MISSING, interval, number, plural
 
 LEGEND = (
   "▲ marks an interval that lies above the retrained models' interval, and above chance where "

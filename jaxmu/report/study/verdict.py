@@ -1,11 +1,11 @@
 """The study in one paragraph, computed from the numbers."""
 
-from jaxmu.report.cautions import Caution, destroyed
+from jaxmu.audit.cautions import Caution, destroyed
+from jaxmu.audit.study.judgement import has_signal, raised, unbiased, unseen
+from jaxmu.audit.study.statistics import ACCURACY, CONFIRMED, POPULATION
+from jaxmu.audit.text import interval, listing, value
 from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
-from jaxmu.report.study.judgement import has_signal, raised, unbiased, unseen
-from jaxmu.report.study.statistics import ACCURACY, CONFIRMED, POPULATION
-from jaxmu.report.text import interval, listing, value
 
 _TROUBLES = {  # of one method or several
   "collapse": "destroyed the model",

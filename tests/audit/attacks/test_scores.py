@@ -55,7 +55,7 @@ def test_margins_equal_the_public_formula_where_its_floor_is_out_of_reach():
 
 
 def test_over_forgotten_margins_stay_apart():
-  """Audit D5: N(-300, 40) against N(-220, 40) is .841 apart for the ideal attacker, not one half."""
+  """Audit D5: N(-300, 40) against N(-220, 40) is .841 for the ideal attacker, not one half."""
   rng = np.random.default_rng(0)
   margins = np.concatenate([rng.normal(-300, 40, 2000), rng.normal(-220, 40, 2000)])
   logits = np.stack([margins, np.zeros(4000)], 1)

@@ -4,54 +4,17 @@ import itertools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pandas as pd
 
 from jaxmu.audit import statistics
 from jaxmu.audit.intervals import Interval, over_members
-from jaxmu.report.data import LEVEL, REFERENCES, ReportData
+from jaxmu.audit.results import LEVEL, REFERENCES, Cell, Results
 
 OVER_SEEDS = ("n", "mean", "sd", "median", "q25", "q75", "seeds_low", "seeds_high")
 STATISTICS = (*OVER_SEEDS[:6], "low", "high", *OVER_SEEDS[6:])
 # Whether the smaller or the larger value wins; other metrics have no winner.
 BETTER = {"RetDev": "low", "Indisc": "high", "T_strongest": "low", "RTE_work": "high"}
-
-
-class Cell(NamedTuple):
-  """One metric of one method over seeds.
-
-  `low` and `high` bound the interval over seeds and samples, where the metric is a mean over
-  samples; `seeds_low` and `seeds_high` that over seeds alone, the spread over initialisations.
-  """
-
-  n: int = 0
-  mean: float = math.nan
-  sd: float = math.nan
-  median: float = math.nan
-  q25: float = math.nan
-  q75: float = math.nan
-  low: float = math.nan
-  high: float = math.nan
-  seeds_low: float = math.nan
-  seeds_high: float = math.nan
-
-  @property
-  def has_interval(self) -> bool:
-    return self.n > 0 and math.isfinite(self.low) and math.isfinite(self.high)
-
-  @property
-  def bounds(self) -> tuple[float, float]:
-    """The interval, or the mean twice where there is none."""
-    return (self.low, self.high) if self.has_interval else (self.mean, self.mean)
-
-  def above(self, bar: float) -> bool:
-    """Tell whether the whole interval lies above `bar`."""
-    return self.has_interval and self.low > bar
-
-  def below(self, bar: float) -> bool:
-    """Tell whether the whole interval lies below `bar`."""
-    return self.has_interval and self.high < bar
 
 
 @dataclass(frozen=True)
@@ -85,7 +48,7 @@ class Summary:
     return tuple(name for name in self.order if name not in REFERENCES)
 
 
-def summarise(data: ReportData) -> Summary:
+def summarise(data: Results) -> Summary:
   """Aggregate the rows: retrained, original, then the methods by mean RetDev."""
   frame = statistics.summarise(data.rows, bootstrap=data.bootstrap, level=LEVEL)
   wide = {(row.method, row.metric): (row.low, row.high) for row in data.intervals.itertuples()}
@@ -99,7 +62,7 @@ def summarise(data: ReportData) -> Summary:
   return Summary(cells, _order(data.rows, cells), members, failed, _differences(data))
 
 
-def _differences(data: ReportData) -> dict[tuple[str, str, str], Cell]:
+def _differences(data: Results) -> dict[tuple[str, str, str], Cell]:
   """Read the paired differences; those that no table holds are taken from rows, over seeds."""
   found = {
     (row.method, row.other, row.metric): Cell(1, row.value, low=row.low, high=row.high)
@@ -177,7 +140,7 @@ def retraining_floor(rows: pd.DataFrame) -> float:
   return sum(pairs) / len(pairs) if pairs else math.nan
 
 
-def split_resolution(data: ReportData) -> float:
+def split_resolution(data: Results) -> float:
   """Return the standard error of an attack at one half that comes from the finite sets alone.
 
   All seeds share one split, so their spread cannot show it: 2n points, each right with one half,
@@ -185,15 +148,3 @@ def split_resolution(data: ReportData) -> float:
   """
   sizes = [int(data.split_sizes.get(name, 0)) for name in ("forget", "test")]
   return 1.2 * 0.5 / math.sqrt(2 * min(sizes)) if min(sizes) > 0 else math.nan
-
-
-def wall_rte(data: ReportData) -> dict[str, float]:
-  """Return retraining's wall clock over each method's, for un-batched runs on one device only.
-
-  A batched clock times the population, not a model (spec evaluation 5): then the dict is empty.
-  """
-  if data.manifest.get("chunk") != 1 or data.device_count != 1:
-    return {}
-  clock = {name: float(stage.get("wall_s") or 0.0) for name, stage in data.timings.items()}
-  base = clock.get("retrained", 0.0)
-  return {name: base / wall for name, wall in clock.items() if base > 0 and wall > 0}

@@ -2,13 +2,11 @@
 
 import math
 
-from jaxmu.report.cautions import LEVELS, Caution, useless
-from jaxmu.report.data import REFERENCES
-from jaxmu.report.marks import mark
-from jaxmu.report.study.data import MODEL, RETAINED, StudyData
-from jaxmu.report.study.judgement import direction, has_signal, over_forgotten, unbiased
-from jaxmu.report.study.statistics import ACCURACY, HELD_OUT, METRICS, NET
-from jaxmu.report.text import MISSING, factor, listing, number, plural, value
+from jaxmu.audit.cautions import LEVELS, Caution, useless
+from jaxmu.audit.results import MODEL, REFERENCES, RETAINED, StudyResults
+from jaxmu.audit.study.judgement import direction, has_signal, over_forgotten, unbiased
+from jaxmu.audit.study.statistics import ACCURACY, HELD_OUT, METRICS, NET
+from jaxmu.audit.text import MISSING, factor, listing, number, plural, value
 
 FEW_SPLITS = 8  # intervals over fewer are rough
 FEW_MODELS = 16  # positive models per sample below which own variances are noise, spec 9.6
@@ -16,7 +14,7 @@ DAMAGED = 0.9  # held-out accuracy below this share of retraining's is worth a w
 _FAIR = tuple(m for m in METRICS if m.chance == 0.5 and m is not ACCURACY)
 
 
-def find(data: StudyData) -> list[Caution]:
+def find(data: StudyResults) -> list[Caution]:
   """List the warnings, the gravest first, then the study's, then in the tables' order."""
   found = [*_reference(data), *_signal(data), *_second_opinions(data), *_design(data)]
   for method in data.order:
@@ -28,7 +26,7 @@ def find(data: StudyData) -> list[Caution]:
   return sorted(found, key=lambda caution: LEVELS.index(caution.level))
 
 
-def _reference(data: StudyData) -> list[Caution]:
+def _reference(data: StudyResults) -> list[Caution]:
   cell = data.cell("retrained", "accuracy")
   if cell.n == 0:
     text = (
@@ -50,7 +48,7 @@ def _reference(data: StudyData) -> list[Caution]:
   return [Caution("severe", "biased_reference", "", title, text)]
 
 
-def _signal(data: StudyData) -> list[Caution]:
+def _signal(data: StudyResults) -> list[Caution]:
   cell = data.cell("original", "accuracy")
   if cell.n == 0 or has_signal(data):
     return []
@@ -63,7 +61,7 @@ def _signal(data: StudyData) -> list[Caution]:
   return [Caution("severe", "no_signal", "", "The original models show no membership signal", text)]
 
 
-def _second_opinions(data: StudyData) -> list[Caution]:
+def _second_opinions(data: StudyResults) -> list[Caution]:
   off = [one for one in _FAIR if not unbiased(data, one)]
   if not off:
     return []
@@ -76,7 +74,7 @@ def _second_opinions(data: StudyData) -> list[Caution]:
   return [Caution("note", "biased_statistics", "", "Retrained models off one half", text)]
 
 
-def _design(data: StudyData) -> list[Caution]:
+def _design(data: StudyResults) -> list[Caution]:
   found = []
   splits = int(data.study["splits"])
   if splits < FEW_SPLITS:
@@ -100,7 +98,7 @@ def _design(data: StudyData) -> list[Caution]:
   return found
 
 
-def _failed(data: StudyData, method: str) -> list[Caution]:
+def _failed(data: StudyResults, method: str) -> list[Caution]:
   failed, total = data.failed(method), data.models(method)
   if not failed:
     return []
@@ -111,11 +109,11 @@ def _failed(data: StudyData, method: str) -> list[Caution]:
     else "Models that survive may flatter the method."
   )
   level = "severe" if failed >= total else "caution"
-  title = f"{mark(method).label}: {plural(failed, 'diverged model')}"
+  title = f"{data.label(method)}: {plural(failed, 'diverged model')}"
   return [Caution(level, "failed", method, title, text)]
 
 
-def _collapsed(data: StudyData, method: str) -> list[Caution]:
+def _collapsed(data: StudyResults, method: str) -> list[Caution]:
   accuracy = data.cell(method, HELD_OUT.key, MODEL)
   reference = data.cell("retrained", HELD_OUT.key, MODEL)
   usable = method not in REFERENCES and reference.mean > 0
@@ -128,7 +126,7 @@ def _collapsed(data: StudyData, method: str) -> list[Caution]:
     text += f", {factor(ratio)} times that of the retrained models ({value(reference)})"
   if math.isfinite(data.chance):
     text += f"; guessing gives {number(data.chance)}"
-  name = mark(method).label
+  name = data.label(method)
   if method in REFERENCES:
     text += ". Nothing here can be compared with such a reference."
     return [Caution("severe", "collapse", method, f"{name}: the models have not learned", text)]
@@ -139,7 +137,7 @@ def _collapsed(data: StudyData, method: str) -> list[Caution]:
   return [Caution("caution", "damage", method, f"{name} costs accuracy", text)]
 
 
-def _over_forgotten(data: StudyData, method: str) -> list[Caution]:
+def _over_forgotten(data: StudyResults, method: str) -> list[Caution]:
   if not over_forgotten(data, method):
     return []
   found = direction(data, method)
@@ -154,10 +152,10 @@ def _over_forgotten(data: StudyData, method: str) -> list[Caution]:
     ". The method pushed them further than forgetting needs. An attacker does not care for the "
     "direction: what is oddly unknown was in the forget set (the Streisand effect)."
   )
-  return [Caution("caution", "over_forgotten", method, f"{mark(method).label} over-forgot", text)]
+  return [Caution("caution", "over_forgotten", method, f"{data.label(method)} over-forgot", text)]
 
 
-def _retain_risk(data: StudyData, method: str) -> list[Caution]:
+def _retain_risk(data: StudyResults, method: str) -> list[Caution]:
   net = data.cell(method, NET.key, RETAINED)
   if not (net.has_interval and net.low > 0):
     return []
@@ -173,7 +171,7 @@ def _retain_risk(data: StudyData, method: str) -> list[Caution]:
     text += "People who did not ask for deletion pay for it with their privacy."
   else:
     text += f"Retraining does so too ({value(reference)}): smaller training sets expose more."
-  level, title = "caution" if beyond else "note", f"{mark(method).label} exposes retained samples"
+  level, title = "caution" if beyond else "note", f"{data.label(method)} exposes retained samples"
   return [Caution(level, "retain_risk", method, title, text)]
 
 

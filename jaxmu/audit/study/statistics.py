@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from jaxmu.audit.attacks.exposure import ABOVE
-from jaxmu.report.study.data import FORGOTTEN, MODEL, RETAINED, TRAINED
+from jaxmu.audit.results import FORGOTTEN, MODEL, RETAINED, TRAINED
 
 
 class Statistic(NamedTuple):

@@ -198,4 +198,4 @@ def _rmia(case: Case, bootstrap: int) -> Interval:
 def _over_splits(values: np.ndarray, splits: np.ndarray) -> Interval:
   """Return the mean of values [M] over splits with the interval of that mean."""
   found = statistics.describe(np.array([values[splits == s].mean() for s in np.unique(splits)]))
-  return Interval(found["mean"], found["low"], found["high"])
+  return Interval(found["mean"], found["seeds_low"], found["seeds_high"])

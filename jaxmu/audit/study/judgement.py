@@ -4,8 +4,8 @@ import math
 from typing import NamedTuple
 
 from jaxmu.audit.attacks.exposure import ABOVE
-from jaxmu.report.study.data import StudyData
-from jaxmu.report.study.statistics import ACCURACY, Statistic
+from jaxmu.audit.results import StudyResults
+from jaxmu.audit.study.statistics import ACCURACY, Statistic
 
 
 class Direction(NamedTuple):
@@ -20,7 +20,7 @@ class Direction(NamedTuple):
   below: float
 
 
-def direction(data: StudyData, method: str) -> Direction:
+def direction(data: StudyResults, method: str) -> Direction:
   """Measure in which direction forgotten samples differ: still known, or pushed away."""
   table = data.attacked(method)
   gap = table["score_forgotten"] - table["score_never"]
@@ -29,7 +29,7 @@ def direction(data: StudyData, method: str) -> Direction:
   return Direction(float(gap.mean()), int(hit.sum()), below)
 
 
-def raised(data: StudyData, method: str, statistic: Statistic = ACCURACY) -> bool:
+def raised(data: StudyResults, method: str, statistic: Statistic = ACCURACY) -> bool:
   """Tell whether a method's interval lies above chance and above the retrained models' one."""
   cell = data.cell(method, statistic.key, statistic.question)
   reference = data.cell("retrained", statistic.key, statistic.question)
@@ -38,7 +38,7 @@ def raised(data: StudyData, method: str, statistic: Statistic = ACCURACY) -> boo
   return bool(known and cell.low > max(bars))
 
 
-def unseen(data: StudyData, method: str, statistic: Statistic) -> bool:
+def unseen(data: StudyResults, method: str, statistic: Statistic) -> bool:
   """Tell whether a method's interval reaches chance or that of the retrained models."""
   cell = data.cell(method, statistic.key, statistic.question)
   reference = data.cell("retrained", statistic.key, statistic.question)
@@ -46,17 +46,17 @@ def unseen(data: StudyData, method: str, statistic: Statistic) -> bool:
   return cell.has_interval and cell.high >= floor and not raised(data, method, statistic)
 
 
-def has_signal(data: StudyData) -> bool:
+def has_signal(data: StudyResults) -> bool:
   """Tell whether the attack works at all: before unlearning it must find the samples."""
   return raised(data, "original")
 
 
-def unbiased(data: StudyData, statistic: Statistic = ACCURACY) -> bool:
+def unbiased(data: StudyResults, statistic: Statistic = ACCURACY) -> bool:
   """Tell whether the retrained models' interval contains chance; True where there is none."""
   cell = data.cell("retrained", statistic.key, statistic.question)
   return not cell.has_interval or cell.low <= statistic.chance <= cell.high
 
 
-def over_forgotten(data: StudyData, method: str) -> bool:
+def over_forgotten(data: StudyResults, method: str) -> bool:
   """Tell whether forgotten samples are recognised because their confidence is too low."""
   return raised(data, method) and direction(data, method).gap < 0

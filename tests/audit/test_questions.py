@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from jaxmu.audit import questions
 from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, exclude, role_matrix
+from jaxmu.audit.questions import Case
 from jaxmu.data.shadow_splits import shadow_study
-from jaxmu.shadows import questions
-from jaxmu.shadows.questions import Case
 
 SPLITS, FORGETS, SAMPLES = 16, 6, 300
 

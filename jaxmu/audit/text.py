@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from jaxmu.report.summary import Cell
+from jaxmu.audit.results import Cell
 
 MISSING = "–"
 

@@ -3,11 +3,10 @@
 import math
 from typing import NamedTuple
 
-from jaxmu.report.attack_words import attack_used
-from jaxmu.report.data import REFERENCES, ReportData
-from jaxmu.report.marks import mark
-from jaxmu.report.summary import Cell, Summary, recognised, split_resolution
-from jaxmu.report.text import factor, number, plural, value
+from jaxmu.audit.attack_words import attack_used
+from jaxmu.audit.results import REFERENCES, Cell, Results
+from jaxmu.audit.summary import Summary, recognised, split_resolution
+from jaxmu.audit.text import factor, number, plural, value
 
 LEVELS = ("severe", "caution", "note")
 MIN_RETENTION = 0.5  # mean TR below this is a failure (spec evaluation 8)
@@ -27,15 +26,15 @@ class Caution(NamedTuple):
   text: str
 
 
-def find(data: ReportData, summary: Summary) -> list[Caution]:
+def find(data: Results, summary: Summary) -> list[Caution]:
   """List the warnings, the gravest first, then the benchmark's, then in the tables' order."""
   found = [*_signal(data, summary), *_reference(data, summary), *_seeds(data)]
   for method in summary.order:
     found += _non_finite(data, summary, method)
     found += _collapsed(data, summary, method)
     if method not in REFERENCES:
-      found += _over_unlearned(summary, method)
-      found += _disagreement(data, summary, method) or _hidden(summary, method)
+      found += _over_unlearned(data, summary, method)
+      found += _disagreement(data, summary, method) or _hidden(data, summary, method)
       found += _validation(data, method)
   return sorted(found, key=lambda caution: LEVELS.index(caution.level))
 
@@ -52,7 +51,7 @@ def markable(summary: Summary, cautions: list[Caution]) -> frozenset[str]:
   return frozenset(summary.methods) - destroyed(cautions) - hidden - leaking
 
 
-def _signal(data: ReportData, summary: Summary) -> list[Caution]:
+def _signal(data: Results, summary: Summary) -> list[Caution]:
   cell, reference = summary.cell("original", "T_MIA"), summary.cell("retrained", "T_MIA")
   if cell.n == 0 or recognised(summary, "original") or _shown_by(data, summary, "original"):
     return []
@@ -65,7 +64,7 @@ def _signal(data: ReportData, summary: Summary) -> list[Caution]:
   return [Caution("severe", "no_signal", "", "The original models show no membership signal", text)]
 
 
-def _shown_by(data: ReportData, summary: Summary, method: str) -> bool:
+def _shown_by(data: Results, summary: Summary, method: str) -> bool:
   """Tell whether T-MIA finds a method's forget set: above one half and above retraining."""
   cell, gap = summary.cell(method, "T_MIA"), summary.difference(method, "retrained", "T_MIA")
   if not cell.has_interval:  # the size of the sets still says what can be resolved
@@ -75,7 +74,7 @@ def _shown_by(data: ReportData, summary: Summary, method: str) -> bool:
   return cell.above(0.5) and (not gap.has_interval or gap.above(0))
 
 
-def _reference(data: ReportData, summary: Summary) -> list[Caution]:
+def _reference(data: Results, summary: Summary) -> list[Caution]:
   cells = {name: summary.cell("retrained", key) for key, name in _REFERENCE_ATTACKS.items()}
   off = {name: cell for name, cell in cells.items() if cell.above(0.5) or cell.below(0.5)}
   if not off:
@@ -101,12 +100,12 @@ def _reference(data: ReportData, summary: Summary) -> list[Caution]:
   return [Caution("note" if explained else "caution", "biased_reference", "", title, text)]
 
 
-def within_resolution(data: ReportData, summary: Summary) -> bool:
+def within_resolution(data: Results, summary: Summary) -> bool:
   """Tell whether the size of the sets alone explains the retrained models' distance from 0.5."""
   return abs(summary.cell("retrained", "T_MIA").mean - 0.5) <= 2 * split_resolution(data)
 
 
-def _seeds(data: ReportData) -> list[Caution]:
+def _seeds(data: Results) -> list[Caution]:
   count = len(data.seeds)
   if count >= FEW_SEEDS:
     return []
@@ -119,7 +118,7 @@ def _seeds(data: ReportData) -> list[Caution]:
   return [Caution("note", "few_seeds", "", "Few seeds", text)]
 
 
-def _non_finite(data: ReportData, summary: Summary, method: str) -> list[Caution]:
+def _non_finite(data: Results, summary: Summary, method: str) -> list[Caution]:
   failed = summary.failed.get(method, 0)
   if not failed:
     return []
@@ -136,11 +135,11 @@ def _non_finite(data: ReportData, summary: Summary, method: str) -> list[Caution
     else "Means and intervals cover the remaining members only, so they flatter this method."
   )
   level = "severe" if failed == total else "caution"
-  title = f"{mark(method).label}: {plural(failed, 'non-finite member')}"
+  title = f"{data.label(method)}: {plural(failed, 'non-finite member')}"
   return [Caution(level, "non_finite", method, title, text)]
 
 
-def _collapsed(data: ReportData, summary: Summary, method: str) -> list[Caution]:
+def _collapsed(data: Results, summary: Summary, method: str) -> list[Caution]:
   accuracy, ratio = summary.cell(method, "TA"), summary.cell(method, "TR")
   if not useless(accuracy.mean, math.nan if method in REFERENCES else ratio.mean, data.chance):
     return []
@@ -151,10 +150,10 @@ def _collapsed(data: ReportData, summary: Summary, method: str) -> list[Caution]
     text += f"; guessing gives {number(data.chance)}"
   text += ". A useless model has nothing left to attack: an MIA near one half is no success here."
   if method in REFERENCES:
-    title = f"{mark(method).label}: the models have not learned"
+    title = f"{data.label(method)}: the models have not learned"
     text = text.split(". A useless")[0] + ". Nothing below can be compared with such a reference."
   else:
-    title = f"{mark(method).label} destroyed the model"
+    title = f"{data.label(method)} destroyed the model"
   return [Caution("severe", "collapse", method, title, text)]
 
 
@@ -163,7 +162,7 @@ def useless(accuracy: float, ratio: float, chance: float) -> bool:
   return ratio < MIN_RETENTION or accuracy <= min(chance + 0.05, 1.5 * chance)
 
 
-def _over_unlearned(summary: Summary, method: str) -> list[Caution]:
+def _over_unlearned(data: Results, summary: Summary, method: str) -> list[Caution]:
   cell, reference = summary.cell(method, "T_MIA"), summary.cell("retrained", "T_MIA")
   limit = min(OVER_UNLEARNED, reference.bounds[0]) if reference.n else OVER_UNLEARNED
   if not cell.bounds[1] < limit:
@@ -173,11 +172,11 @@ def _over_unlearned(summary: Summary, method: str) -> list[Caution]:
     "on samples never seen. An attacker who turns the decision round recognises them (the "
     "Streisand effect). Indisc counts this like an attack above one half."
   )
-  title = f"{mark(method).label} over-unlearned"
+  title = f"{data.label(method)} over-unlearned"
   return [Caution("caution", "over_unlearned", method, title, text)]
 
 
-def _disagreement(data: ReportData, summary: Summary, method: str) -> list[Caution]:
+def _disagreement(data: Results, summary: Summary, method: str) -> list[Caution]:
   """Warn where another attack sees what T-MIA does not."""
   if _shown_by(data, summary, method):
     return []
@@ -202,7 +201,7 @@ def _disagreement(data: ReportData, summary: Summary, method: str) -> list[Cauti
     )
   text += "Do not read MIA and Indisc as evidence of forgetting."
   level = "caution" if by_attack or sure else "note"
-  title = f"{mark(method).label} hides from T-MIA, not from other attacks"
+  title = f"{data.label(method)} hides from T-MIA, not from other attacks"
   return [Caution(level, "attacks_disagree", method, title, text)]
 
 
@@ -227,7 +226,7 @@ def _beside(summary: Summary, metric: str) -> str:
   return f" ({', '.join(known)})" if known else ""
 
 
-def _hidden(summary: Summary, method: str) -> list[Caution]:
+def _hidden(data: Results, summary: Summary, method: str) -> list[Caution]:
   attack, gap = summary.cell(method, "T_MIA"), summary.difference(method, "retrained", "FA")
   low, high = attack.bounds
   at_half = min(low, attack.mean - 0.01) <= 0.5 <= max(high, attack.mean + 0.01)
@@ -238,16 +237,16 @@ def _hidden(summary: Summary, method: str) -> list[Caution]:
     "above the retrained models of the same seeds. The attacks look at one rule for all samples "
     "and are blind to what remains; do not read Indisc as evidence of forgetting."
   )
-  title = f"{mark(method).label} hides the signal"
+  title = f"{data.label(method)} hides the signal"
   return [Caution("caution", "hidden_signal", method, title, text)]
 
 
-def _validation(data: ReportData, method: str) -> list[Caution]:
+def _validation(data: Results, method: str) -> list[Caution]:
   if "val" not in data.needs(method):
     return []
   text = (
     "VA and V-MIA of this method are not measured on unseen samples and say little. TA, T-MIA and "
     "everything derived from them are unaffected."
   )
-  title = f"{mark(method).label} uses validation data"
+  title = f"{data.label(method)} uses validation data"
   return [Caution("note", "uses_validation", method, title, text)]

@@ -1,0 +1,148 @@
+"""What judgements read: the tables of a benchmark and of a study, wherever they come from."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+REFERENCES = ("retrained", "original")
+LEVEL = 0.95
+INTERVAL_COLUMNS = ("method", "metric", "value", "low", "high")
+DIFFERENCE_COLUMNS = ("metric", "method", "other", "value", "low", "high")
+SAMPLE_NUMBERS = (
+  *("sample", "label", "accuracy", "n_forgotten", "n_never", "score_forgotten", "score_never"),
+)
+FORGOTTEN, RETAINED, TRAINED, MODEL = "forgotten", "retained", "trained", "model"
+QUESTIONS = (FORGOTTEN, RETAINED, TRAINED, MODEL)
+
+
+class Cell(NamedTuple):
+  """One metric of one method over seeds.
+
+  `low` and `high` bound the interval over seeds and samples, where the metric is a mean over
+  samples; `seeds_low` and `seeds_high` that over seeds alone, the spread over initialisations.
+  """
+
+  n: int = 0
+  mean: float = math.nan
+  sd: float = math.nan
+  median: float = math.nan
+  q25: float = math.nan
+  q75: float = math.nan
+  low: float = math.nan
+  high: float = math.nan
+  seeds_low: float = math.nan
+  seeds_high: float = math.nan
+
+  @property
+  def has_interval(self) -> bool:
+    return self.n > 0 and math.isfinite(self.low) and math.isfinite(self.high)
+
+  @property
+  def bounds(self) -> tuple[float, float]:
+    """The interval, or the mean twice where there is none."""
+    return (self.low, self.high) if self.has_interval else (self.mean, self.mean)
+
+  def above(self, bar: float) -> bool:
+    """Tell whether the whole interval lies above `bar`."""
+    return self.has_interval and self.low > bar
+
+  def below(self, bar: float) -> bool:
+    """Tell whether the whole interval lies below `bar`."""
+    return self.has_interval and self.high < bar
+
+
+def empty(columns: Sequence[str]) -> pd.DataFrame:
+  """Return a table of these columns without rows."""
+  return pd.DataFrame({name: [] for name in columns})
+
+
+class Described:
+  """What is known about a run beside its numbers; nothing, unless a subclass knows."""
+
+  @property
+  def chance(self) -> float:
+    """Accuracy of guessing; NaN where unknown."""
+    return math.nan
+
+  def label(self, method: str) -> str:
+    """Return a method's name for readers."""
+    return method
+
+  def needs(self, method: str) -> tuple[str, ...]:
+    """Name the sets that a method may touch."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(Described):
+  """A benchmark: rows of `metrics.derive`, tables of `comparison.tables`.
+
+  Where there is no interval over samples, that over seeds stands in its place.
+  """
+
+  rows: pd.DataFrame
+  intervals: pd.DataFrame = field(default_factory=lambda: empty(INTERVAL_COLUMNS))
+  differences: pd.DataFrame = field(default_factory=lambda: empty(DIFFERENCE_COLUMNS))
+
+  @property
+  def bootstrap(self) -> int:
+    """How often seeds are resampled."""
+    return 2000
+
+  @property
+  def seeds(self) -> list[int]:
+    return sorted(int(seed) for seed in self.rows["seed"].unique())
+
+  @property
+  def split_sizes(self) -> Mapping[str, int]:
+    """Samples by set; empty where unknown."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResults(Described):
+  """A study of shadow models: statistics by (method, question, statistic), samples by method."""
+
+  cells: Mapping[tuple[str, str, str], Cell]
+  samples: Mapping[str, pd.DataFrame]
+  study: Mapping[str, Any]
+
+  def cell(self, method: str, statistic: str, question: str = FORGOTTEN) -> Cell:
+    """Return a statistic; an empty cell where there is none."""
+    return self.cells.get((method, question, statistic), Cell())
+
+  @property
+  def order(self) -> tuple[str, ...]:
+    """The methods as the tables have them: retrained, original, then the least exposed first."""
+    present = list(dict.fromkeys(method for method, _, _ in self.cells))
+
+    def key(name: str) -> tuple[bool, float, str]:
+      value = self.cell(name, "accuracy").mean
+      return (math.isnan(value), 0.0 if math.isnan(value) else value, name)
+
+    methods = sorted((name for name in present if name not in REFERENCES), key=key)
+    return (*(name for name in REFERENCES if name in present), *methods)
+
+  @property
+  def unlearners(self) -> tuple[str, ...]:
+    """The unlearning methods: the order without retrained and original."""
+    return tuple(name for name in self.order if name not in REFERENCES)
+
+  def attacked(self, method: str) -> pd.DataFrame:
+    """Return the samples of a method that were attacked; empty where there is none."""
+    table = self.samples.get(method)
+    if table is None:
+      return pd.DataFrame({name: [] for name in SAMPLE_NUMBERS}, dtype=float)
+    return table[np.isfinite(table["accuracy"])]
+
+  def models(self, method: str) -> int:
+    """Return how many models of a method there are, failed ones included."""
+    return int(self.study.get("originals", 0) if method == "original" else self.study["models"])
+
+  def failed(self, method: str) -> int:
+    """Return how many models of a method diverged and were left out."""
+    return int((self.study.get("failed") or {}).get(method, 0))
