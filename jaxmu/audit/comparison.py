@@ -13,6 +13,7 @@ from jaxmu.audit.intervals import EXACT, FITTING, Interval, two_way
 REFERENCE = "retrained"
 PAIRED = ("RetDev", "Indisc", "T_strongest")  # compared between all methods: marks and rankings
 AGAINST_RETRAINED = (*PAIRED, "FA", "T_MIA", "T_AUC")
+COLUMNS = ("metric", "method", "other", "value", "low", "high")
 CHANCE = {"T_MIA": 0.5, "V_MIA": 0.5, "T_strongest": 0.5, "T_AUC": 0.5, "V_AUC": 0.5}
 
 
@@ -47,13 +48,19 @@ def tables(
         fitting=FITTING.get(metric, EXACT),
         chance=CHANCE.get(metric, np.nan),
       )
-      single.append({"method": name, "metric": metric} | found._asdict())
+      single.append({"method": name, "metric": metric} | _possible(metric, found)._asdict())
   paired = []
   for name, other in combinations(whole, 2):
     for metric in AGAINST_RETRAINED if REFERENCE in (name, other) else PAIRED:
       found = _difference(rows[name], whole[name], rows[other], whole[other], metric)
       paired.append({"metric": metric, "method": name, "other": other} | found._asdict())
   return Tables(single, paired)
+
+
+def _possible(metric: str, found: Interval) -> Interval:
+  """Cut an interval at what the metric can be: ratios from 0, all others from 0 to 1."""
+  top = np.inf if metric in ("RR", "FR", "TR", "RetDev") else 1.0
+  return Interval(found.value, *np.clip(found[1:], 0.0, top).tolist())
 
 
 def _with_derived(name, rows, influences) -> dict[int, Influence]:

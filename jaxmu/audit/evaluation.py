@@ -51,7 +51,8 @@ def measure(
     logits: eval-mode logits of un-augmented samples, [K, N, C]; may be memory-mapped.
     labels: [N], as trained on.
     original_labels: [N]; TA_clean counts the test samples whose label was kept.
-    split: index arrays `retain`, `forget`, `val`, `test`.
+    split: index arrays `retain`, `forget`, `val`, `test`; what needs an empty one is NaN, and
+      without validation samples the strongest attack is chosen among test samples.
     failed_steps: per member where training turned non-finite; "" if it did not.
     passes: equivalent sample-passes that one member cost.
     compat: run the paper's attacks exactly as the reference does (spec evaluation 3).
@@ -78,18 +79,22 @@ def measure(
     if finite:
       member = np.asarray(logits[k])
       values |= {column: float(accuracy(member, labels, index)) for column, index in sets.items()}
-      values |= {f"loss_{s}": float(losses[k][getattr(split, s)].mean()) for s in SETS.values()}
+      values |= {f"loss_{s}": _mean(losses[k][getattr(split, s)]) for s in SETS.values()}
       values |= {name: float(value) for name, (value, _) in attacks[k].items()}
       right = member.argmax(-1) == labels
       moved = {c: influence.of_mean(right[i], i, len(labels)) for c, i in sets.items()}
       moved |= {name: vector for name, (_, vector) in attacks[k].items()}
       found, moved["T_strongest"] = _strongest(member, labels, split)
       values |= found
-      if svc_limit:
+      if svc_limit and len(split.retain) > 1:
         values["SVC_MIA"] = _svc(member, labels, split, svc_limit)
     rows.append(row | values | {"passes": float(passes)})
     influences.append(moved)
   return Measured(rows, influences)
+
+
+def _mean(values: np.ndarray) -> float:
+  return float(values.mean()) if len(values) else np.nan
 
 
 def _population_attacks(losses: np.ndarray, split: Any, compat: bool) -> list[dict]:
@@ -97,6 +102,8 @@ def _population_attacks(losses: np.ndarray, split: Any, compat: bool) -> list[di
   rng = np.random.RandomState(SEED) if compat else None
   found: list[dict] = [{} for _ in losses]
   for prefix, unseen in (("V", split.val), ("T", split.test)):
+    if not len(unseen):
+      continue
     sets = unseen, split.forget
     results = population_mia_many(
       losses[:, unseen], losses[:, split.forget], compat=compat, rng=rng
@@ -113,7 +120,8 @@ def _strongest(logits: np.ndarray, labels: np.ndarray, split: Any) -> tuple[dict
   """Run the attacks of `strongest` on one member; return columns and the chosen's influence."""
   scores = population_scores(logits[None], labels)
   sets = split.forget, split.test
-  found = strongest(scores, forget=split.forget, unseen=split.test, validation=split.val)
+  validation = split.val if len(split.val) else None
+  found = strongest(scores, forget=split.forget, unseen=split.test, validation=validation)
   values: dict[str, Any] = {"T_strongest": float(found.accuracy[0]), "T_attack": found.attack[0]}
   values |= {f"T_{name}": float(found.every[name][0]) for name in ATTACKS}
   return values, influence.of_credits((found.forget[0], found.unseen[0]), sets, len(labels))

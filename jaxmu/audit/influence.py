@@ -71,5 +71,8 @@ def derive(own: Influence, row: Mapping, other: Influence, reference: Mapping) -
       change = own[key] - row[key] / reference[key] * other[key]
       ratios[ratio] = change / np.float32(reference[key])
       total += np.float32(np.sign(row[key] / reference[key] - 1)) * ratios[ratio]
-  attack, tried = (2 * np.float32(np.sign(row[key] - 0.5)) * own[key] for key in ("T_MIA", "V_MIA"))
-  return ratios | {"RetDev": total, "Disc": attack, "Indisc": -attack, "V_Indisc": -tried}
+  attack = 2 * np.float32(np.sign(row["T_MIA"] - 0.5)) * own["T_MIA"]
+  derived = ratios | {"RetDev": total, "Disc": attack, "Indisc": -attack}
+  if "V_MIA" in own:
+    derived["V_Indisc"] = -2 * np.float32(np.sign(row["V_MIA"] - 0.5)) * own["V_MIA"]
+  return derived

@@ -39,13 +39,18 @@ class Attacker(NamedTuple):
   paired: bool
 
   @property
-  def pooled(self) -> bool:
-    """True where variances are pooled over samples when forgetting models are asked for."""
-    return self.variance == "fixed" or (self.variance == "auto" and self.few)
+  def of_few(self) -> str:
+    """The variance where forgetting models are asked for, of which there may be few."""
+    return ("scaled" if self.few else "sample") if self.variance == "auto" else self.variance
 
-  def ratios(self, case: "Case", sides: dict[str, int], pooled: bool) -> np.ndarray:
+  @property
+  def of_many(self) -> str:
+    """The variance where retaining models are asked for, of which there are always many."""
+    return "sample" if self.variance == "auto" else self.variance
+
+  def ratios(self, case: "Case", sides: dict[str, int], variance: str) -> np.ndarray:
     """Return the log-likelihood ratios of a case, float32 [M, N]."""
-    options = {"fit": self.fit, "fixed_variance": pooled, "paired": self.paired}
+    options = {"fit": self.fit, "variance": variance, "paired": self.paired}
     return ulira(case.phi, case.roles, case.splits, **options, **sides)
 
 
@@ -85,7 +90,7 @@ def choose(fit: str, variance: str, roles: np.ndarray, splits: np.ndarray) -> At
 
 def forgotten(case: Case, attacker: Attacker, retrained: Case, bootstrap: int) -> Answer:
   """Ask whether a model trained on a sample and forgot it, or never saw it."""
-  answer = _ask(case, attacker, _FORGET, attacker.pooled, bootstrap)
+  answer = _ask(case, attacker, _FORGET, attacker.of_few, bootstrap)
   if answer.exposure is None:
     return answer
   plain = lambda value: Interval(value, np.nan, np.nan)
@@ -105,7 +110,7 @@ def retained(case: Case, attacker: Attacker, original: Answer | None, bootstrap:
   Args:
     original: the answer for the original models; None for themselves.
   """
-  answer = _ask(case, attacker, _RETAIN, attacker.variance == "fixed", bootstrap)
+  answer = _ask(case, attacker, _RETAIN, attacker.of_many, bootstrap)
   if None in (original, answer.exposure) or original.exposure is None:
     return answer
   tallies = original.exposure.tally, answer.exposure.tally
@@ -116,7 +121,7 @@ def retained(case: Case, attacker: Attacker, original: Answer | None, bootstrap:
 def trained(case: Case, attacker: Attacker, bootstrap: int) -> Answer:
   """Ask the plain membership question of original models: trained on a sample or not."""
   plain = case._replace(roles=trained_roles(case.roles))
-  return _ask(plain, attacker, _RETAIN, attacker.variance == "fixed", bootstrap)
+  return _ask(plain, attacker, _RETAIN, attacker.of_many, bootstrap)
 
 
 def model(case: Case) -> Table:
@@ -129,8 +134,8 @@ def model(case: Case) -> Table:
   return table
 
 
-def _ask(case, attacker, sides, pooled, bootstrap) -> Answer:
-  scores = attacker.ratios(case, sides, pooled)
+def _ask(case, attacker, sides, variance, bootstrap) -> Answer:
+  scores = attacker.ratios(case, sides, variance)
   known = np.isfinite(scores)
   both = [(known & (case.roles == role)).any(0) for role in sides.values()]
   if not (both[0] & both[1]).any():
@@ -146,7 +151,7 @@ def _confirmed(case: Case, attacker: Attacker) -> float:
     half = case.rows(case.splits % 2 == parity)
     if len(np.unique(half.splits)) < 2:
       return np.nan
-    scores = attacker.ratios(half, _FORGET, attacker.pooled)
+    scores = attacker.ratios(half, _FORGET, attacker.of_few)
     runs.append(sample_accuracy(tally(scores, half.roles, half.splits))[0])
   return confirmed_worst(*runs)
 

@@ -21,7 +21,7 @@ LOWERINGS = (
   "auto", "measured", "lax", "canonical", "taps", "mixed", "patches", "dense", "winograd"
 )  # fmt: skip
 FITS = ("normal", "robust", "median")
-VARIANCES = ("auto", "sample", "fixed")
+VARIANCES = ("auto", "sample", "scaled", "fixed")
 FIDELITIES = ("default", "reference", "fixed")
 # Entries that change where, how fast or how safely a run goes, or how it is summarised, but none
 # of its numbers. Everything else decides which run directory is used.
@@ -108,7 +108,8 @@ class UliraSettings:
 
   `splits` random halves of the first `pool` samples (0: all of 95 % of the train part), `forgets`
   forget sets in each; one original per split, or one per forget set as in the reference. `fit` and
-  `variance` are the attacker's Gaussians; "auto" pools variances where models per sample are few.
+  `variance` are the attacker's Gaussians; "auto" takes one ratio of standard
+  deviations for all samples ("scaled") where models per sample are few.
   """
 
   splits: int = limited(NATURAL, default=0)

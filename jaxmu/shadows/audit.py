@@ -143,7 +143,7 @@ def _facts(lab: Lab, attacker: Attacker, cases: dict[str, Case]) -> dict:
       "held_out": sizes["test"],
     },
     "attack": {
-      "variance": "fixed" if attacker.pooled else "sample",
+      "variance": attacker.of_few,
       "fit": attacker.fit,
       "paired": attacker.paired,
       "leave_out": "split",

@@ -38,12 +38,12 @@ def attacker(roles):
 
 def test_few_forgetting_models_pool_variances(roles):
   found = attacker(roles)
-  assert found.few and found.pooled and found.paired  # 4.8 models forgot a sample
-  assert not questions.choose("normal", "sample", *roles).pooled
+  assert found.few and found.of_few == "scaled" and found.paired  # 4.8 models forgot a sample
+  assert questions.choose("normal", "sample", *roles).of_few == "sample"
   many = np.repeat(roles[0], 4, 0), np.repeat(roles[1], 4)
   assert not questions.choose("normal", "auto", *many).few
-  assert questions.choose("normal", "fixed", *many).pooled
-  assert attacker(roles)._replace(variance="sample").pooled is False
+  assert questions.choose("normal", "fixed", *many).of_few == "fixed"
+  assert attacker(roles)._replace(variance="sample").of_many == "sample"
 
 
 def test_known_shifts_are_found_and_noise_is_not(roles):

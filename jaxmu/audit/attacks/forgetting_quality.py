@@ -6,7 +6,7 @@ tell them apart by a simple rule, the larger its epsilon and the fewer points it
 
 import numpy as np
 
-from jaxmu.audit.attacks.lira import refuse_non_finite
+from jaxmu.audit.attacks.fits import read_finite
 from jaxmu.errors import DataError
 
 DELTA = 1e-5
@@ -14,6 +14,7 @@ CAP = 50.0  # of epsilon
 BIN = 0.5  # width of an epsilon bin; each halves the points
 BUFFER = 2.0  # how far an interval rule may stray from the narrower distribution
 GRID = 100  # of the reference: cut points per unit of score
+_SPAN = 1e5  # of scores that are cut by the grid: ten million points
 _CHUNK = 1 << 20  # rules at a time
 
 
@@ -34,6 +35,8 @@ def quality_ceiling(retrained: np.ndarray, *, draws: int = 1, seed: int = 0, **o
 
   About 0.18 with all rules and 0.35 with thresholds alone for Gaussian scores (spec evaluation 10).
   """
+  if draws < 1:
+    raise ValueError(f"draws must be at least 1, got {draws}")
   rng = np.random.default_rng(seed)
   half = len(retrained) // 2
   found = []
@@ -71,10 +74,13 @@ def epsilons(
     unlearned: logit-scaled confidences, [K, N]; K at least 32 for a meaningful result.
     retrained: likewise [K, N].
     rules: "all", or "thresholds" alone, which is less biased.
-    compat_grid: try the reference's grid of cut points instead of all distinct ones.
+    compat_grid: try the reference's grid of cut points instead of all distinct ones. Its 100 points
+      per unit of score cannot see scales below 0.01: for 64 models and Gaussian scores of SD 0.02
+      they give F = 0.24, which looks like better forgetting, where all cuts give 0.08.
 
   Raises:
-    DataError: shapes differ, K < 3, or a score is not finite.
+    DataError: shapes differ, K < 3, no samples, a score is not finite, or scores too far apart for
+      the grid.
   """
   if rules not in ("all", "thresholds"):
     raise ValueError(f"rules must be 'all' or 'thresholds', got {rules!r}")
@@ -83,8 +89,11 @@ def epsilons(
       f"unlearned {unlearned.shape} and retrained {retrained.shape} scores cannot be compared; "
       "expected the same [K, N] with K at least 3"
     )
-  refuse_non_finite(unlearned, retrained)
-  u, r = (np.sort(np.asarray(side, float).T, 1) for side in (unlearned, retrained))  # [N, K]
+  if not unlearned.size:
+    raise DataError(f"scores {unlearned.shape} are empty; expected at least one sample")
+  u, r = (np.sort(read_finite(side, slice(None)).T, 1) for side in (unlearned, retrained))  # [N, K]
+  if compat_grid:
+    _refuse_wide(u, r)
   table = _epsilon_table(len(unlearned))
   best = _best_of_grid if compat_grid else _best_of_cuts
   higher = np.median(r, 1) > np.median(u, 1)
@@ -95,6 +104,15 @@ def epsilons(
   narrow, wide = np.minimum(width_u, width_r), np.maximum(width_u, width_r)
   found[narrow < 0.01 * wide] = CAP
   return np.clip(found, 0, CAP)
+
+
+def _refuse_wide(u: np.ndarray, r: np.ndarray) -> None:
+  span = (np.maximum(u[:, -1], r[:, -1]) - np.minimum(u[:, 0], r[:, 0])).max()
+  if span > _SPAN:
+    raise DataError(
+      f"scores of one sample are {span:.3g} apart, too far for {GRID} cut points per unit; "
+      f"expected at most {_SPAN:.0e}, or use compat_grid=False"
+    )
 
 
 def _ordered(r: np.ndarray, u: np.ndarray, r_first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

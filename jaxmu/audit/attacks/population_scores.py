@@ -6,13 +6,12 @@ All scores are larger for "member". Beside `population_mia`, whose score is the 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.special import logsumexp
 from scipy.stats import rankdata
 
-from jaxmu.audit.attacks.lira import blocks
+from jaxmu.audit.attacks.fits import blocks
 from jaxmu.audit.attacks.population_mia import MiaResult, population_mia_many
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
-from jaxmu.audit.attacks.scores import check_labels, usable
+from jaxmu.audit.attacks.scores import check_labels, log_sum_exp, usable
 from jaxmu.errors import DataError
 
 SCORES = ("loss", "confidence", "margin", "entropy", "modified_entropy", "correctness")
@@ -231,7 +230,7 @@ def _edges(members: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
   """Return the scores of one member, [N] each, from logits [N, C]."""
-  log_p = logits - logsumexp(logits, axis=1, keepdims=True)
+  log_p = logits - log_sum_exp(logits)[:, None]
   p = np.exp(log_p)
   true = np.arange(len(labels)), labels
   log_rest = _log_one_minus(log_p, p)
@@ -256,7 +255,7 @@ def _log_one_minus(log_p: np.ndarray, p: np.ndarray) -> np.ndarray:
   rest = log_p.copy()
   rest[largest] = -np.inf
   result = np.log1p(-np.minimum(p, 0.5 + 1e-9))  # only the largest can exceed one half
-  result[largest] = logsumexp(rest, axis=1)
+  result[largest] = log_sum_exp(rest)
   return result
 
 

@@ -73,6 +73,12 @@ def usable(logits: np.ndarray) -> np.ndarray:
   return (logits < np.inf).all(-1) & (logits > -np.inf).any(-1)  # comparisons are false for NaN
 
 
+def log_sum_exp(logits: np.ndarray) -> np.ndarray:
+  """Return `log sum exp` over the last axis, [...]; NaN where all are minus infinity."""
+  top = logits.max(-1, keepdims=True)
+  return np.log(np.exp(logits - top).sum(-1)) + top[..., 0]
+
+
 def _per_member(score: Callable, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """Apply `score` to each [N, C] slice, so that only one slice is ever held in float64."""
   labels = check_labels(logits, labels)
@@ -92,9 +98,7 @@ def _margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
   # The other classes are summed, not taken as 1 - p_y, which would lose p_y close to one.
   others = logits.copy()
   np.put_along_axis(others, labels[:, None], -np.inf, axis=-1)
-  top = others.max(-1, keepdims=True)
-  rest = np.log(np.exp(others - top).sum(-1)) + top[:, 0]
-  return _true_class(logits, labels) - rest
+  return _true_class(logits, labels) - log_sum_exp(others)
 
 
 def _floored_margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

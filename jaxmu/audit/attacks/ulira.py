@@ -1,27 +1,34 @@
 """U-LiRA: per sample, do models that forgot it score it unlike models that never saw it?
 
-Shapes: M models, N samples. Scores come from `scores.logit_scaled_confidence`, roles from
-`roles.role_matrix`; `exposure` turns the result into rates, intervals and exposed samples.
+Shapes: Q queries (augmented views), M models, N samples, n samples of a block, G groups of models
+that are left out together. Scores come from `scores`, roles from `roles.role_matrix`; `exposure`
+turns the result into rates, intervals and exposed samples.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 from scipy.stats import norm
 
-from jaxmu.audit.attacks.lira import (
+from jaxmu.audit.attacks.fits import (
+  FLOOR,
+  Fit,
+  as_queries,
+  at_rows,
   blocks,
   check_shapes,
+  group_numbers,
   leave_out_fits,
   log_density,
-  read,
-  refuse_non_finite,
+  read_finite,
+  to_float32,
 )
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
-from jaxmu.errors import DataError
 
 FITS = ("normal", "robust", "median")
-LEAVE_OUT = ("split", "model", "nothing")
+VARIANCES = ("sample", "fixed", "scaled")
+_BISECTIONS = 60  # of a logarithm
 
 
 def ulira(
@@ -33,7 +40,7 @@ def ulira(
   negative: int = NEVER,
   leave_out: str = "split",
   fit: str = "normal",
-  fixed_variance: bool = False,
+  variance: str = "sample",
   paired: bool = False,
 ) -> np.ndarray:
   """Return the log-likelihood ratio of "forgotten" against "never seen", float32 [M, N].
@@ -43,44 +50,71 @@ def ulira(
   arXiv 2403.01218; spec evaluation 9.6). Above 0 the attacker says "forgotten"; its probability is
   the logistic function. NaN where a model has neither role, or a side is too small for a fit.
 
+  Several queries are fitted each for itself and their ratios averaged, as the public code of LiRA
+  does: views of one sample hardly tell more than one, and a sum would count them as independent.
+
   Args:
-    phi: logit-scaled confidences, [M, N]; best float32, possibly memory-mapped.
+    phi: logit-scaled confidences, [M, N] or [Q, M, N]; best float32, possibly memory-mapped.
     roles: int8 [M, N].
     splits: the split of each model, [M].
     positive, negative: the roles to tell apart; (RETAINED, NEVER) asks for retain-side risk.
     leave_out: what a fit omits: "split", all models of the attacked one's split, which share their
       training half; "model", it alone; "nothing", which finds signal in pure noise (0.543).
     fit: "normal" (mean, SD with ddof 1), "robust" (median, 1.4826 MAD) or "median" (median, SD).
-    fixed_variance: one SD per side for all samples, from the mean variance within samples; better
-      below 16 positive models per sample.
-    paired: leave out a model (its split) of the other role too, in rotation. Plain leave-one-out
-      fits the attacked side to one model less, which moves noise off one half where few models are
-      positive; paired, both sides are treated alike. An addition to the specification.
+    variance: "sample", an SD for each sample and side; "fixed", one SD per side for all samples,
+      from the mean variance within samples; "scaled", each sample's SD among its negative models,
+      times one ratio for all samples on the positive side, and `1 + 1/n` on both variances for the
+      noise of means of n models. Below 16 positive models per sample the first is noise; the second
+      loses the tail where samples differ in SD. An addition to the specification.
+    paired: let both sides lose a split (a model) for every attacked model: its own, or where a side
+      has no models of that, the split of a partner among them, in rotation. Plain leave-one-out
+      fits the attacked side to fewer models, which moves noise off one half where few are positive.
+      Another addition.
 
   Raises:
-    DataError: shapes do not fit, a score is not finite, or (paired) one split has both roles.
+    DataError: shapes do not fit or are empty, or a score is not finite.
   """
-  for name, value, known in (("fit", fit, FITS), ("leave_out", leave_out, LEAVE_OUT)):
+  for name, value, known in (("fit", fit, FITS), ("variance", variance, VARIANCES)):
     if value not in known:
       raise ValueError(f"{name} must be one of {known}, got {value!r}")
   check_shapes(phi, roles, phi)
-  groups = _group_numbers(np.asarray(splits), leave_out, len(phi))
-  sides = (positive, negative)
-  scales = [_pooled_scale(phi, roles, side, fit) if fixed_variance else None for side in sides]
-  ratios = np.empty(phi.shape, np.float32)
-  for part in blocks(phi.shape):
-    values = read(phi, part)
+  groups = group_numbers(splits, leave_out, len(roles))
+  sides, queries = (positive, negative), as_queries(phi)
+  common = _common_scales(queries, roles, sides, fit, variance)
+  ratios = np.empty(roles.shape, np.float32)
+  for part in blocks(roles.shape):
     masks = [roles[:, part] == side for side in sides]
     attacked = masks[0] | masks[1]
-    refuse_non_finite(np.where(attacked, values, 0))
-    rows = _paired_rows(masks, groups) if paired else (groups, groups)
-    with np.errstate(invalid="ignore"):  # excluded models may hold anything
-      logs = [
-        log_density(values, leave_out_fits(values, mask, groups, fit), row, scale)
-        for mask, row, scale in zip(masks, rows, scales)
-      ]
-      ratios[:, part] = np.where(attacked, logs[0] - logs[1], np.nan)
+    rows = fit_rows(masks, groups, paired)
+    total = 0.0
+    for views in queries:
+      values = read_finite(views, part, attacked)
+      fits = [leave_out_fits(values, mask, groups, fit) for mask in masks]
+      scales = _scaled(fits, rows, common[0]) if variance == "scaled" else common
+      logs = [log_density(values, *side) for side in zip(fits, rows, scales)]
+      total = total + logs[0] - logs[1]
+    ratios[:, part] = to_float32(np.where(attacked, total / len(queries), np.nan))
   return ratios
+
+
+def fit_rows(
+  masks: list[np.ndarray], groups: np.ndarray | None, paired: bool
+) -> list[np.ndarray | None]:
+  """Return, for each of two sides, the group that its fit omits for each model: [M] or [M, n].
+
+  Args:
+    masks: the models of the sides, bool [M, n] each.
+    groups: the group of each model, [M]; None omits nothing.
+    paired: False omits the model's own group. True makes both sides lose one: a side that has no
+      model of that group loses the group of a partner.
+  """
+  if groups is None or not paired:
+    return [groups, groups]
+  rows = []
+  for side, other in (masks, masks[::-1]):
+    alone = other & ~_present(side, groups)[groups]
+    rows.append(np.where(alone, _partners(alone, side, groups), groups[:, None]))
+  return rows
 
 
 class Compat(NamedTuple):
@@ -98,7 +132,11 @@ def ulira_compat(correct: np.ndarray, roles: np.ndarray) -> Compat:
 
   It looks at correctness only (bool [M, N]), leaves nothing out, takes population SDs, scores the
   forgotten models alone, and gives NaN wherever a side is constant. To compare with, not to use.
+
+  Raises:
+    DataError: shapes do not fit or are empty.
   """
+  check_shapes(correct, roles, correct)
   correct = np.asarray(correct, bool)
   outcome = np.array([[0.0], [1.0]])  # wrong, right
   density = []
@@ -115,56 +153,77 @@ def ulira_compat(correct: np.ndarray, roles: np.ndarray) -> Compat:
   return Compat(np.split(listed, ends[:-1]), share)
 
 
-def _group_numbers(splits: np.ndarray, leave_out: str, models: int) -> np.ndarray | None:
-  """Return the number of the group that each model is left out with, [M]; None for nothing."""
-  if splits.shape != (models,):
-    raise DataError(f"splits {splits.shape} must name the split of each of the {models} models")
-  if leave_out == "nothing":
-    return None
-  return np.arange(models) if leave_out == "model" else np.unique(splits, return_inverse=True)[1]
+def _present(side: np.ndarray, groups: np.ndarray) -> np.ndarray:
+  """Tell whether a group has models of a side, bool [G, n]."""
+  held = np.zeros((groups.max() + 1, side.shape[1]), bool)
+  for group, row in zip(groups, side):
+    held[group] |= row
+  return held
 
 
-def _pooled_scale(phi: np.ndarray, roles: np.ndarray, side: int, fit: str) -> float:
-  """Return one SD for all samples: squared scales averaged with their degrees of freedom."""
-  square, freedom = 0.0, 0.0
-  for part in blocks(phi.shape):
-    values, mask = read(phi, part), roles[:, part] == side
-    refuse_non_finite(np.where(mask, values, 0))
-    fitted = leave_out_fits(values, mask, None, fit)
-    usable = fitted.count[0] > 1
-    weight = fitted.count[0, usable] - 1
-    square += (weight * fitted.scale[0, usable] ** 2).sum()
-    freedom += weight.sum()
-  return float(np.sqrt(square / freedom)) if freedom else np.nan
-
-
-def _paired_rows(masks: list[np.ndarray], groups: np.ndarray | None) -> list[np.ndarray | None]:
-  """Return, per side, the fit that each attacked model is scored with, [M, n].
-
-  For its own side the one without its group; for the other side the one without its partner's.
-  """
-  if groups is None:
-    return [None, None]
-  _refuse_mixed(masks, groups)
-  own = groups[:, None]
-  return [
-    np.where(side, own, _partners(other, side, groups)) for side, other in (masks, masks[::-1])
-  ]
-
-
-def _partners(attacked: np.ndarray, side: np.ndarray, groups: np.ndarray) -> np.ndarray:
-  """Return the group of each attacked model's partner: the i-th gets the (i mod n)-th of `side`."""
-  turn = np.maximum(attacked.cumsum(0) - 1, 0) % np.maximum(side.sum(0), 1)
+def _partners(alone: np.ndarray, side: np.ndarray, groups: np.ndarray) -> np.ndarray:
+  """Return the group of each model's partner: the i-th `alone` gets the (i mod n)-th of `side`."""
+  turn = np.maximum(alone.cumsum(0) - 1, 0) % np.maximum(side.sum(0), 1)
   first = np.argsort(~side, axis=0, kind="stable")
   return groups[np.take_along_axis(first, turn, 0)]
 
 
-def _refuse_mixed(masks: list[np.ndarray], groups: np.ndarray) -> None:
-  holds = [np.zeros((groups.max() + 1, masks[0].shape[1]), bool) for _ in masks]
-  for held, mask in zip(holds, masks):
-    np.logical_or.at(held, groups, mask)
-  if (holds[0] & holds[1]).any():
-    raise DataError(
-      "paired=True needs splits whose models do not hold both roles for a sample; use "
-      "leave_out='model', or paired=False"
-    )
+def _common_scales(
+  queries: np.ndarray, roles: np.ndarray, sides: tuple[int, int], fit: str, variance: str
+) -> tuple[float | None, float | None]:
+  """Return what all samples share: an SD per side ("fixed"), or the ratio of SDs twice ("scaled").
+
+  Both weigh squared scales with their degrees of freedom; None for "sample".
+  """
+  if variance == "sample":
+    return None, None
+  tables = [[] for _ in sides]
+  for part in blocks(roles.shape):
+    masks = [roles[:, part] == side for side in sides]
+    for views in queries:
+      values = read_finite(views, part, masks[0] | masks[1])
+      for mask, table in zip(masks, tables):
+        fitted = leave_out_fits(values, mask, None, fit)
+        table.append(np.stack([fitted.count[0] - 1, fitted.scale[0] ** 2]))
+  freedom, square = np.stack([np.concatenate(table, 1) for table in tables], 1)
+  if variance == "scaled":
+    ratio = np.sqrt(_variance_ratio(freedom, square))
+    return ratio, ratio
+  usable = freedom > 0
+  total = np.where(usable, freedom, 0).sum(1)
+  pooled = np.where(usable, freedom * square, 0).sum(1) / np.maximum(total, 1)
+  return tuple(np.where(total > 0, np.sqrt(pooled), np.nan))
+
+
+def _variance_ratio(freedom: np.ndarray, square: np.ndarray) -> float:
+  """Return the one ratio of variances that fits all samples best; freedom and squares [2, N].
+
+  The maximum-likelihood ratio r: of a sample's sum of squares f v / r + g w, the share f v / r is
+  expected to be f / (f + g). Shares are bounded, so no sample counts for more than its degrees of
+  freedom; a mean of ratios would follow the smallest w, a ratio of means the largest v.
+  """
+  usable = (freedom > 0).all(0)
+  varied = usable & (square[1] > FLOOR**2)
+  usable = varied if varied.any() else usable
+  if not usable.any():
+    return np.nan
+  freedom, logs = freedom[:, usable], np.log(square[:, usable])
+  offset = np.log(freedom[0] / freedom[1]) + logs[0] - logs[1]
+  low, high = (logs[0] - logs[1]).min(), (logs[0] - logs[1]).max()
+  for _ in range(_BISECTIONS):
+    middle = (low + high) / 2
+    if (freedom.sum(0) * expit(offset - middle)).sum() > freedom[0].sum():
+      low = middle
+    else:
+      high = middle
+  return float(np.exp(middle))
+
+
+def _scaled(
+  fits: list[Fit], rows: list[np.ndarray | None], ratio: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return predictive SDs: the negative models' own times `ratio`, and their own, [M, n] each."""
+  own = at_rows(fits[1].scale, rows[1])
+  with np.errstate(divide="ignore"):
+    widen = [np.sqrt(1 + 1 / at_rows(fitted.count, row)) for fitted, row in zip(fits, rows)]
+  return np.maximum(ratio * own, FLOOR) * widen[0], own * widen[1]

@@ -13,6 +13,7 @@ SETS = ("train", "retain", "forget", "val", "held_out")
 _VARIANCE = {
   "fixed": "one variance per role for all samples",
   "sample": "a variance per sample and role",
+  "scaled": "a variance per sample from models that never saw it, times one ratio for all samples",
 }
 _FIT = {
   "normal": "mean and standard deviation",

@@ -123,7 +123,7 @@ def test_six_correct_of_ten_is_not_above_six_tenths():
 
 NOISE = {
   "paired": {"paired": True},
-  "fixed": {"paired": True, "fixed_variance": True},
+  "fixed": {"paired": True, "variance": "fixed"},
 }
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from jaxmu.audit.attacks import lira as gaussians
-from jaxmu.audit.attacks.klom import klom, klom_percentiles
+from jaxmu.audit.attacks import fits as gaussians
+from jaxmu.audit.attacks.klom import FLOOR_MODELS, klom, klom_percentiles
 from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -15,6 +16,56 @@ def one_sample(u, r, bins=20):
   low, high = min(u.min(), r.min()), max(u.max(), r.max())
   p, q = (np.histogram(side, bins, (low, high))[0] / len(side) for side in (u, r))
   return sum(a * np.log(a / max(b, 1e-5)) for a, b in zip(p, q) if a > 0)
+
+
+def public_sample(u, r, bins=20):
+  """The public code's steps: bins that do not hold their upper edge, then scipy's entropy."""
+  u, r = np.clip(u, -100, 100), np.clip(r, -100, 100)
+  low, high = min(u.min(), r.min()), max(u.max(), r.max())
+  edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+  shares = []
+  for side in (u, r):
+    counts = np.bincount(np.digitize(side, edges), minlength=bins + 2)[1 : bins + 1]
+    shares.append(counts / max(counts.sum(), 1))
+  floored = np.where(shares[0] > 0, np.maximum(shares[1], 1e-5), shares[1])
+  return stats.entropy(shares[0], floored)
+
+
+@pytest.mark.parametrize("bins", [20, 7])
+def test_compat_equals_the_public_code(bins, monkeypatch):
+  monkeypatch.setattr(gaussians, "_BLOCK", 400)
+  u, r = np.round(RNG.normal(1, 2, (30, 60)), 1), 80 * RNG.normal(0, 1, (50, 60))
+  r[:, 20:] /= 80
+  u[:, 40], r[:, 40] = 3.0, 3.0
+  r[:, 41] = 9.0  # all retrained scores are the largest: no histogram of them is left
+  found = klom(u, r, bins, compat=True)
+  expected = [public_sample(*x, bins) for x in zip(u.T, r.T)]
+  np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+  assert (np.abs(found - klom(u, r, bins)) > 1e-3).mean() > 0.5
+
+
+@pytest.mark.filterwarnings("error")
+def test_compat_has_no_value_where_all_unlearned_scores_are_the_largest():
+  u, r = np.full((5, 2), 3.0), RNG.normal(size=(9, 2))
+  r[:, 1] = 3.0
+  np.testing.assert_array_equal(klom(u, r, compat=True), [np.nan, 0])
+  np.testing.assert_allclose(klom(u, r), [np.log(1e5), 0])
+
+
+def test_the_upper_edge_matters_in_the_mean():
+  u, r = RNG.normal(size=(2, 100, 4000))
+  assert klom(u, r).mean() == pytest.approx(0.352, abs=0.008)
+  assert klom(u, r, compat=True).mean() == pytest.approx(0.338, abs=0.008)
+
+
+@pytest.mark.parametrize(
+  ("models", "noise"), [(8, 8.84), (32, 2.97), (64, 1.18), (100, 0.68), (256, 0.21)]
+)
+def test_noise_of_few_models(models, noise):
+  """The 95th percentile between samples of one distribution."""
+  u, r = np.random.default_rng(models).normal(size=(2, models, 3000))
+  assert np.percentile(klom(u, r), 95) == pytest.approx(noise, rel=0.1)
+  assert (models < FLOOR_MODELS) == (noise > 1.2)
 
 
 @pytest.mark.parametrize("bins", [20, 7])
@@ -59,3 +110,20 @@ def test_mistakes_are_named():
     klom(np.zeros((3, 4)), np.zeros((3, 5)))
   with pytest.raises(DataError, match="model 1 has scores that are not finite"):
     klom(np.zeros((2, 4)), np.array([[0.0] * 4, [0, 0, np.nan, 0]]))
+  for u, r in (((0, 4), (3, 4)), ((3, 4), (0, 4)), ((3, 0), (3, 0))):
+    with pytest.raises(DataError, match="are empty; expected at least one model a side and one"):
+      klom(np.zeros(u), np.zeros(r))
+  with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
+    klom(np.zeros((3, 4)), np.zeros((3, 4)), 0)
+  with pytest.raises(DataError, match="set 'forget' holds no samples; leave it out"):
+    klom_percentiles(np.zeros(3), {"retain": np.arange(3), "forget": np.array([], int)})
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("compat", [False, True])
+def test_scores_of_any_size_are_clipped_quietly(compat):
+  u, r = RNG.normal(size=(2, 9, 5))
+  u[:4] *= 1e300
+  found = klom(u, r, compat=compat)
+  np.testing.assert_array_equal(found, klom(np.clip(u, -100, 100), r, compat=compat))
+  assert np.isfinite(found).all()

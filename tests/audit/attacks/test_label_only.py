@@ -15,7 +15,7 @@ def problem(seed=0, models=24, samples=25, per_split=3):
   rng = np.random.default_rng(seed)
   splits = rng.permutation(np.arange(models) // per_split)
   roles = rng.choice([-1, NEVER, RETAINED, FORGOTTEN], (models, samples), p=[0.1, 0.4, 0.2, 0.3])
-  roles[:, :2] = NEVER
+  roles[:, :2], roles[:, 2] = NEVER, FORGOTTEN
   roles[5, 1] = FORGOTTEN
   return rng.random((models, samples)) < 0.7, roles.astype(np.int8), splits
 
@@ -45,7 +45,7 @@ def test_ratios_are_those_of_counts(leave_out, prior, monkeypatch):
   found = label_only(correct, roles, splits, leave_out=leave_out, prior=prior)
   assert found.dtype == np.float32
   np.testing.assert_allclose(found, count(correct, roles, splits, leave_out, prior), rtol=1e-5)
-  assert np.isnan(found[:, 0]).all()  # nobody forgot it
+  assert np.isnan(found[:, [0, 2]]).all()  # nobody forgot the one, nobody never saw the other
   assert np.isfinite(found[:, 1]).all()  # one model did: without it, only the prior speaks
 
 

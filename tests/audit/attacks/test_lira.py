@@ -1,11 +1,11 @@
-"""LiRA: against a loop over the definition, and order statistics against sorting each time anew."""
+"""LiRA: against a loop over the definition, the public code's queries, and pure noise."""
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxmu.audit.attacks import lira as module
-from jaxmu.audit.attacks.lira import MODES, leave_out_fits, lira
+from jaxmu.audit.attacks import fits as module
+from jaxmu.audit.attacks.lira import MODES, lira
 from jaxmu.audit.attacks.population_scores import auc
 from jaxmu.errors import DataError
 
@@ -57,31 +57,62 @@ def test_without_targets_each_shadow_is_attacked_by_the_others(splits):
     np.testing.assert_allclose(found[k], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("fit", ["normal", "median", "robust"])
-@pytest.mark.parametrize("groups", [None, "each", "uneven"])
-def test_fits_without_a_group_equal_fits_to_the_rest(groups, fit):
-  """Ties, groups of different sizes in mixed order, and columns with hardly a value."""
-  rng = np.random.default_rng(2)
-  values = np.round(2 * rng.standard_cauchy((31, 60)))
-  mask = rng.random(values.shape) < np.linspace(0, 1, 60)
-  group = {
-    None: np.zeros(31, int), "each": np.arange(31), "uneven": rng.integers(0, 7, 31)
-  }[groups]  # fmt: skip
-  found = leave_out_fits(values, mask, None if groups is None else group, fit)
-  for g, x in np.ndindex(found.centre.shape):
-    rest = values[mask[:, x] & ((group != g) | (groups is None)), x]
-    assert found.count[g, x] == len(rest)
-    if not len(rest):
-      assert np.isnan(found.centre[g, x])
-      continue
-    centre = rest.mean() if fit == "normal" else np.median(rest)
-    np.testing.assert_allclose(found.centre[g, x], centre, atol=1e-9)
-    if len(rest) < 2:
-      assert np.isnan(found.scale[g, x])
-      continue
-    deviation = 1.4826 * np.median(np.abs(rest - centre))
-    scale = deviation if fit == "robust" else rest.std(ddof=1)
-    np.testing.assert_allclose(found.scale[g, x], max(scale, 1e-3), rtol=1e-7, atol=1e-7)
+def public_online(shadow, member, target, fixed):
+  """The public code's online attack with queries: log-densities averaged over them; but ddof 1."""
+  scores = np.empty(target.shape[1:])
+  for x in range(member.shape[1]):
+    inside, outside = shadow[:, member[:, x], x], shadow[:, ~member[:, x], x]  # [Q, models]
+    wide = np.concatenate([view[member] for view in shadow]).std() if fixed else None
+    spread = [wide or side.std(1, ddof=1)[:, None] for side in (inside, outside)]
+    logs = [
+      norm.logpdf(target[:, :, x], np.median(side, 1)[:, None], s)
+      for side, s in zip((inside, outside), spread)
+    ]
+    scores[:, x] = (logs[0] - logs[1]).mean(0)
+  return scores
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_queries_are_averaged_as_in_the_public_code(fixed, monkeypatch):
+  rng = np.random.default_rng(6)
+  member = rng.permuted(np.repeat([[True], [False]], 30, 0).repeat(15, 1), axis=0)
+  shadow = rng.normal(size=(3, *member.shape)) + 2 * member + rng.normal(size=(3, 1, 15))
+  target = rng.normal(1, 2, (3, 4, 15))
+  monkeypatch.setattr(module, "_BLOCK", 4 * len(member))
+  found = lira(shadow, member, target, fixed_variance=fixed)
+  assert found.shape == (4, 15)
+  expected = public_online(shadow, member, target, fixed)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_query_is_as_none(mode):
+  shadow, member, target = problem()
+  for attacked in (None, target):
+    views = None if attacked is None else attacked[None]
+    found = lira(shadow[None], member, views, mode=mode)
+    np.testing.assert_array_equal(found, lira(shadow, member, attacked, mode=mode))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_scores_of_any_size_give_finite_ones_quietly(mode, fixed):
+  rng = np.random.default_rng(7)
+  member = rng.permuted(np.repeat([[True], [False]], 10, 0).repeat(3, 1), axis=0)
+  shadow = rng.normal(size=member.shape)
+  shadow[:, 1] *= 1e300
+  shadow[:, 2] += 1e30 * member[:, 2]
+  assert np.isfinite(lira(shadow, member, mode=mode, fixed_variance=fixed)).all()
+
+
+def test_the_common_scale_is_exact_far_from_zero():
+  """Scores in blocks whose mean is a million times their SD."""
+  rng = np.random.default_rng(8)
+  member = rng.random((40, 500)) < 0.5
+  phi = rng.normal(size=member.shape)
+  plain = lira(phi, member, fixed_variance=True)
+  np.testing.assert_allclose(lira(phi + 1e6, member, fixed_variance=True), plain, atol=1e-5)
 
 
 def test_noise_is_at_chance_and_members_are_found_in_spite_of_hardness():
@@ -125,3 +156,14 @@ def test_arguments_that_do_not_fit_are_refused():
   target[2, 3] = np.inf
   with pytest.raises(DataError, match="model 2 has scores that are not finite"):
     lira(shadow, member, target)
+  with pytest.raises(
+    DataError, match=r"splits \(19,\) must name the split of each of the 20 models"
+  ):
+    lira(shadow, member, splits=np.arange(19))
+  with pytest.raises(DataError, match=r"targets \(4, 15\) do not belong together"):
+    lira(shadow[None], member, target)
+  for empty in (np.zeros((0, 15)), np.zeros((20, 0))):
+    with pytest.raises(DataError, match="are empty; expected at least one model and one sample"):
+      lira(empty, np.zeros(empty.shape, bool))
+  with pytest.raises(DataError, match=r"targets \(0, 15\) are empty"):
+    lira(shadow, member, target[:0])

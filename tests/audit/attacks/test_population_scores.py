@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from jaxmu.audit.attacks import lira as gaussians
+from jaxmu.audit.attacks import fits as gaussians
 from jaxmu.audit.attacks.population_mia import population_mia_many
 from jaxmu.audit.attacks.population_scores import (
   SCORES,

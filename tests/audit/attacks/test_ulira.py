@@ -3,13 +3,16 @@
 import golden_rules
 import numpy as np
 import pytest
+from scipy import optimize
 from scipy.stats import norm
+from sklearn.metrics import roc_auc_score, roc_curve
 
-from jaxmu.audit.attacks import lira as gaussians
+from jaxmu.audit.attacks import fits as gaussians
 from jaxmu.audit.attacks.exposure import exposure, sample_accuracy, tally
+from jaxmu.audit.attacks.fits import LEAVE_OUT
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_counts, role_matrix
 from jaxmu.audit.attacks.scores import logit_scaled_confidence
-from jaxmu.audit.attacks.ulira import FITS, LEAVE_OUT, ulira, ulira_compat
+from jaxmu.audit.attacks.ulira import FITS, VARIANCES, ulira, ulira_compat
 from jaxmu.data.shadow_splits import ShadowStudy
 from jaxmu.errors import DataError
 
@@ -36,45 +39,103 @@ def fit_gaussian(values, fit):
   return centre, max(spread, 1e-3)
 
 
-def double_loop(phi, roles, splits, leave_out="split", fit="normal", fixed=False, sides=(2, 0)):
+def pooled_scale(phi, roles, side, fit):
+  """One SD of a side for all samples."""
+  columns = [phi[roles[:, x] == side, x] for x in range(phi.shape[1])]
+  columns = [c for c in columns if len(c) > 1]
+  total = sum((len(c) - 1) * fit_gaussian(c, fit)[1] ** 2 for c in columns)
+  return np.sqrt(total / sum(len(c) - 1 for c in columns))
+
+
+def likeliest_ratio(phi, roles, sides, fit):
+  """The ratio of SDs under which all samples' variances are likeliest, each with its own SD."""
+  tables = []
+  for x in range(phi.shape[1]):
+    columns = [phi[roles[:, x] == side, x] for side in sides]
+    if min(map(len, columns)) > 1:
+      tables.append([(len(c) - 1, fit_gaussian(c, fit)[1] ** 2) for c in columns])
+
+  def surprise(log_ratio):
+    total = 0
+    for (f, v), (g, w) in tables:
+      common = (f * v * np.exp(-2 * log_ratio) + g * w) / (f + g)
+      total += (f + g) * np.log(common) + 2 * f * log_ratio
+    return total
+
+  return np.exp(optimize.minimize_scalar(surprise, (-1, 1), tol=1e-10).x)
+
+
+def lost_splits(k, x, roles, splits, sides):
+  """Which split each side loses where model k is attacked, and all its attacks are paired."""
+  lost = []
+  for side, other in (sides, sides[::-1]):
+    holds = lambda m, side=side: (splits[roles[:, x] == side] == splits[m]).any()
+    if roles[k, x] == side or holds(k):
+      lost.append(splits[k])
+      continue
+    models = np.flatnonzero(roles[:, x] == side)
+    turn = sum(roles[m, x] == other and not holds(m) for m in range(k))
+    lost.append(splits[models[turn % len(models)]] if len(models) else None)
+  return lost
+
+
+def double_loop(
+  phi, roles, splits, leave_out="split", fit="normal", variance="sample", sides=(2, 0), paired=False
+):
   """The definition of spec evaluation 9.6, one model and one sample after another."""
   phi, scores = phi.astype(float), np.full(phi.shape, np.nan)
-  pooled = []
-  for side in sides:
-    columns = [phi[roles[:, x] == side, x] for x in range(phi.shape[1])]
-    columns = [c for c in columns if len(c) > 1]
-    total = sum((len(c) - 1) * fit_gaussian(c, fit)[1] ** 2 for c in columns)
-    pooled.append(np.sqrt(total / sum(len(c) - 1 for c in columns)))
+  splits = {"split": splits, "model": np.arange(len(phi)), "nothing": None}[leave_out]
+  common = [pooled_scale(phi, roles, side, fit) for side in sides]
+  ratio = likeliest_ratio(phi, roles, sides, fit) if variance == "scaled" else None
   for k, x in np.ndindex(phi.shape):
     if roles[k, x] not in sides:
       continue
-    out = {"split": splits == splits[k], "model": np.arange(len(phi)) == k, "nothing": False}
-    logs = []
-    for side, common in zip(sides, pooled):
-      values = phi[(roles[:, x] == side) & ~np.asarray(out[leave_out]), x]
-      centre, spread = fit_gaussian(values, fit)
-      if fixed:
-        centre = np.nan
-        if len(values):
-          centre = values.mean() if fit == "normal" else np.median(values)
-        spread = common
-      logs.append(norm.logpdf(phi[k, x], centre, spread))
-    scores[k, x] = logs[0] - logs[1]
+    lost = (
+      lost_splits(k, x, roles, splits, sides) if paired else 2 * [splits is not None and splits[k]]
+    )
+    columns = []
+    for side, split in zip(sides, lost):
+      stays = True if leave_out == "nothing" else splits != split
+      columns.append(phi[(roles[:, x] == side) & stays, x])
+    fitted = [fit_gaussian(c, fit) for c in columns]
+    if variance != "sample":
+      centres = [
+        np.nan if not len(c) else np.mean(c) if fit == "normal" else np.median(c) for c in columns
+      ]
+      spreads = common
+      if variance == "scaled":
+        own = fitted[1][1]
+        spreads = [ratio * own, own]
+        spreads = [s * np.sqrt(1 + 1 / max(len(c), 1)) for s, c in zip(spreads, columns)]
+      fitted = list(zip(centres, spreads))
+    scores[k, x] = norm.logpdf(phi[k, x], *fitted[0]) - norm.logpdf(phi[k, x], *fitted[1])
   return scores
 
 
-@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("variance", VARIANCES)
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("leave_out", LEAVE_OUT)
-def test_blocks_of_samples_equal_a_double_loop(leave_out, fit, fixed, monkeypatch):
+def test_blocks_of_samples_equal_a_double_loop(leave_out, fit, variance, monkeypatch):
   phi, roles, splits = problem()
   monkeypatch.setattr(gaussians, "_BLOCK", 7 * len(phi))
-  found = ulira(phi, roles, splits, leave_out=leave_out, fit=fit, fixed_variance=fixed)
-  expected = double_loop(phi, roles, splits, leave_out, fit, fixed)
+  found = ulira(phi, roles, splits, leave_out=leave_out, fit=fit, variance=variance)
+  expected = double_loop(phi, roles, splits, leave_out, fit, variance)
   assert found.dtype == np.float32
-  np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
   asked = (roles == FORGOTTEN) | (roles == NEVER)
   assert 0 < np.isnan(expected[asked]).mean() < 0.3  # some samples lack a side
+
+
+@pytest.mark.parametrize("sides", [(FORGOTTEN, NEVER), (FORGOTTEN, RETAINED)])
+@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("leave_out", LEAVE_OUT[:2])
+def test_pairs_of_mixed_splits_equal_a_double_loop(leave_out, variance, sides):
+  """Splits whose models have all roles: some attacked models share theirs with the other side."""
+  phi, roles, splits = problem(7)
+  options = {"positive": sides[0], "negative": sides[1], "variance": variance}
+  found = ulira(phi, roles, splits, leave_out=leave_out, paired=True, **options)
+  expected = double_loop(phi, roles, splits, leave_out, variance=variance, sides=sides, paired=True)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_retained_against_never_seen():
@@ -131,7 +192,8 @@ def mean_accuracy(phi, roles, splits, **options):
   [
     ({}, 0.500),
     ({"paired": True}, 0.500),
-    ({"fixed_variance": True}, 0.500),
+    ({"variance": "fixed"}, 0.500),
+    ({"variance": "scaled"}, 0.500),
     ({"fit": "robust"}, 0.500),
     ({"leave_out": "model"}, 0.500),
     ({"leave_out": "nothing"}, 0.543),
@@ -146,8 +208,145 @@ def test_few_models_need_pairs(members, plain):
   data = gaussians_apart(0, members, 10 * members, 6000)
   assert mean_accuracy(*data, leave_out="nothing") == pytest.approx(plain, abs=0.005)
   assert mean_accuracy(*data, paired=True) == pytest.approx(0.5, abs=0.005)
-  assert mean_accuracy(*data, paired=True, fixed_variance=True) == pytest.approx(0.5, abs=0.005)
+  for variance in ("fixed", "scaled"):
+    assert mean_accuracy(*data, paired=True, variance=variance) == pytest.approx(0.5, abs=0.005)
   assert mean_accuracy(*data) < 0.498
+
+
+def study(rng, splits, forgets, samples, shift=0.0, spread=0.0, split_effects=(0.3, 0.5)):
+  """A study: each split trains on a random half, each of its models forgets a tenth of it.
+
+  Levels of samples have SD 2, their noise exp(`spread` z); forgotten samples move by `shift` of it.
+  """
+  roles = np.zeros((splits, forgets, samples), np.int8)
+  for of_split in roles:
+    half = rng.permutation(samples)[: samples // 2]
+    of_split[:, half] = RETAINED
+    for model in of_split:
+      model[rng.permutation(half)[: len(half) // 10]] = FORGOTTEN
+  noise = rng.normal(size=roles.shape) + shift * (roles == FORGOTTEN)
+  phi = 2 * rng.normal(size=samples) + np.exp(spread * rng.normal(size=samples)) * noise
+  phi += split_effects[0] * rng.normal(size=(splits, 1, 1))
+  phi += split_effects[1] * rng.normal(size=(splits, 1, samples))
+  flat = (splits * forgets, samples)
+  numbers = np.repeat(np.arange(splits), forgets)
+  return phi.reshape(flat).astype(np.float32), roles.reshape(flat), numbers
+
+
+def null_accuracy(design, negative, studies, seed, **options):
+  """The mean accuracy over studies in which nothing tells the roles apart."""
+  rng = np.random.default_rng(seed)
+  found = []
+  for _ in range(studies):
+    phi, roles, splits = study(rng, *design)
+    scores = ulira(phi, roles, splits, paired=True, negative=negative, **options)
+    counts = tally(scores, roles, splits, negative=negative)
+    found.append(np.nanmean(sample_accuracy(counts)))
+  return np.mean(found)
+
+
+@pytest.mark.parametrize("negative", [NEVER, RETAINED])
+@pytest.mark.parametrize("design", [(32, 4, 300), (16, 2, 400)])
+def test_pairs_find_nothing_where_roles_are_exchangeable(design, negative):
+  """Also against retained samples, whose models share splits with those that forgot them."""
+  found = null_accuracy(design, negative, 50, 11, variance="scaled")
+  assert found == pytest.approx(0.5, abs=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("negative", [NEVER, RETAINED])
+@pytest.mark.parametrize("design", [(32, 4, 300), (16, 2, 400)])
+def test_pairs_find_nothing_in_many_studies(design, negative, variance):
+  found = null_accuracy(design, negative, 200, 12, variance=variance)
+  assert found == pytest.approx(0.5, abs=0.005)
+
+
+def rates(scores, roles):
+  """Accuracy, AUC and TPR at an FPR of 1 %: a sample's non-members weigh as much as its members."""
+  sides = [(roles == side) & np.isfinite(scores) for side in (FORGOTTEN, NEVER)]
+  n, m = (side.sum(0) for side in sides)
+  weights = [
+    np.broadcast_to(w, roles.shape)[side] for w, side in zip((m > 0, n / np.maximum(m, 1)), sides)
+  ]
+  label = np.repeat([1, 0], [len(w) for w in weights])
+  weights, score = np.concatenate(weights), np.concatenate([scores[side] for side in sides])
+  accuracy = np.average((score > 0) == label, weights=weights)
+  fpr, tpr, _ = roc_curve(label, score, sample_weight=weights)
+  area = roc_auc_score(label, score, sample_weight=weights)
+  return accuracy, area, tpr[fpr <= 0.01].max()
+
+
+@pytest.mark.parametrize(
+  ("design", "spread", "scaled", "fixed"),
+  [
+    ((32, 4, 1000), 0.0, (0.680, 0.739, 0.078), (0.681, 0.740, 0.079)),
+    ((32, 4, 1000), 1.0, (0.680, 0.739, 0.078), (0.640, 0.710, 0.036)),
+    ((16, 2, 1000), 1.0, (0.645, 0.692, 0.050), (0.590, 0.662, 0.034)),
+  ],
+)
+def test_scaled_variances_keep_middle_and_tail_where_samples_differ(design, spread, scaled, fixed):
+  """Shifts of one SD of each sample, SDs log-normal; 0.691, 0.760 and 0.092 at best."""
+  rng = np.random.default_rng(13)
+  found = {"scaled": [], "fixed": []}
+  for _ in range(8 if design[0] == 32 else 16):
+    phi, roles, splits = study(rng, *design, 1.0, spread, (0, 0))
+    for variance, table in found.items():
+      scores = ulira(phi, roles, splits, variance=variance, paired=True)
+      table.append(rates(scores, roles))
+  np.testing.assert_allclose(np.mean(found["scaled"], 0), scaled, atol=0.009)
+  # One SD for samples that differ by factors follows the few largest: the accuracy is erratic.
+  accuracy, *rest = np.mean(found["fixed"], 0)
+  assert accuracy == pytest.approx(fixed[0], abs=0.03)
+  np.testing.assert_allclose(rest, fixed[1:], atol=0.009)
+
+
+def test_samples_without_spread_do_not_set_the_ratio():
+  """Never models that agree to the last digit, as where scores saturate."""
+  rng = np.random.default_rng(14)
+  phi, roles, splits = study(rng, 16, 4, 200, split_effects=(0, 0))
+  plain = ulira(phi, roles, splits, variance="scaled")
+  phi[:, :40] = np.where(roles == NEVER, 5, phi)[:, :40]
+  found = ulira(phi, roles, splits, variance="scaled")
+  rest = ulira(phi[:, 40:], roles[:, 40:], splits, variance="scaled")
+  np.testing.assert_array_equal(found[:, 40:], rest)
+  assert np.nanmax(np.abs(found[:, 40:] - plain[:, 40:])) < 1
+  phi[:, :] = np.where(roles == NEVER, 5, phi)
+  assert np.isfinite(ulira(phi, roles, splits, variance="scaled")[roles == NEVER]).any()
+
+
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_queries_are_averaged(variance, monkeypatch):
+  phi, roles, splits = problem(8)
+  rng = np.random.default_rng(8)
+  views = np.stack([phi, phi + rng.normal(size=phi.shape), 2 * phi[::-1]]).astype(np.float32)
+  monkeypatch.setattr(gaussians, "_BLOCK", 7 * len(phi))
+  found = ulira(views, roles, splits, variance=variance, paired=True)
+  if variance == "sample":
+    each = [ulira(view, roles, splits, paired=True) for view in views]
+    np.testing.assert_allclose(found, np.mean(each, 0), rtol=1e-5, atol=1e-5)
+  # What is common to all samples is common to all queries: they enter like further samples.
+  wide = ulira(np.hstack(views), np.hstack(3 * [roles]), splits, variance=variance, paired=True)
+  expected = np.mean(np.split(wide, 3, axis=1), 0)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+  same = ulira(np.stack([phi, phi]), roles, splits, variance=variance)
+  np.testing.assert_array_equal(same, ulira(phi, roles, splits, variance=variance))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_scores_of_any_size_give_finite_ratios_quietly(variance, fit):
+  phi, roles, splits = gaussians_apart(1.0, 8, 16, 4)
+  phi = phi.astype(float)
+  phi[:, 1] *= 1e20
+  phi[:, 2] = 1e300 * np.sign(phi[:, 2])
+  phi[:8, 3] += 1e30
+  for paired in (False, True):
+    found = ulira(phi, roles, splits, variance=variance, fit=fit, paired=paired)
+    assert np.isfinite(found).all()
+  if variance == "sample" and fit == "normal":
+    assert found[0, 3] == np.finfo(np.float32).max
 
 
 def test_models_of_one_split_are_left_out_together():
@@ -164,7 +363,7 @@ def test_models_of_one_split_are_left_out_together():
 @pytest.mark.parametrize(
   ("distance", "models", "options", "accuracy"),
   [
-    (0.5, (32, 320), {"fixed_variance": True}, 0.599),
+    (0.5, (32, 320), {"variance": "fixed"}, 0.599),
     (0.5, (128, 512), {}, 0.599),
     (1.0, (32, 320), {}, 0.690),
     (2.0, (32, 320), {}, 0.840),
@@ -207,7 +406,7 @@ def test_excluded_models_may_hold_anything():
   np.testing.assert_array_equal(ulira(phi, roles, splits), expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"fixed_variance": True}])
+@pytest.mark.parametrize("options", [{}, {"variance": "fixed"}, {"variance": "scaled"}])
 def test_scores_that_are_not_finite_are_refused(options):
   phi, roles, splits = problem()
   phi[5, 20], roles[5, 20] = np.nan, NEVER
@@ -221,10 +420,15 @@ def test_arguments_that_do_not_fit_are_refused():
     ulira(phi, roles[:, 1:], splits)
   with pytest.raises(DataError, match=r"splits \(23,\) must name the split of each of the 24"):
     ulira(phi, roles, splits[1:])
-  with pytest.raises(DataError, match="paired=True needs splits whose models do not hold both"):
-    ulira(phi, roles, splits, paired=True)
+  with pytest.raises(DataError, match=r"scores \(3, 2, 24, 25\), roles \(24, 25\)"):
+    ulira(np.ones((3, 2, 24, 25)), roles, splits)
+  for empty in (np.zeros((0, 25)), np.zeros((24, 0)), np.zeros((0, 24, 25))):
+    with pytest.raises(DataError, match="are empty; expected at least one model and one sample"):
+      ulira(empty, np.zeros(empty.shape[-2:]), np.zeros(empty.shape[-2]))
   with pytest.raises(ValueError, match=r"fit must be one of .*, got 'mean'"):
     ulira(phi, roles, splits, fit="mean")
+  with pytest.raises(ValueError, match=r"variance must be one of .*, got 'auto'"):
+    ulira(phi, roles, splits, variance="auto")
   with pytest.raises(ValueError, match=r"leave_out must be one of .*, got 'all'"):
     ulira(phi, roles, splits, leave_out="all")
 
@@ -278,6 +482,13 @@ def test_golden_confidences_and_the_signal_that_compat_misses():
   scores = ulira(phi[:, samples], roles, study.models[:, 0])
   found = exposure(scores, roles, study.models[:, 0], bootstrap=100).statistics
   assert found["accuracy"].low > 0.55
+
+
+def test_compat_refuses_arrays_that_do_not_fit():
+  with pytest.raises(DataError, match=r"scores \(3, 4\), roles \(3, 5\)"):
+    ulira_compat(np.ones((3, 4), bool), np.ones((3, 5)))
+  with pytest.raises(DataError, match="are empty"):
+    ulira_compat(np.ones((0, 4), bool), np.ones((0, 4)))
 
 
 def test_compat_is_nan_where_a_side_is_constant():

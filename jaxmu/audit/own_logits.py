@@ -1,0 +1,213 @@
+"""Audit anybody's logits: the benchmark's tables and cautions for models made elsewhere."""
+
+import dataclasses
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmu.audit import comparison, evaluation, metrics
+from jaxmu.audit.attack_words import attack_used
+from jaxmu.audit.attacks.scores import check_labels
+from jaxmu.audit.cautions import Caution, find
+from jaxmu.audit.results import Results
+from jaxmu.audit.summary import Summary, recognised, summarise
+from jaxmu.audit.text import listing, plural, value
+from jaxmu.errors import DataError
+
+UNLEARNED = "unlearned"
+LABELS = {UNLEARNED: "The unlearned model", "retrained": "Retrained", "original": "Original"}
+SHOWN = ("FA", "TA", "T_MIA", "T_AUC", "T_strongest", "SVC_MIA", "RetDev", "Indisc")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Given(Results):
+  """Results of arrays that the caller gave."""
+
+  sizes: Mapping[str, int]
+  classes: int
+
+  @property
+  def split_sizes(self) -> Mapping[str, int]:
+    return self.sizes
+
+  @property
+  def chance(self) -> float:
+    return 1 / self.classes
+
+  def label(self, method: str) -> str:
+    return LABELS.get(method, method)
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+  """What `audit` found.
+
+  Attributes:
+    rows: one row of metrics per model, columns as in a run's rows.parquet; method is "unlearned",
+      "retrained" or "original".
+    intervals: method, metric, value, low, high: 95 % intervals over samples and models.
+    differences: metric, method, other, value, low, high: paired differences.
+    cautions: what would mislead a reader, the gravest first.
+    recognised: whether the strongest attack finds the forget set, above one half and, where there
+      are retrained models, above them.
+  """
+
+  rows: pd.DataFrame
+  intervals: pd.DataFrame
+  differences: pd.DataFrame
+  cautions: tuple[Caution, ...]
+  recognised: bool
+  summary: Summary = dataclasses.field(repr=False)
+
+  @property
+  def table(self) -> pd.DataFrame:
+    """Return methods by metrics, as text: mean and 95 % interval."""
+    known = [name for name in SHOWN if self.summary.has(name)]
+    cells = {
+      metric: [value(self.summary.cell(method, metric)) for method in self.summary.order]
+      for metric in known
+    }
+    return pd.DataFrame(cells, index=list(self.summary.order))
+
+  def __str__(self) -> str:
+    lines = [self.table.to_string(), "", self._sentence()]
+    lines += [f"{c.level}: {c.title}. {c.text}" for c in self.cautions]
+    return "\n".join(lines)
+
+  def _sentence(self) -> str:
+    cell = self.summary.cell(UNLEARNED, "T_strongest")
+    if not cell.n:
+      return "No model is left to attack."
+    attack = attack_used(self.rows, UNLEARNED)
+    found = "recognises forgotten samples" if self.recognised else "finds nothing"
+    beside = " beyond what retraining leaves" if self.summary.cell("retrained", "FA").n else ""
+    return f"The strongest attack ({attack}) {found}{beside}: accuracy {value(cell)}, chance 0.5."
+
+
+def audit(
+  *,
+  logits: Any,
+  labels: Any,
+  forget: Any,
+  unseen: Any,
+  retrained: Any = None,
+  original: Any = None,
+  retain: Any = None,
+  validation: Any = None,
+) -> Audit:
+  """Attack models through their logits, from any framework, and say what the numbers are worth.
+
+  >>> found = audit(logits=logits, labels=labels, forget=range(0, 500), unseen=range(5000, 6000),
+  ...               retrained=logits_of_a_model_trained_without_them)
+  >>> print(found)
+
+  The same attacks, intervals and cautions as in the report of a run; all samples without
+  augmentation and in eval mode.
+
+  Args:
+    logits: of the unlearned model, [N, C], or of K of them (seeds), [K, N, C].
+    labels: int [N].
+    forget, unseen: indices or masks of the samples that were unlearned, and of samples of the same
+      kind that no model ever saw.
+    retrained, original: logits of models trained without the forget set, and of those before
+      unlearning, shaped like `logits`, or of one model; the k-th of each belong together.
+    retain: the other training samples; RetDev and SVC_MIA need them.
+    validation: further unseen samples, to choose the strongest attack with. Without them it is
+      chosen on the part of `unseen` that does not measure it.
+
+  Raises:
+    DataError: arrays that do not belong together, labels outside the classes, sets that overlap,
+      or that are too small to be attacked (6 samples).
+  """
+  given = {UNLEARNED: logits, "retrained": retrained, "original": original}
+  models = {name: _members(name, array) for name, array in given.items() if array is not None}
+  own = models[UNLEARNED]
+  for name, array in models.items():
+    if array.shape[1:] != own.shape[1:] or len(array) not in (1, len(own)):
+      raise DataError(
+        f"{name} logits have shape {array.shape}, those of the unlearned model {own.shape}; "
+        "expected the same samples and classes, and one model or as many"
+      )
+  labels = check_labels(own, labels)
+  sets = {"forget": forget, "test": unseen, "retain": retain, "val": validation}
+  split = _split(sets, len(labels))
+  measured = {
+    name: _measure(name, array, labels, split, len(own)) for name, array in models.items()
+  }
+  rows = {name: found.rows for name, found in measured.items()}
+  if "retrained" in rows:
+    rows = {name: metrics.derive(found, rows["retrained"]) for name, found in rows.items()}
+  tables = comparison.tables(rows, {name: found.influences for name, found in measured.items()})
+  results = _Given(
+    rows=pd.DataFrame([row for found in rows.values() for row in found]).drop(columns="passes"),
+    intervals=pd.DataFrame(tables.intervals),
+    differences=pd.DataFrame(tables.differences, columns=list(comparison.COLUMNS)),
+    sizes={name: len(index) for name, index in vars(split).items()},
+    classes=own.shape[-1],
+  )
+  summary = summarise(results)
+  return Audit(
+    results.rows, results.intervals, results.differences, tuple(find(results, summary)),
+    recognised(summary, UNLEARNED), summary,
+  )  # fmt: skip
+
+
+def _members(name: str, array: Any) -> np.ndarray:
+  array = np.asarray(array)
+  if array.ndim == 2:
+    array = array[None]
+  if array.ndim != 3 or not len(array) or not np.issubdtype(array.dtype, np.floating):
+    raise DataError(
+      f"{name} logits must be floats of shape [N, C] or [K, N, C], got {array.dtype} {array.shape}"
+    )
+  return array
+
+
+def _measure(name: str, array, labels, split, members: int) -> evaluation.Measured:
+  found = evaluation.measure(
+    array, labels, labels, split, method=name, seeds=range(len(array)),
+  )  # fmt: skip
+  if len(array) == members:
+    return found
+  rows = [found.rows[0] | {"seed": seed} for seed in range(members)]
+  return evaluation.Measured(rows, found.influences * members)
+
+
+def _split(sets: Mapping[str, Any], size: int) -> SimpleNamespace:
+  """Return index arrays of disjoint sets, empty ones for those that were not given."""
+  split = SimpleNamespace(**{name: _index(name, given, size) for name, given in sets.items()})
+  seen = np.zeros(size, int)
+  for index in vars(split).values():
+    np.add.at(seen, index, 1)
+  if (seen > 1).any():
+    both = [n for n, index in vars(split).items() if (seen[index] > 1).any()]
+    raise DataError(
+      f"{listing(_NAMES.get(n, n) for n in both)} share {plural(int((seen > 1).sum()), 'sample')} "
+      f"(the first is {int((seen > 1).argmax())}); expected disjoint sets without repeats"
+    )
+  return split
+
+
+_NAMES = {"test": "unseen", "val": "validation"}
+
+
+def _index(name: str, given: Any, size: int) -> np.ndarray:
+  name = _NAMES.get(name, name)
+  if given is None:
+    return np.array([], int)
+  index = np.asarray(given)
+  if index.dtype == bool:
+    if index.shape != (size,):
+      raise DataError(f"the {name} mask has shape {index.shape}; expected ({size},), as the labels")
+    return np.flatnonzero(index)
+  if index.ndim != 1 or not (np.issubdtype(index.dtype, np.integer) or not len(index)):
+    raise DataError(f"{name} must be indices or a mask, got {index.dtype} {index.shape}")
+  if len(index) and not (index.min() >= 0 and index.max() < size):
+    raise DataError(
+      f"{name} holds indices {index.min()}..{index.max()}; expected 0..{size - 1}, as {size} "
+      "samples have logits"
+    )
+  return index.astype(int)
