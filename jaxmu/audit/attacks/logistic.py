@@ -51,7 +51,7 @@ def _location_and_scale(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Return median and interquartile range, which a few huge losses cannot move."""
   low, centre, high = np.quantile(x, (0.25, 0.5, 0.75), axis=-1)
   scale = high - low
-  scale = np.where(scale > 0, scale, x.std(-1))
+  scale = np.where(scale > 0, scale, np.abs(x - centre[:, None]).mean(-1))
   return centre, np.where(scale > 0, scale, 1.0)
 
 

@@ -146,3 +146,32 @@ def test_too_few_samples_and_unknown_solver_are_named():
     population_mia(np.ones(5), np.ones(8))
   with pytest.raises(ValueError, match="'newton' or 'sklearn', got 'lbfgs'"):
     population_mia(np.ones(9), np.ones(9), solver="lbfgs")
+
+
+@pytest.mark.parametrize("n", [15, 25, 95])
+def test_odd_tenths_do_not_move_noise_off_one_half(n):
+  """Audit D9: a test fold with one more of a kind leaves one less to fit with: .436 at n = 15."""
+  rng = np.random.default_rng(n)
+  even = population_mia_many(*rng.exponential(1, (2, 2000, n)))
+  assert np.mean([one.accuracy for one in even]) == pytest.approx(0.5, abs=0.012)
+  odd = population_mia_many(*rng.exponential(1, (2, 600, n)), compat=True, solver="newton")
+  assert np.mean([one.accuracy for one in odd]) < (0.47 if n < 20 else 0.497)
+
+
+def test_guesses_are_those_of_the_accuracy():
+  rng = np.random.default_rng(0)
+  found = population_mia(rng.exponential(1, 90), rng.exponential(0.7, 60))
+  assert found.forget.asked.shape == (60,) and found.unseen.asked.shape == (90,)
+  assert found.forget.asked.sum() == found.unseen.asked.sum() == 60
+  assert (found.unseen.asked > 0).sum() <= 60  # thirty were left out by balancing
+  right = found.forget.right.sum() + found.unseen.right.sum()
+  assert found.accuracy == pytest.approx(right / 120)
+
+
+@pytest.mark.filterwarnings("error")
+def test_huge_losses_are_no_trouble():
+  rng = np.random.default_rng(1)
+  forget, unseen = rng.exponential(1, (2, 50))
+  forget[:20], unseen[:20] = 1e300, -1e300
+  found = population_mia(unseen, forget)
+  assert found.finite and 0.5 < found.accuracy <= 1

@@ -35,11 +35,12 @@ def test_scores_of_three_classes_by_hand():
     "entropy": [-entropy, -entropy],
     "modified_entropy": [-second, -first],
     "confidence": [0.3, 0.5],
+    "margin": [np.log(0.3 / 0.7), 0.0],
     "correctness": [0, 1],
   }
   assert set(found) == set(SCORES)
   for name, values in expected.items():
-    np.testing.assert_allclose(found[name], [values], rtol=1e-12)
+    np.testing.assert_allclose(found[name], [values], rtol=1e-12, atol=1e-15)
 
 
 def test_scores_of_many_members_and_the_loss_of_the_main_tables():
@@ -74,6 +75,30 @@ def test_non_finite_logits_give_non_finite_scores_quietly():
   logits = np.array([[[np.nan, 0.0], [np.inf, 0.0], [1.0, 0.0]]])
   for name, score in population_scores(logits, np.zeros(3, int)).items():
     np.testing.assert_array_equal(np.isfinite(score), [[False, False, True]], err_msg=name)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_that_a_model_excludes_is_no_failure():
+  """Audit 5: minus infinity for a wrong class is a probability of zero; for the label it fails."""
+  logits = np.array([[[2.0, 1.0, -np.inf], [-np.inf, 1.0, 0.0]]])
+  found = population_scores(logits, np.zeros(2, int))
+  p = np.exp([2.0, 1.0]) / np.exp([2.0, 1.0]).sum()
+  assert found["entropy"][0, 0] == pytest.approx((p * np.log(p)).sum())
+  assert found["margin"][0, 0] == pytest.approx(1.0)
+  for name, score in found.items():
+    assert np.isfinite(score[0]).tolist() == [True, False], name
+
+
+def test_labels_and_scores_that_cannot_be_ranked_are_refused():
+  with pytest.raises(DataError, match=r"labels must lie in 0\.\.2 .* got -1\.\.0"):
+    population_scores(np.zeros((1, 2, 3)), np.array([-1, 0]))
+  with pytest.raises(DataError, match=r"\[K, N, C\]"):
+    population_scores(np.zeros((2, 3)), np.zeros(2, int))
+  for attack in (auc, threshold_accuracy):
+    with pytest.raises(DataError, match="1 of 2 scores are NaN; leave failed models out"):
+      attack(np.array([np.nan, 1.0]), np.array([0.0, 2.0]))
+  with pytest.raises(DataError, match="one side is empty"):
+    auc(np.array([]), np.array([1.0]))
 
 
 def test_the_population_attack_takes_any_score():
