@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import study_cases as cases
 
-from jaxmu.audit.study import cautions, judgement
+from jaxmu.audit.study import cautions, judgement, verdict
 from jaxmu.audit.study.statistics import ACCURACY, METRICS, POPULATION
-from jaxmu.report.study import verdict
 
 CALM = {"ga": {"accuracy": (0.502, 0.497, 0.507), "model/accuracy_never": (0.84, 0.838, 0.842)}}
 
@@ -189,21 +188,39 @@ def test_a_number_without_chance_is_raised_only_beside_a_reference(tmp_path):
   assert judgement.raised(cases.data(tmp_path / "b", changes=known), "ft", klom)
 
 
+UNSUSPICIOUS = {
+  "auc": (0.5, 0.49, 0.51), "tpr_at_0.01": (0.01, 0.008, 0.012),
+  "tpr_at_0.001": (0.001, 0.0005, 0.002),
+}  # fmt: skip
+
+
 def test_the_verdict_names_what_leaks_what_hides_and_what_is_level(run):
-  made, found = run(methods=("original", "retrained", "ft", "ga", "msg", "ct"))
+  methods = ("original", "retrained", "ft", "ga", "msg", "ct")
+  made, found = run({"ga": UNSUSPICIOUS, "ct": UNSUSPICIOUS}, methods=methods)
   words = verdict.write(made, found)
   assert (
     words[2] == "Forgotten samples are recognised after MSG [0.527, 0.537] and FT [0.565, 0.577]."
   )
-  assert words[3].endswith(
-    "the most exposed 1 % are recognised: GA [0.650, 0.670] and CT [0.560, 0.580]."
-  )
+  assert "yet a leak in the tail" in words[3]
+  assert "GA (Worst 1 % 0.660 [0.650, 0.670], retrained " in words[3]
+  assert "CT (Worst 1 % 0.570 [0.560, 0.580], retrained " in words[3]
   assert words[4].endswith("does not show this for MSG.")
 
 
 def test_the_verdict_names_methods_that_cannot_be_told_from_retraining(run):
-  made, found = run({"ga": {"confirmed_worst": (0.51, 0.49, 0.53)}})
+  made, found = run({"ga": UNSUSPICIOUS | {"confirmed_worst": (0.51, 0.49, 0.53)}})
   assert "Not separable from retraining by this attack: GA." in verdict.write(made, found)
+
+
+@pytest.mark.parametrize("statistic", ["tpr_at_0.01", "tpr_at_0.001", "auc"])
+def test_the_verdict_looks_at_every_sign_of_a_leak(run, statistic):
+  raised = UNSUSPICIOUS | {"confirmed_worst": (0.51, 0.49, 0.53)} | {statistic: (0.7, 0.6, 0.8)}
+  made, found = run({"ga": raised})
+  words = " ".join(verdict.write(made, found))
+  assert "Not separable" not in words
+  tail = statistic != "auc"
+  assert ("leak in the tail" in words and "GA (TPR at" in words) == tail
+  assert ("GA (AUC [0.600, 0.800])" in words) == (not tail)
 
 
 def test_a_population_attack_below_one_half_sees_something_too(run):

@@ -120,6 +120,8 @@ METRICS = (
   ),
   HELD_OUT,
 )
+AUC = METRICS[1]
+TAILS = (CONFIRMED, *(one for one in METRICS if one.key.startswith("tpr_at")))
 FURTHER = (
   Statistic(
     "sample_mean", "Mean", "0.5", "mean of the samples' accuracies, each weighing the same"

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jaxmu.audit.study import cautions
+from jaxmu.audit.study import cautions, verdict
 from jaxmu.report.documents import write_all
 from jaxmu.report.page import standalone_all
-from jaxmu.report.study import documents, figures, page, table, verdict
+from jaxmu.report.study import documents, figures, page, table
 from jaxmu.report.study.data import StudyData, from_run
 
 __all__ = ["StudyData", "render", "write", "write_figures"]

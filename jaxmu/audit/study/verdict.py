@@ -1,11 +1,10 @@
 """The study in one paragraph, computed from the numbers."""
 
 from jaxmu.audit.cautions import Caution, destroyed
+from jaxmu.audit.results import StudyResults
 from jaxmu.audit.study.judgement import has_signal, raised, unbiased, unseen
-from jaxmu.audit.study.statistics import ACCURACY, CONFIRMED, POPULATION
+from jaxmu.audit.study.statistics import AUC, POPULATION, TAILS, Statistic
 from jaxmu.audit.text import interval, listing, value
-from jaxmu.report.marks import mark
-from jaxmu.report.study.data import StudyData
 
 _TROUBLES = {  # of one method or several
   "collapse": "destroyed the model",
@@ -16,7 +15,7 @@ _TROUBLES = {  # of one method or several
 }
 
 
-def write(data: StudyData, cautions: list[Caution]) -> list[str]:
+def write(data: StudyResults, cautions: list[Caution]) -> list[str]:
   """Return sentences: can this study be trusted, what leaks, what a population attack misses."""
   sound = [name for name in data.unlearners if name not in destroyed(cautions)]
   sentences = [
@@ -24,12 +23,12 @@ def write(data: StudyData, cautions: list[Caution]) -> list[str]:
     _signal(data),
     *_leaks(data, sound),
     _missed(data, sound),
-    _troubled(cautions),
+    _troubled(data, cautions),
   ]
   return [sentence for sentence in sentences if sentence]
 
 
-def _reference(data: StudyData) -> str:
+def _reference(data: StudyResults) -> str:
   cell = data.cell("retrained", "accuracy")
   if not cell.n:
     return "The retrained models are missing, so nothing shows that this study can be trusted."
@@ -44,7 +43,7 @@ def _reference(data: StudyData) -> str:
   )
 
 
-def _signal(data: StudyData) -> str:
+def _signal(data: StudyResults) -> str:
   cell = data.cell("original", "accuracy")
   if not cell.n:
     return "The original models are missing, so it is unknown how much there was to forget."
@@ -54,42 +53,58 @@ def _signal(data: StudyData) -> str:
   return f"{text}. There was no clear signal to remove, so methods cannot be told apart."
 
 
-def _leaks(data: StudyData, sound: list[str]) -> list[str]:
-  """Name the methods above the retrained models in accuracy, then those above only in the tail."""
+def _leaks(data: StudyResults, sound: list[str]) -> list[str]:
+  """Name the methods above the retrained models on average, then those above only in the tail."""
   known = [name for name in sound if data.cell(name, "accuracy").has_interval]
-  above = [name for name in known if raised(data, name)]
-  tail = [name for name in sound if name not in above and raised(data, name, CONFIRMED)]
+  above = [name for name in known if raised(data, name) or raised(data, name, AUC)]
+  tail = {
+    name: [one for one in TAILS if raised(data, name, one)] for name in sound if name not in above
+  }
+  tail = {name: signs for name, signs in tail.items() if signs}
   level = [name for name in known if name not in above and name not in tail]
   found = []
   if above:
-    found.append(f"Forgotten samples are recognised after {_named(data, above, ACCURACY)}.")
+    words = listing(
+      f"{data.label(name)} {interval(data.cell(name, 'accuracy'))}"
+      if raised(data, name)
+      else f"{data.label(name)} (AUC {interval(data.cell(name, AUC.key))})"
+      for name in above
+    )
+    found.append(f"Forgotten samples are recognised after {words}.")
   if tail:
-    words = _named(data, tail, CONFIRMED)
-    found.append(f"At one half on average, yet the most exposed 1 % are recognised: {words}.")
+    words = "; ".join(_tail(data, name, signs) for name, signs in tail.items())
+    found.append(
+      f"At one half on average, yet a leak in the tail: few samples are recognised, and these "
+      f"surely: {words}."
+    )
   if level:
-    names = listing(mark(name).label for name in level)
+    names = listing(data.label(name) for name in level)
     found.append(f"Not separable from retraining by this attack: {names}.")
   return found
 
 
-def _named(data: StudyData, names: list[str], statistic) -> str:
-  """List methods with their intervals, as a sentence does."""
-  cells = {name: data.cell(name, statistic.key) for name in names}
-  return listing(f"{mark(name).label} {interval(cell)}" for name, cell in cells.items())
+def _tail(data: StudyResults, method: str, signs: list[Statistic]) -> str:
+  """Name a method with the numbers that show its leak, and those of the retrained models."""
+  shown = [
+    f"{one.label} {value(data.cell(method, one.key), one.digits)}, retrained "
+    f"{value(data.cell('retrained', one.key), one.digits)}"
+    for one in signs
+  ]
+  return f"{data.label(method)} ({'; '.join(shown)})"
 
 
-def _missed(data: StudyData, sound: list[str]) -> str:
+def _missed(data: StudyResults, sound: list[str]) -> str:
   missed = [name for name in sound if raised(data, name) and unseen(data, name, POPULATION)]
   if not missed:
     return ""
-  names = listing(mark(name).label for name in missed)
+  names = listing(data.label(name) for name in missed)
   return f"A population attack, one threshold for all samples, does not show this for {names}."
 
 
-def _troubled(cautions: list[Caution]) -> str:
+def _troubled(data: StudyResults, cautions: list[Caution]) -> str:
   parts = []
   for code, phrase in _TROUBLES.items():
-    names = [mark(c.method).label for c in cautions if c.code == code and c.method]
+    names = [data.label(c.method) for c in cautions if c.code == code and c.method]
     if names:
       parts.append(f"{listing(names)} {phrase}")
   return f"Warnings: {'; '.join(parts)}." if parts else ""
