@@ -6,8 +6,9 @@ its interval over splits, as in `questions`.
 
 import numpy as np
 
+from jaxmu.audit.attacks.crossed import Interval
 from jaxmu.audit.attacks.epsilon import epsilon_bound
-from jaxmu.audit.attacks.exposure import Interval, exposure
+from jaxmu.audit.attacks.exposure import exposure
 from jaxmu.audit.attacks.kernel import kernel_ratios
 from jaxmu.audit.attacks.label_only import label_only
 from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, trained_roles
@@ -20,18 +21,18 @@ KEPT = ("accuracy", "auc", "tpr_at_0.01")  # of an exposure
 DELTA = 1e-5  # of the epsilon bounds
 
 
-def other_attackers(case: Case, attacker: Attacker, bootstrap: int) -> Table:
+def other_attackers(case: Case, attacker: Attacker) -> Table:
   """Ask forgotten against never-seen with labels alone, and with kernel densities as RULI does."""
   sides = {"positive": FORGOTTEN, "negative": NEVER, "paired": attacker.paired}
   labels = label_only(case.correct, case.roles, case.splits, **sides)
   kernels = kernel_ratios(case.phi, case.roles, case.splits, **sides)
   found = {}
   for name, scores in (("label_only", labels), ("kernel", kernels)):
-    found |= _named(name, _rates(scores, case, bootstrap), ("auc",))
+    found |= _named(name, _rates(scores, case), ("auc",))
   return found
 
 
-def update_leakage(case: Case, before: Case, attacker: Attacker, bootstrap: int) -> Table:
+def update_leakage(case: Case, before: Case, attacker: Attacker) -> Table:
   """Ask what the change of a score gives away: U-LiRA on after minus before.
 
   Who holds both models may see in the difference what neither shows (Chen et al. 2021, arXiv
@@ -49,7 +50,7 @@ def update_leakage(case: Case, before: Case, attacker: Attacker, bootstrap: int)
   for prefix, negative in (("", NEVER), ("retained_", RETAINED)):
     sides = {"positive": FORGOTTEN, "negative": negative}
     scores = attacker.ratios(moved, sides, attacker.of_few)
-    rates = _rates(scores, moved, bootstrap, **sides)
+    rates = _rates(scores, moved, **sides)
     found |= {f"{prefix}{name}": rates[name] for name in ("accuracy", "auc") if name in rates}
   return found
 
@@ -62,9 +63,7 @@ def groups(original: Case) -> np.ndarray | None:
   return strata(plain.phi, trained_roles(plain.roles), plain.splits)
 
 
-def privacy_game(
-  case: Case, sorted_by: np.ndarray, attacker: Attacker, bootstrap: int
-) -> dict[str, Table]:
+def privacy_game(case: Case, sorted_by: np.ndarray, attacker: Attacker) -> dict[str, Table]:
   """Ask forgotten against never seen for vulnerable and for protected samples apart.
 
   Attacked within each half of the splits, as the other half chose the samples.
@@ -74,15 +73,13 @@ def privacy_game(
   found = {}
   for name, stratum in (("vulnerable", VULNERABLE), ("protected", PROTECTED)):
     asked = restrict(scores, case.splits, sorted_by, stratum)
-    found[name] = _named("", _rates(asked, case, bootstrap), KEPT)
+    found[name] = _named("", _rates(asked, case), KEPT)
     if name == "vulnerable":
       found[name] |= epsilon(asked, case)
   return found
 
 
-def efficacy_game(
-  case: Case, retrained: Case, sorted_by: np.ndarray | None, bootstrap: int
-) -> dict[str, Table]:
+def efficacy_game(case: Case, retrained: Case, sorted_by: np.ndarray | None) -> dict[str, Table]:
   """Ask whether a model unlearned the sample or was retrained without it (RULI's efficacy game).
 
   Kernel densities of the method's models against the retrained models of the same forget sets.
@@ -93,10 +90,10 @@ def efficacy_game(
   roles = np.where(forgot, np.where(own[:, None], FORGOTTEN, NEVER), EXCLUDED).astype(np.int8)
   asked = both._replace(roles=roles)
   scores = within_halves(kernel_ratios, asked.phi, roles, asked.splits, paired=True)
-  found = {"forgotten": _named("efficacy", _rates(scores, asked, bootstrap), ("accuracy", "auc"))}
+  found = {"forgotten": _named("efficacy", _rates(scores, asked), ("accuracy", "auc"))}
   if sorted_by is not None:
     for name, stratum in (("vulnerable", VULNERABLE), ("protected", PROTECTED)):
-      rates = _rates(restrict(scores, asked.splits, sorted_by, stratum), asked, bootstrap)
+      rates = _rates(restrict(scores, asked.splits, sorted_by, stratum), asked)
       found[name] = _named("efficacy", rates, ("accuracy", "auc"))
   return found
 
@@ -114,14 +111,14 @@ def epsilon(scores: np.ndarray, case: Case) -> Table:
   return {"epsilon": plain(bound.low), "epsilon_ceiling": plain(bound.ceiling)}
 
 
-def _rates(scores, case: Case, bootstrap: int, **sides) -> Table:
+def _rates(scores, case: Case, **sides) -> Table:
   """Return the statistics of an exposure; empty where no sample has scores of both roles."""
   sides = {"positive": FORGOTTEN, "negative": NEVER} | sides
   known = np.isfinite(scores)
   both = [(known & (case.roles == role)).any(0) for role in sides.values()]
   if not (both[0] & both[1]).any():
     return {}
-  return exposure(scores, case.roles, case.splits, bootstrap=bootstrap, **sides).statistics
+  return exposure(scores, case.roles, case.splits, **sides).statistics
 
 
 def _named(prefix: str, table: Table, wanted: tuple[str, ...]) -> Table:

@@ -11,15 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from jaxmu.audit.attacks.crossed import Interval
+
 LEVEL = 0.95
-
-
-class Interval(NamedTuple):
-  """A value and the bounds of its interval; NaN where there is none."""
-
-  value: float
-  low: float
-  high: float
 
 
 class Fitting(NamedTuple):

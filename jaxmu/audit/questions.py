@@ -8,20 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmu.audit import statistics
-from jaxmu.audit.attacks.exposure import (
-  Exposure,
-  Interval,
-  confirmed_worst,
-  exposure,
-  exposure_change,
-  sample_accuracy,
-  tally,
-)
-from jaxmu.audit.attacks.klom import PERCENTILE, klom
+from jaxmu.audit.attacks.changes import exposure_change
+from jaxmu.audit.attacks.crossed import Interval
+from jaxmu.audit.attacks.exposure import Exposure, exposure
+from jaxmu.audit.attacks.klom import FLOOR_MODELS, PERCENTILE, klom
 from jaxmu.audit.attacks.population_mia import population_mia_many
 from jaxmu.audit.attacks.rmia import FLOOR, rmia
 from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, trained_roles
 from jaxmu.audit.attacks.ulira import ulira
+from jaxmu.audit.attacks.worst import Confirmed, confirmed_worst
 
 FEW = 16  # forgetting models per sample below which variances are pooled (spec evaluation 9.6)
 FEW_SPLITS = 32  # splits in which a sample is forgotten, below which `paired` is worth its noise
@@ -73,11 +68,15 @@ class Case(NamedTuple):
 
 
 class Answer(NamedTuple):
-  """The table of a question with what it was read from; None where too few models were there."""
+  """The table of a question with what it was read from; None where too few models were there.
+
+  `worst` are the most exposed samples, where the question looks for them.
+  """
 
   table: Table
   scores: np.ndarray
   exposure: Exposure | None
+  worst: Confirmed | None = None
 
 
 def choose(fit: str, variance: str, roles: np.ndarray, splits: np.ndarray) -> Attacker:
@@ -88,40 +87,44 @@ def choose(fit: str, variance: str, roles: np.ndarray, splits: np.ndarray) -> At
   return Attacker(fit, variance, few, bool(groups.sum(0).mean() < FEW_SPLITS))
 
 
-def forgotten(case: Case, attacker: Attacker, retrained: Case, bootstrap: int) -> Answer:
-  """Ask whether a model trained on a sample and forgot it, or never saw it."""
-  answer = _ask(case, attacker, _FORGET, attacker.of_few, bootstrap)
+def forgotten(case: Case, attacker: Attacker, retrained: Case | None) -> Answer:
+  """Ask whether a model trained on a sample and forgot it, or never saw it.
+
+  Args:
+    retrained: the retrained models of the same forget sets, for KLOM.
+  """
+  answer = _ask(case, attacker, _FORGET, attacker.of_few)
   if answer.exposure is None:
     return answer
-  plain = lambda value: Interval(value, np.nan, np.nan)
   alive = case.rows(case.alive)
+  worst = confirmed_worst(alive.phi, alive.roles, alive.splits)
   more = {
-    "confirmed_worst": plain(_confirmed(case, attacker)),
-    "rmia_auc": _rmia(alive, bootstrap),
+    "confirmed_worst": worst.interval,
+    "rmia_auc": _rmia(alive),
     "population": _population(alive),
-    "klom_q95": plain(_klom(case, retrained)),
   }
-  return answer._replace(table=answer.table | more)
+  if retrained is not None:
+    more["klom_q95"] = Interval(_klom(case, retrained), np.nan, np.nan)
+  return answer._replace(table=answer.table | more, worst=worst)
 
 
-def retained(case: Case, attacker: Attacker, original: Answer | None, bootstrap: int) -> Answer:
+def retained(case: Case, attacker: Attacker, original: Answer | None) -> Answer:
   """Ask whether a model retained a sample or never saw it, and what unlearning changed in that.
 
   Args:
     original: the answer for the original models; None for themselves.
   """
-  answer = _ask(case, attacker, _RETAIN, attacker.of_many, bootstrap)
+  answer = _ask(case, attacker, _RETAIN, attacker.of_many)
   if None in (original, answer.exposure) or original.exposure is None:
     return answer
-  tallies = original.exposure.tally, answer.exposure.tally
-  change = exposure_change(*tallies, bootstrap=bootstrap)[1]
+  change = exposure_change(original.exposure.tally, answer.exposure.tally)[1]
   return answer._replace(table=answer.table | {f"change_{k}": v for k, v in change.items()})
 
 
-def trained(case: Case, attacker: Attacker, bootstrap: int) -> Answer:
+def trained(case: Case, attacker: Attacker) -> Answer:
   """Ask the plain membership question of original models: trained on a sample or not."""
   plain = case._replace(roles=trained_roles(case.roles))
-  return _ask(plain, attacker, _RETAIN, attacker.of_many, bootstrap)
+  return _ask(plain, attacker, _RETAIN, attacker.of_many)
 
 
 def model(case: Case) -> Table:
@@ -134,26 +137,14 @@ def model(case: Case) -> Table:
   return table
 
 
-def _ask(case, attacker, sides, variance, bootstrap) -> Answer:
+def _ask(case: Case, attacker: Attacker, sides: dict[str, int], variance: str) -> Answer:
   scores = attacker.ratios(case, sides, variance)
   known = np.isfinite(scores)
   both = [(known & (case.roles == role)).any(0) for role in sides.values()]
   if not (both[0] & both[1]).any():
     return Answer({}, scores, None)
-  found = exposure(scores, case.roles, case.splits, bootstrap=bootstrap, **sides)
+  found = exposure(scores, case.roles, case.splits, **sides)
   return Answer(found.statistics, scores, found)
-
-
-def _confirmed(case: Case, attacker: Attacker) -> float:
-  """Return the accuracy on the most exposed samples, selected and measured by other splits."""
-  runs = []
-  for parity in (0, 1):
-    half = case.rows(case.splits % 2 == parity)
-    if len(np.unique(half.splits)) < 2:
-      return np.nan
-    scores = attacker.ratios(half, _FORGET, attacker.of_few)
-    runs.append(sample_accuracy(tally(scores, half.roles, half.splits))[0])
-  return confirmed_worst(*runs)
 
 
 def _population(case: Case) -> Interval:
@@ -175,7 +166,7 @@ def _klom(case: Case, retrained: Case) -> float:
   """
   mask = (case.roles == FORGOTTEN) & (retrained.roles == FORGOTTEN)
   half = int(np.quantile(mask.sum(0), 0.1)) // 2
-  if half < FEW // 2:
+  if half < FLOOR_MODELS:
     return np.nan
   enough = mask.sum(0) >= 2 * half
   order = np.argsort(~mask[:, enough], axis=0, kind="stable")
@@ -189,14 +180,14 @@ def _klom(case: Case, retrained: Case) -> float:
   return float(np.percentile(klom(first, second), PERCENTILE))
 
 
-def _rmia(case: Case, bootstrap: int) -> Interval:
+def _rmia(case: Case) -> Interval:
   """Return the area under the ROC curve of RMIA, each model referred to those of other splits."""
   with np.errstate(over="ignore"):
     confidence = np.maximum(1 / (1 + np.exp(-np.asarray(case.phi, np.float64))), FLOOR)
   scores = rmia(confidence, splits=case.splits)
   asked = (case.roles == FORGOTTEN) | (case.roles == NEVER)
   middle = float(np.median(scores[asked]))  # of shares, which need not lie about one half
-  found = exposure(scores, case.roles, case.splits, bootstrap=bootstrap, threshold=middle)
+  found = exposure(scores, case.roles, case.splits, threshold=middle)
   return found.statistics["auc"]
 
 

@@ -14,9 +14,11 @@ INTERVAL_COLUMNS = ("method", "metric", "value", "low", "high")
 DIFFERENCE_COLUMNS = ("metric", "method", "other", "value", "low", "high")
 SAMPLE_NUMBERS = (
   *("sample", "label", "accuracy", "n_forgotten", "n_never", "score_forgotten", "score_never"),
+  *("confirmed", "exposed"),
 )
 FORGOTTEN, RETAINED, TRAINED, MODEL = "forgotten", "retained", "trained", "model"
-QUESTIONS = (FORGOTTEN, RETAINED, TRAINED, MODEL)
+UPDATE, VULNERABLE, PROTECTED = "update", "vulnerable", "protected"
+QUESTIONS = (FORGOTTEN, RETAINED, TRAINED, UPDATE, VULNERABLE, PROTECTED, MODEL)
 
 
 class Cell(NamedTuple):

@@ -39,6 +39,10 @@ def statistics(method: str) -> dict[tuple[str, str], tuple[float, float, float]]
     "tpr_at_0.001": around(0.001 + 0.2 * abs(excess), half / 10),
     "confirmed_worst": around(worst, 0.01),
     "rmia_auc": around(0.5 + 0.8 * excess),
+    "kernel_auc": around(0.5 + 1.1 * excess),
+    "label_only_auc": around(0.5 + 0.3 * excess),
+    "epsilon": (max(0.0, 5 * excess), none, none),
+    "epsilon_ceiling": (4.2, none, none),
     "population": around(population, 0.004),
     "klom_q95": (none, none, none) if method == "retrained" else around(1.1 + 30 * excess, 0.1),
   }
@@ -50,6 +54,10 @@ def statistics(method: str) -> dict[tuple[str, str], tuple[float, float, float]]
     table |= {("retained", f"change_{k}"): around(v) for k, v in (changed | {"net": net}).items()}
   else:
     table |= {("trained", name): around(value + 0.05) for name, value in seen.items()}
+  table |= {("vulnerable", name): around(0.5 + 2 * excess) for name in ("accuracy", "auc")}
+  table |= {("protected", name): around(0.5, 0.01) for name in ("accuracy", "auc")}
+  if method != "original":
+    table["update", "auc"] = around(0.5 + 1.5 * excess)
   accuracies = {"retained": min(1.0, held_out + 0.15), "forgotten": held_out, "never": held_out}
   return table | {("model", f"accuracy_{k}"): around(v, 0.002) for k, v in accuracies.items()}
 
@@ -90,6 +98,9 @@ def samples(methods, count: int) -> pd.DataFrame:
       "score_forgotten": never + gap * (1 + 0.2 * rng.standard_normal(count)),
       "score_never": never,
     }
+    order = np.full(count, -1)
+    order[np.argsort(-values)[:12]] = np.arange(12)  # NaN last
+    found |= {"confirmed": np.where(order >= 0, values - 0.1, np.nan), "exposed": order}
     tables.append(pd.DataFrame(found))
   return pd.concat(tables, ignore_index=True)
 

@@ -92,7 +92,7 @@ def test_figures_tables_and_images_speak_to_a_screen_reader(html):
   for chart in charts:
     assert chart["role"] == "img" and set(chart["aria-labelledby"].split()) <= ids
   assert {a.get("scope") for a in page.named("th")} == {"col", "row"}
-  assert len(page.named("table")) == len(page.named("caption")) == 7
+  assert len(page.named("table")) == len(page.named("caption")) == 11
   assert all(image["alt"].startswith("Sample ") for image in page.named("img"))
 
 

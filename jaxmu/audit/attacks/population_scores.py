@@ -150,52 +150,6 @@ def sample_auc(
   return areas
 
 
-def pooled_rates(
-  scores: np.ndarray,
-  roles: np.ndarray,
-  splits: np.ndarray,
-  sides: tuple[int, int],
-  worth: np.ndarray,
-  weights: np.ndarray,
-  rates: Sequence[float],
-) -> np.ndarray:
-  """Return AUC and TPRs over all (model, sample) pairs for R weightings of the splits.
-
-  Args:
-    scores: [M, N], NaN where the attack says nothing.
-    roles, splits: [M, N] and [M].
-    sides: the roles of members and of others.
-    worth: what a pair with another weighs, by sample [N], where one with a member weighs 1; samples
-      with 0 take no part.
-    weights: [R, S]; the first row must be ones.
-    rates: false-positive rates, F of them.
-
-  Returns:
-    [R, 1 + F]. The first row is exact. The others come from histograms by split whose bins are
-    finest where few others lie: sorting all pairs again for each weighting would take minutes.
-  """
-  masks = [(roles == side) & ~np.isnan(scores) & (worth > 0) for side in sides]
-  members, others = (scores[mask] for mask in masks)
-  weight = np.broadcast_to(worth, scores.shape)[masks[1]]
-  edges = _edges(np.sort(members), np.sort(others))
-  groups = np.unique(splits, return_inverse=True)[1]
-  counts = np.zeros((2, groups.max() + 1, len(edges) + 1))
-  for model, group in enumerate(groups):
-    for mask, count, pair in zip(masks, counts, (np.ones_like(worth), worth)):
-      asked = mask[model]
-      place = np.searchsorted(edges, scores[model, asked])
-      count[group] += np.bincount(place, pair[asked], minlength=len(edges) + 1)
-  above = np.cumsum(counts[..., ::-1], -1)  # pairs above the last edge, the last but one ... all
-  reached = np.pad(weights @ above, ((0, 0), (0, 0), (1, 0)))
-  with np.errstate(invalid="ignore"):
-    tpr, fpr = reached / reached[..., -1:]
-  last = [np.maximum((fpr < rate).sum(1) - 1, 0)[:, None] for rate in rates]
-  columns = [np.take_along_axis(tpr, index, 1)[:, 0] for index in last]
-  table = np.column_stack([np.trapezoid(tpr, fpr, axis=1), *columns])
-  table[0] = auc(members, others, weight), *tpr_at_fpr(members, others, rates, weight)
-  return table
-
-
 def _refuse_nan(*sides: np.ndarray) -> None:
   for side in sides:
     if not len(side):
@@ -219,13 +173,6 @@ def _thresholds(ordered: np.ndarray, total: np.ndarray, rates: np.ndarray) -> np
   above = total[-1] - total[::-1]  # weight of the 0, 1 ... m highest
   allowed = np.searchsorted(above, rates * total[-1] * (1 - 1e-12)) - 1
   return ordered[::-1][np.clip(allowed, 0, len(ordered) - 1)]
-
-
-def _edges(members: np.ndarray, others: np.ndarray) -> np.ndarray:
-  """Return some 2,500 bin edges from sorted scores: quantiles of both, and the others' top 5 %."""
-  even = [side[np.linspace(0, len(side) - 1, 1000).astype(int)] for side in (members, others)]
-  tail = len(others) - np.geomspace(1, max(1, 0.05 * len(others)), 500).astype(int)
-  return np.unique(np.concatenate([*even, others[tail]]))
 
 
 def _scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

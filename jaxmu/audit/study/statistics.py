@@ -4,7 +4,15 @@ import math
 from typing import NamedTuple
 
 from jaxmu.audit.attacks.exposure import ABOVE
-from jaxmu.audit.results import FORGOTTEN, MODEL, RETAINED, TRAINED
+from jaxmu.audit.results import (
+  FORGOTTEN,
+  MODEL,
+  PROTECTED,
+  RETAINED,
+  TRAINED,
+  UPDATE,
+  VULNERABLE,
+)
 
 
 class Statistic(NamedTuple):
@@ -157,3 +165,64 @@ _ATTACKS = tuple(
 )
 RETAIN_SIDE = tuple(m._replace(question=RETAINED) for m in (*_ATTACKS, *CHANGES))
 UPPER_BOUND = tuple(m._replace(question=TRAINED) for m in _ATTACKS)
+ATTACKERS = (
+  AUC._replace(label="U-LiRA", short="Gaussians per sample, as in the main table"),
+  Statistic(
+    "kernel_auc", "Kernel densities", "0.5", "densities of any shape instead of Gaussians (RULI)"
+  ),
+  Statistic(
+    "label_only_auc",
+    "Labels alone",
+    "0.5",
+    "an attacker who sees only whether the predicted class is right",
+  ),
+  Statistic("rmia_auc", "RMIA", "0.5", "relative to other samples and reference models"),
+)
+UPDATES = (
+  Statistic(
+    "auc", "AUC, never seen", "0.5", "change of the score, forgotten against never seen", "", UPDATE
+  ),
+  Statistic("accuracy", "Accuracy, never seen", "0.5", "accuracy of the same attack", "", UPDATE),
+  Statistic(
+    "retained_auc",
+    "AUC, retained",
+    _RETRAINED,
+    "change of the score, forgotten against retained",
+    "",
+    UPDATE,
+  ),
+)
+_OF_STRATA = {
+  "accuracy": "accuracy",
+  "auc": "AUC",
+  "tpr_at_0.01": "TPR at 1 %",
+  "efficacy_auc": "efficacy AUC",
+}
+_GROUPS = {VULNERABLE: "Vulnerable", PROTECTED: "Protected"}
+STRATA = tuple(
+  Statistic(key, f"{group}: {words}", "", f"{words} on {group.lower()} samples", "", question)
+  for question, group in _GROUPS.items()
+  for key, words in _OF_STRATA.items()
+)
+BOUNDS = (
+  Statistic("epsilon", "Epsilon, all", "0", "lower bound over all samples", digits=2),
+  Statistic("epsilon_ceiling", "Ceiling, all", "", "the most that could have been shown", digits=2),
+  Statistic(
+    "epsilon", "Epsilon, vulnerable", "0", "lower bound over vulnerable samples", "", VULNERABLE, 2
+  ),
+  Statistic(
+    "epsilon_ceiling",
+    "Ceiling, vulnerable",
+    "",
+    "the most that could have been shown for them",
+    "",
+    VULNERABLE,
+    2,
+  ),
+)
+BOUND_NOTE = (
+  "Whoever claims that a forgotten sample is as good as never seen, up to a factor exp(epsilon) in "
+  "any probability (and delta 1e-5), is refuted below these values with 95 % confidence. Threshold "
+  "and direction are chosen on one half of the splits, rates measured on the other. A bound of 0 "
+  "refutes nothing and proves nothing; an attack without any error would reach the ceiling."
+)

@@ -5,7 +5,18 @@ import pandas as pd
 from jaxmu.audit.cautions import Caution
 from jaxmu.audit.results import FORGOTTEN, QUESTIONS
 from jaxmu.audit.study.judgement import direction
-from jaxmu.audit.study.statistics import ACCURACIES, FURTHER, METRICS, RETAIN_SIDE, UPPER_BOUND
+from jaxmu.audit.study.statistics import (
+  ACCURACIES,
+  ATTACKERS,
+  BOUND_NOTE,
+  BOUNDS,
+  FURTHER,
+  METRICS,
+  RETAIN_SIDE,
+  STRATA,
+  UPDATES,
+  UPPER_BOUND,
+)
 from jaxmu.audit.text import number
 from jaxmu.report.documents import (
   booktabs,
@@ -69,6 +80,10 @@ def markdown(
       *section("Retained samples", [_block(table.block(data, RETAIN_SIDE))]),
       *section("All training samples", [_block(table.block(data, UPPER_BOUND, ("original",)))]),
       *section("Most exposed samples", [_exposed(data)]),
+      *section("Other attackers", [_block(table.block(data, ATTACKERS))]),
+      *section("What an update gives away", [_block(table.block(data, UPDATES))]),
+      *section("Vulnerable and protected samples", [_block(table.block(data, STRATA))]),
+      *section("Bound on epsilon", [_block(table.block(data, BOUNDS)), "", BOUND_NOTE]),
       *section("Single samples", [_block(table.block(data, FURTHER))]),
       *section("Direction", [_block(table.directions(data))]),
       *section("Accuracies", [_block(table.block(data, ACCURACIES))]),
@@ -111,7 +126,10 @@ def _exposed(data: StudyData) -> str:
   ]
   if not body:
     return "This run stored none."
-  words = "Accuracy of the attack on the sample, and its mean confidence (log-odds) in both roles."
+  words = (
+    "Accuracy of the attack on the sample, measured by the half of the splits that did not choose "
+    "it, and its mean confidence (log-odds) in both roles."
+  )
   return f"{md_table(head, body)}\n\n{words}"
 
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxmu.audit.attacks.exposure import most_exposed
 from jaxmu.report.study.data import StudyData
 
 SHOWN = 12  # per method
@@ -20,7 +19,7 @@ class Picture(NamedTuple):
   source: str
   label: str
   true_label: str  # empty where the label was not randomised
-  accuracy: float
+  accuracy: float  # of the half of the splits that did not choose the sample
   score_forgotten: float
   score_never: float
 
@@ -38,14 +37,14 @@ def pictures(data: StudyData) -> dict[str, list[Picture]]:
 
 def _of_method(data: StudyData, method: str, place: dict, sources: list[str]) -> list[Picture]:
   table, found = data.attacked(method), []
-  for row in most_exposed(table["accuracy"].to_numpy(float), SHOWN):
-    one = table.iloc[row]
+  listed = table[table["exposed"] >= 0].sort_values("exposed")[:SHOWN]
+  for _, one in listed.iterrows():
     k = place.get(int(one["sample"]))
     if k is None:
       break
     label, true = data.exposed.labels[k], data.exposed.original_labels[k]
     words = class_name(data, label), class_name(data, true) if true != label else ""
-    scores = (float(one[n]) for n in ("accuracy", "score_forgotten", "score_never"))
+    scores = (float(one[n]) for n in ("confirmed", "score_forgotten", "score_never"))
     found.append(Picture(int(one["sample"]), sources[k], *words, *scores))
   return found
 

@@ -5,7 +5,18 @@ from importlib import resources
 from markupsafe import Markup
 
 from jaxmu.audit.cautions import Caution
-from jaxmu.audit.study.statistics import ACCURACIES, FURTHER, METRICS, RETAIN_SIDE, UPPER_BOUND
+from jaxmu.audit.study.statistics import (
+  ACCURACIES,
+  ATTACKERS,
+  BOUND_NOTE,
+  BOUNDS,
+  FURTHER,
+  METRICS,
+  RETAIN_SIDE,
+  STRATA,
+  UPDATES,
+  UPPER_BOUND,
+)
 from jaxmu.audit.text import number
 from jaxmu.report.facts import method_cards
 from jaxmu.report.page import fill
@@ -36,6 +47,11 @@ def html(
     retained=table.block(data, RETAIN_SIDE),
     upper=table.block(data, UPPER_BOUND, ("original",)),
     pictures=gallery.pictures(data),
+    attackers=table.block(data, ATTACKERS),
+    updates=table.block(data, UPDATES),
+    strata=table.block(data, STRATA),
+    bounds=table.block(data, BOUNDS),
+    bound_note=BOUND_NOTE,
     further=table.block(data, FURTHER),
     directions=table.directions(data),
     accuracies=table.block(data, ACCURACIES),

@@ -10,7 +10,6 @@ from jaxmu.audit.attacks.population_mia import population_mia_many
 from jaxmu.audit.attacks.population_scores import (
   SCORES,
   auc,
-  pooled_rates,
   population_attacks,
   population_scores,
   roc_points,
@@ -173,28 +172,6 @@ def test_area_per_sample_equals_scikit_learn(monkeypatch):
     else:
       expected = roc_auc_score(roles[keep, x] == 2, scores[keep, x])
       assert found[x] == pytest.approx(expected, abs=1e-12)
-
-
-def test_binned_rates_of_a_weighting_are_close_to_the_exact_ones():
-  """Without resampling, what sorting gives; with it, what repeating the splits gives."""
-  splits = np.arange(12) // 2
-  roles = RNG.choice([0, 1, 2], (12, 4000))
-  scores = (RNG.normal(size=roles.shape) + (roles == 2)).astype(np.float32)
-  worth = RNG.uniform(0.5, 2, 4000)
-  worth[:100] = 0
-  weights = np.array([[1.0] * 6, [1] * 6, [3, 0, 1, 0, 2, 0]])
-  exact, binned, drawn = pooled_rates(scores, roles, splits, (2, 0), worth, weights, (0.01, 0.001))
-  used = worth > 0
-  repeated = np.repeat(np.arange(12), weights[2].astype(int)[splits])
-  for rows, found, tolerance in ((np.arange(12), exact, 1e-12), (repeated, drawn, 2e-3)):
-    asked = [(roles[rows] == side) & used for side in (2, 0)]
-    members, others = (scores[rows][mask] for mask in asked)
-    weight = np.broadcast_to(worth, asked[1].shape)[asked[1]]
-    assert found[0] == pytest.approx(auc(members, others, weight), abs=min(tolerance, 1e-4))
-    expected = tpr_at_fpr(members, others, (0.01, 0.001), weight)
-    np.testing.assert_allclose(found[1:], expected, atol=tolerance)
-  np.testing.assert_allclose(binned, exact, atol=2e-3)
-  assert abs(drawn[0] - exact[0]) > 1e-4
 
 
 def test_labels_must_fit():

@@ -372,7 +372,7 @@ def test_models_of_one_split_are_left_out_together():
 def test_gaussians_reach_the_theoretical_accuracy_and_auc(distance, models, options, accuracy):
   """A weak signal needs more than 32 members, or a common variance: fits cost 0.01 of AUC there."""
   phi, roles, splits = gaussians_apart(distance, *models, samples=1500)
-  found = exposure(ulira(phi, roles, splits, **options), roles, splits, bootstrap=20).statistics
+  found = exposure(ulira(phi, roles, splits, **options), roles, splits).statistics
   assert found["auc"].value == pytest.approx(norm.cdf(distance / np.sqrt(2)), abs=0.01)
   assert found["sample_mean"].value == pytest.approx(accuracy, abs=0.005)
   assert found["accuracy"].value == pytest.approx(norm.cdf(distance / 2), abs=0.01)
@@ -480,7 +480,7 @@ def test_golden_confidences_and_the_signal_that_compat_misses():
   stored = golden["true_class_logit_scaled"].reshape(42, 640).T
   np.testing.assert_allclose(phi, stored, rtol=1e-6, atol=1e-6)
   scores = ulira(phi[:, samples], roles, study.models[:, 0])
-  found = exposure(scores, roles, study.models[:, 0], bootstrap=100).statistics
+  found = exposure(scores, roles, study.models[:, 0]).statistics
   assert found["accuracy"].low > 0.55
 
 

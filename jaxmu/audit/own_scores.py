@@ -1,0 +1,150 @@
+"""Audit anybody's shadow models: the tables, cautions and verdict of a study from their scores."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmu.audit.attacks.fits import refuse_non_finite
+from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NAMES, NEVER
+from jaxmu.audit.cautions import Caution
+from jaxmu.audit.questions import Case, choose
+from jaxmu.audit.results import StudyResults
+from jaxmu.audit.study import cautions, verdict
+from jaxmu.audit.study.tables import Tables, cells, describe, tables
+from jaxmu.errors import DataError
+
+UNLEARNED = "unlearned"
+LABELS = {UNLEARNED: "The unlearned models", "retrained": "Retrained", "original": "Original"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Given(StudyResults):
+  """Results of scores that the caller gave."""
+
+  def label(self, method: str) -> str:
+    return LABELS.get(method, method)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyAudit:
+  """What `audit_scores` found.
+
+  Attributes:
+    exposure: method, question, statistic, value, low, high, as in a run's exposure.parquet.
+    samples: one row per method and sample, as in samples.parquet.
+    roc: points of the pooled ROC curves: method, fpr, tpr.
+    cautions: what would mislead a reader, the gravest first.
+    verdict: sentences: can the study be trusted, what leaks.
+  """
+
+  exposure: pd.DataFrame
+  samples: pd.DataFrame
+  roc: pd.DataFrame
+  cautions: tuple[Caution, ...]
+  verdict: tuple[str, ...]
+
+  def __str__(self) -> str:
+    lines = [*self.verdict, *(f"{c.level}: {c.title}. {c.text}" for c in self.cautions)]
+    return "\n".join(lines)
+
+
+def audit_scores(
+  phi: Any,
+  roles: Any,
+  splits: Any,
+  *,
+  correct: Any = None,
+  retrained: Any = None,
+  original: Any = None,
+  fit: str = "normal",
+  variance: str = "auto",
+) -> StudyAudit:
+  """Attack shadow models sample by sample, from any framework (U-LiRA and what stands beside it).
+
+  >>> found = audit_scores(phi, roles, splits, retrained=phi_of_retrained_models)
+  >>> print(found)
+
+  The same attacks, intervals, cautions and sentences as in the report of a study.
+
+  Args:
+    phi: logit-scaled confidences of unlearned models, [M, N] (`attacks.scores`).
+    roles: what each sample is to each model, int [M, N]: 0 never seen, 1 retained, 2 forgotten, -1
+      left out (`attacks.roles.role_matrix` makes them from index sets).
+    splits: int [M]; models of one split share their training samples.
+    correct: whether the prediction is the label, bool [M, N]; `phi > 0` where None, which is right
+      for two classes and misses predictions below one half for more.
+    retrained, original: confidences [M, N] of the models retrained without the k-th forget set, and
+      of those that the k-th was unlearned from. Without retrained models nothing shows that the
+      attack finds one half where there is nothing to find.
+    fit, variance: of the attacker's Gaussians, as in `ulira`; "auto" decides by their number.
+
+  Raises:
+    DataError: arrays that do not belong together, scores that are not finite, or too few models of
+      a role for any sample to be attacked.
+  """
+  given = {"retrained": retrained, "original": original, UNLEARNED: phi}
+  arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
+  roles, splits = np.asarray(roles), np.asarray(splits)
+  _check(arrays, roles, splits)
+  right = None if correct is None else np.asarray(correct, bool)
+  cases = {
+    name: Case(
+      array, right if name == UNLEARNED and right is not None else array > 0, roles, splits
+    )
+    for name, array in arrays.items()
+  }
+  attacker = choose(fit, variance, roles, splits)
+  found = tables(cases, attacker)
+  if found.roc[UNLEARNED].size == 0:
+    raise DataError(
+      "no sample was forgotten by enough models to be attacked: at least two splits must have "
+      "forgotten it, and two must never have seen it; use more models"
+    )
+  count = len(np.unique(splits))
+  study = describe(cases[UNLEARNED], attacker) | {
+    "splits": count,
+    "models": len(roles),
+    "originals": len(roles),
+  }
+  frames = _frames(found)
+  results = _Given(
+    cells=cells(found.exposures, count),
+    samples={name: pd.DataFrame(columns) for name, columns in found.samples.items()},
+    study=study,
+  )
+  warned = cautions.find(results)
+  return StudyAudit(*frames, tuple(warned), tuple(verdict.write(results, warned)))
+
+
+def _check(arrays: dict[str, np.ndarray], roles: np.ndarray, splits: np.ndarray) -> None:
+  for name, array in arrays.items():
+    if array.ndim != 2 or array.shape != roles.shape or splits.shape != roles.shape[:1]:
+      raise DataError(
+        f"{name} scores {array.shape}, roles {roles.shape} and splits {splits.shape} do not belong "
+        "together; expected [M, N], [M, N] and [M]"
+      )
+    refuse_non_finite(np.where(roles == EXCLUDED, 0, array))
+  if not np.isin(roles, list(NAMES)).all():
+    known = ", ".join(f"{number} {name}" for number, name in sorted(NAMES.items()))
+    raise DataError(f"roles holds {roles.min()}..{roles.max()}; expected {known}")
+  for role in (FORGOTTEN, NEVER):
+    if not (roles == role).any():
+      raise DataError(f"no model has the role '{NAMES[role]}' for any sample; expected some")
+
+
+def _frames(found: Tables) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+  exposure = [
+    {"method": method, "question": question, "statistic": statistic} | one._asdict()
+    for (method, question, statistic), one in found.exposures.items()
+  ]
+  samples = [
+    pd.DataFrame({"method": name, "sample": np.arange(len(columns["accuracy"]))} | columns)
+    for name, columns in found.samples.items()
+  ]
+  roc = [
+    pd.DataFrame({"method": name, "fpr": points[:, 0], "tpr": points[:, 1]})
+    for name, points in found.roc.items()
+  ]
+  return pd.DataFrame(exposure), *(pd.concat(t, ignore_index=True) for t in (samples, roc))

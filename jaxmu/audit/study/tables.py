@@ -1,0 +1,148 @@
+"""The tables of a study: every question to every stage, from scores, roles and splits alone.
+
+M models in S splits, N samples.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmu.audit import further_questions as further
+from jaxmu.audit import questions
+from jaxmu.audit.attacks.crossed import Interval
+from jaxmu.audit.attacks.population_scores import roc_points
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, role_counts
+from jaxmu.audit.attacks.worst import Confirmed
+from jaxmu.audit.questions import Answer, Attacker, Case
+from jaxmu.audit.results import Cell
+
+Exposures = dict[tuple[str, str, str], Interval]  # by method, question, statistic
+
+
+class Tables(NamedTuple):
+  """What a study says.
+
+  Attributes:
+    exposures: statistics with intervals by (method, question, statistic).
+    samples: by method a column [N] by name: accuracy, n_forgotten, n_never, score_forgotten,
+      score_never, confirmed (accuracy of the half of the splits that did not choose the sample; NaN
+      where neither chose it) and exposed (0 for the sample that stands out most; -1 likewise).
+    roc: by method points (FPR, TPR), [n, 2].
+  """
+
+  exposures: Exposures
+  samples: dict[str, dict[str, np.ndarray]]
+  roc: dict[str, np.ndarray]
+
+
+def tables(
+  cases: Mapping[str, Case],
+  attacker: Attacker,
+  once: Case | None = None,
+  progress=lambda name: None,
+) -> Tables:
+  """Ask every question of every stage.
+
+  Args:
+    cases: by method, models in one order: the k-th ones have the same split and forget set.
+      "retrained" and "original" are the references, as far as there are any.
+    once: the original models, each of them once, where `cases` repeats those that are shared.
+    progress: called with the name of each stage before it is attacked.
+  """
+  found, samples, rocs = {}, {}, {}
+  original, retrained = cases.get("original"), cases.get("retrained")
+  before = None if original is None else questions.retained(original, attacker, None)
+  sorted_by = None if original is None else further.groups(original if once is None else once)
+  for name, case in cases.items():
+    progress(name)
+    forgot = questions.forgotten(case, attacker, retrained)
+    kept = before if name == "original" else questions.retained(case, attacker, before)
+    answers = {"forgotten": forgot.table, "retained": kept.table}
+    if case.alive.any():
+      answers["model"] = questions.model(case)
+    if name == "original":
+      answers["trained"] = questions.trained(case if once is None else once, attacker).table
+    if forgot.exposure is not None:
+      _merge(answers, _further(name, case, forgot, attacker, original, retrained, sorted_by))
+    found |= {(name, q, s): value for q, table in answers.items() for s, value in table.items()}
+    samples[name] = _samples(case, forgot)
+    rocs[name] = _roc(forgot.scores, case.roles)
+  return Tables(found, samples, rocs)
+
+
+def cells(exposures: Exposures, splits: int) -> dict[tuple[str, str, str], Cell]:
+  """Return statistics as judgements read them; values that are not finite are as good as absent."""
+  return {
+    key: Cell(splits, one.value, low=one.low, high=one.high) if np.isfinite(one.value) else Cell()
+    for key, one in exposures.items()
+  }
+
+
+def describe(case: Case, attacker: Attacker) -> dict:
+  """Describe roles and attack of a study in plain numbers and words."""
+  counts = role_counts(case.roles)
+  spread = lambda values: {"mean": values.mean(), "min": values.min(), "max": values.max()}
+  return {
+    "attack": {
+      "variance": attacker.of_few,
+      "fit": attacker.fit,
+      "paired": attacker.paired,
+      "leave_out": "split",
+    },
+    "forgotten_per_sample": spread(counts["forgotten"]),
+    "never_per_sample": spread(counts["never seen"]),
+  }
+
+
+def _further(name, case, forgot: Answer, attacker, original, retrained, sorted_by) -> dict:
+  """Ask what needs no other training: other attackers, changes, strata, a bound."""
+  answers = {"forgotten": further.other_attackers(case, attacker)}
+  answers["forgotten"] |= further.epsilon(forgot.scores, case)
+  if original is not None and name != "original":
+    answers["update"] = further.update_leakage(case, original, attacker)
+  if sorted_by is not None:
+    _merge(answers, further.privacy_game(case, sorted_by, attacker))
+  if retrained is not None and name != "retrained":
+    _merge(answers, further.efficacy_game(case, retrained, sorted_by))
+  return answers
+
+
+def _merge(answers: dict, more: Mapping) -> None:
+  for question, table in more.items():
+    answers[question] = answers.get(question, {}) | table
+
+
+def _samples(case: Case, forgot: Answer) -> dict[str, np.ndarray]:
+  """Return columns about every sample, [N] each."""
+  size = case.phi.shape[1]
+  accuracy = np.full(size, np.nan) if forgot.exposure is None else forgot.exposure.accuracy
+  columns = {"accuracy": accuracy}
+  means = {}
+  for key, role in (("forgotten", FORGOTTEN), ("never", NEVER)):
+    mask = case.roles == role
+    columns[f"n_{key}"] = count = mask.sum(0)
+    total = np.where(mask, case.phi, 0).sum(0, dtype=float)
+    means[f"score_{key}"] = np.divide(total, count, np.full(size, np.nan), where=count > 0)
+  return columns | means | _confirmed(forgot.worst, size)
+
+
+def _confirmed(worst: Confirmed | None, size: int) -> dict[str, np.ndarray]:
+  confirmed, order = np.full(size, np.nan), np.full(size, -1)
+  if worst is not None:
+    confirmed[worst.samples] = worst.accuracy
+    order[worst.samples] = np.arange(len(worst.samples))
+  return {"confirmed": confirmed, "exposed": order}
+
+
+def _roc(scores: np.ndarray, roles: np.ndarray) -> np.ndarray:
+  """Return points of the pooled curve; a sample's non-members weigh as much as its members."""
+  known = ~np.isnan(scores)
+  members, others = known & (roles == FORGOTTEN), known & (roles == NEVER)
+  n, m = members.sum(0), others.sum(0)
+  both = (n > 0) & (m > 0)
+  if not both.any():
+    return np.zeros((0, 2))
+  worth = np.broadcast_to(n / np.maximum(m, 1), scores.shape)
+  others = others & both
+  return roc_points(scores[members & both], scores[others], worth[others])
