@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxmu import files
 from jaxmu.errors import StoreError
 from jaxmu.shadows.lab import Lab
+from jaxmu.shadows.scores import STATISTIC
 from jaxmu.sweep.reuse import copy_tree
 
 
@@ -23,7 +24,7 @@ def borrow(lab: Lab, name: str) -> str:
   for index in sorted(lab.run.path.parent.glob(f"*/scores/{name}.json")):
     try:
       known = files.read_json(index)
-      if known["identity"] == mine.identity:
+      if known["identity"] == mine.identity and known["statistic"] == STATISTIC:
         lenders.append((len(known["models"]), index))
     except (StoreError, KeyError, TypeError):  # a damaged neighbour is no reason to stop
       continue

@@ -17,6 +17,7 @@ import numpy as np
 from jaxmu import files
 from jaxmu.errors import StoreError
 
+STATISTIC = "margin"  # what phi is: exact; with the floor of LiRA's public code it was another
 Model = tuple[int, int]  # (split, forget set)
 _TYPES = {"phi": np.dtype("<f4"), "correct": np.dtype("u1")}
 
@@ -34,7 +35,8 @@ class Scores:
       StoreError: the rows were made from other data, splits or settings, or are damaged.
     """
     self.folder, self.stage, self.samples, self.identity = folder, stage, samples, identity
-    self._index = {"identity": identity, "samples": samples, "models": [], "failures": []}
+    self._index = {"identity": identity, "samples": samples, "statistic": STATISTIC}
+    self._index |= {"models": [], "failures": []}
     if self.path.is_file():
       self._index = files.read_json(self.path)
       self._refuse_others()
@@ -146,11 +148,12 @@ class Scores:
     for key in ("identity", "samples", "models", "failures"):
       if key not in known:
         raise StoreError(f"{self.path} is no index of scores; delete it and run the command again")
-    for key, mine in (("identity", self.identity), ("samples", self.samples)):
-      if known[key] != mine:
+    mine_of = {"identity": self.identity, "samples": self.samples, "statistic": STATISTIC}
+    for key, mine in mine_of.items():
+      if known.get(key) != mine:
         raise StoreError(
           f"{self.path} holds scores of other data, splits, recipe or software ({key} "
-          f"{known[key]!s:.12}, now {mine!s:.12}), which must not be mixed; give another "
+          f"{known.get(key)!s:.12}, now {mine!s:.12}), which must not be mixed; give another "
           "--config.output_dir, or delete the file"
         )
     for name, kind in _TYPES.items():

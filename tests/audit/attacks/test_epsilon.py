@@ -288,6 +288,8 @@ def test_bound_names_its_counts_and_stays_below_its_ceiling():
   assert found.mu == pytest.approx(gdp_mu(*high)) and found.mu > 5
   assert found.epsilon_gdp == pytest.approx(gdp_epsilon(found.mu, 0.001)) and found.epsilon_gdp > 9
   assert np.isnan(epsilon_bound(scores, roles, splits).epsilon_gdp)
+  mirrored = epsilon_bound(-scores, roles, splits, delta=0.001)
+  assert mirrored.mu == pytest.approx(found.mu, rel=0.05)
 
 
 def test_tied_scores_count_each_split_once():

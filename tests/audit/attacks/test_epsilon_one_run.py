@@ -115,11 +115,12 @@ def test_several_numbers_of_guesses_are_paid_for():
   assert epsilon_one_run_scores(members, others) == expected > 1
 
 
-def test_equal_scores_tell_nothing():
-  bounds = [
-    epsilon_one_run_scores(np.ones(100), np.ones(100), guesses=100, seed=s) for s in range(60)
-  ]
-  assert np.mean(np.array(bounds) > 0) < 0.15
+def test_equal_scores_are_guessed_like_coins():
+  one = lambda seed, level: epsilon_one_run_scores(
+    np.ones(100), np.ones(100), guesses=100, seed=seed, level=level
+  )
+  positive = {level: np.mean([one(s, level) > 0 for s in range(60)]) for level in (0.5, 0.95)}
+  assert 0.2 < positive[0.5] < 0.7 and positive[0.95] < 0.15
 
 
 @pytest.mark.parametrize("guesses", [100, None])
