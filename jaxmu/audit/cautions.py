@@ -44,16 +44,23 @@ def destroyed(cautions: list[Caution]) -> frozenset[str]:
   return frozenset(c.method for c in cautions if c.level == "severe" and c.method)
 
 
-def markable(summary: Summary, cautions: list[Caution]) -> frozenset[str]:
+def markable(data: Results, summary: Summary, cautions: list[Caution]) -> frozenset[str]:
   """Name the methods that may be called best: not destroyed, and recognised by no attack."""
-  hidden = {c.method for c in cautions if c.code == "attacks_disagree" and c.level == "caution"}
-  leaking = {name for name in summary.methods if recognised(summary, name)}
+  hidden = {c.method for c in cautions if c.code == "attacks_disagree"}
+  leaking = {name for name in summary.methods if found_by(data, summary, name)}
   return frozenset(summary.methods) - destroyed(cautions) - hidden - leaking
+
+
+def found_by(data: Results, summary: Summary, method: str) -> str:
+  """Name the column whose attack recognises a method, the strongest first; "" where none does."""
+  if recognised(summary, method):
+    return "T_strongest"
+  return "T_MIA" if shown_by_loss(data, summary, method) else ""
 
 
 def _signal(data: Results, summary: Summary) -> list[Caution]:
   cell, reference = summary.cell("original", "T_MIA"), summary.cell("retrained", "T_MIA")
-  if cell.n == 0 or recognised(summary, "original") or _shown_by(data, summary, "original"):
+  if cell.n == 0 or found_by(data, summary, "original"):
     return []
   text = (
     f"T-MIA of the original models is {value(cell)}, not clearly above one half and the retrained "
@@ -64,7 +71,7 @@ def _signal(data: Results, summary: Summary) -> list[Caution]:
   return [Caution("severe", "no_signal", "", "The original models show no membership signal", text)]
 
 
-def _shown_by(data: Results, summary: Summary, method: str) -> bool:
+def shown_by_loss(data: Results, summary: Summary, method: str) -> bool:
   """Tell whether T-MIA finds a method's forget set: above one half and above retraining."""
   cell, gap = summary.cell(method, "T_MIA"), summary.difference(method, "retrained", "T_MIA")
   if not cell.has_interval:  # the size of the sets still says what can be resolved
@@ -178,7 +185,7 @@ def _over_unlearned(data: Results, summary: Summary, method: str) -> list[Cautio
 
 def _disagreement(data: Results, summary: Summary, method: str) -> list[Caution]:
   """Warn where another attack sees what T-MIA does not."""
-  if _shown_by(data, summary, method):
+  if shown_by_loss(data, summary, method):
     return []
   by_attack, (by_area, sure) = recognised(summary, method), _area_apart(summary, method)
   if not (by_attack or by_area):
@@ -197,12 +204,18 @@ def _disagreement(data: Results, summary: Summary, method: str) -> list[Caution]
     text += (
       f"The area under the ROC curve of the loss is {value(summary.cell(method, 'T_AUC'))}"
       + _beside(summary, "T_AUC")
-      + ": it does not treat forgotten samples like unseen ones. "
+      + ". "
     )
-  text += "Do not read MIA and Indisc as evidence of forgetting."
-  level = "caution" if by_attack or sure else "note"
-  title = f"{data.label(method)} hides from T-MIA, not from other attacks"
-  return [Caution(level, "attacks_disagree", method, title, text)]
+  if by_attack or sure:
+    text += "Do not read MIA and Indisc as evidence of forgetting."
+  else:
+    text += "Too little to be sure of; T-AUC is the less noisy number of the two."
+  name = data.label(method)
+  if by_attack or sure:
+    title = f"{name} hides from T-MIA, not from other attacks"
+    return [Caution("caution", "attacks_disagree", method, title, text)]
+  title = f"{name}: T-MIA and T-AUC disagree"
+  return [Caution("note", "area_apart", method, title, text)]
 
 
 def _area_apart(summary: Summary, method: str) -> tuple[bool, bool]:

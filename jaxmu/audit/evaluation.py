@@ -14,7 +14,7 @@ from jaxmu.audit.attacks.svc_mia import svc_mia
 from jaxmu.audit.influence import Influence
 from jaxmu.audit.metrics import MEASURED, SETS, accuracy
 
-SVC_LIMIT = 500  # samples a side: an SVC's time grows with their square
+SVC_LIMIT = 250  # samples a side: an SVC's time grows with their square, hundreds of models wait
 
 
 class Measured(NamedTuple):

@@ -11,9 +11,9 @@ import pandas as pd
 from jaxmu.audit import comparison, evaluation, metrics
 from jaxmu.audit.attack_words import attack_used
 from jaxmu.audit.attacks.scores import check_labels
-from jaxmu.audit.cautions import Caution, find
+from jaxmu.audit.cautions import Caution, find, found_by
 from jaxmu.audit.results import Results
-from jaxmu.audit.summary import Summary, recognised, summarise
+from jaxmu.audit.summary import Summary, summarise
 from jaxmu.audit.text import listing, plural, value
 from jaxmu.errors import DataError
 
@@ -51,8 +51,8 @@ class Audit:
     intervals: method, metric, value, low, high: 95 % intervals over samples and models.
     differences: metric, method, other, value, low, high: paired differences.
     cautions: what would mislead a reader, the gravest first.
-    recognised: whether the strongest attack finds the forget set, above one half and, where there
-      are retrained models, above them.
+    recognised: whether an attack finds the forget set, above one half and, where there are
+      retrained models, above them.
   """
 
   rows: pd.DataFrame
@@ -81,10 +81,13 @@ class Audit:
     cell = self.summary.cell(UNLEARNED, "T_strongest")
     if not cell.n:
       return "No model is left to attack."
-    attack = attack_used(self.rows, UNLEARNED)
-    found = "recognises forgotten samples" if self.recognised else "finds nothing"
+    found = "recognised" if self.recognised else "not recognised"
     beside = " beyond what retraining leaves" if self.summary.cell("retrained", "FA").n else ""
-    return f"The strongest attack ({attack}) {found}{beside}: accuracy {value(cell)}, chance 0.5."
+    return (
+      f"Forgotten samples are {found}{beside}: accuracy {value(cell)} of the strongest attack "
+      f"({attack_used(self.rows, UNLEARNED)}), T-MIA "
+      f"{value(self.summary.cell(UNLEARNED, 'T_MIA'))}; chance 0.5."
+    )
 
 
 def audit(
@@ -151,7 +154,7 @@ def audit(
   summary = summarise(results)
   return Audit(
     results.rows, results.intervals, results.differences, tuple(find(results, summary)),
-    recognised(summary, UNLEARNED), summary,
+    bool(found_by(results, summary, UNLEARNED)), summary,
   )  # fmt: skip
 
 

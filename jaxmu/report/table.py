@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from jaxmu.audit.attack_words import SHORT, usual_attack
-from jaxmu.audit.cautions import Caution, markable
+from jaxmu.audit.cautions import Caution, markable, shown_by_loss
 from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.summary import BETTER, Summary, best, recognised
 from jaxmu.audit.text import MISSING, factor, interval, plural, speed, spread
@@ -56,7 +56,7 @@ def columns(data: ReportData) -> tuple[Column, ...]:
 
 def lines(data: ReportData, summary: Summary, cautions: list[Caution]) -> tuple[Line, ...]:
   """Return one line per method in the order of the tables."""
-  standings = _standings(summary, cautions)
+  standings = _standings(data, summary, cautions)
   clock = wall_rte(data)
   return tuple(
     Line(
@@ -95,9 +95,10 @@ def _entry(data, summary, method, key, standings, clock) -> Entry:
   return Entry(spread(cell), interval(cell), standings.get((method, key), ""), note)
 
 
-def _standings(summary: Summary, cautions: list[Caution]) -> dict[tuple[str, str], str]:
-  eligible = markable(summary, cautions)
+def _standings(data: ReportData, summary: Summary, cautions) -> dict[tuple[str, str], str]:
+  eligible = markable(data, summary, cautions)
   found = {(n, "T_strongest"): RAISED for n in summary.order if recognised(summary, n)}
+  found |= {(n, "T_MIA"): RAISED for n in summary.order if shown_by_loss(data, summary, n)}
   for metric in BETTER:
     names = best(summary, metric, eligible)
     found |= {(name, metric): BEST if len(names) == 1 else SHARED for name in names}

@@ -2,8 +2,8 @@
 
 import math
 
-from jaxmu.audit.cautions import Caution, destroyed, markable, within_resolution
-from jaxmu.audit.summary import Summary, best, recognised, retraining_floor
+from jaxmu.audit.cautions import Caution, destroyed, found_by, markable, within_resolution
+from jaxmu.audit.summary import Summary, best, retraining_floor
 from jaxmu.audit.text import interval, listing, number, value
 from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
@@ -31,7 +31,7 @@ def write(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[s
     _signal(data, summary, codes),
     _accuracy(data, summary),
     *_winners(data, summary, cautions),
-    _remaining(summary, destroyed(cautions)),
+    _remaining(data, summary, destroyed(cautions)),
     _troubled(cautions),
   ]
   return [sentence for sentence in sentences if sentence]
@@ -76,7 +76,7 @@ def _accuracy(data: ReportData, summary: Summary) -> str:
 
 
 def _winners(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[str]:
-  eligible = markable(summary, cautions)
+  eligible = markable(data, summary, cautions)
   found = []
   for metric, title in _TITLES.items():
     names = best(summary, metric, eligible)
@@ -102,23 +102,18 @@ def _floor(data: ReportData, metric: str) -> str:
   return f"{words} {number(floor)}" if math.isfinite(floor) else ""
 
 
-def _remaining(summary: Summary, excluded: frozenset[str]) -> str:
+def _remaining(data: ReportData, summary: Summary, excluded: frozenset[str]) -> str:
   leaking = [
     f"{mark(name).label} {interval(summary.cell(name, metric))}"
     for name in summary.methods
     if name not in excluded
-    for metric in [_finding(summary, name)]
+    for metric in [found_by(data, summary, name)]
     if metric
   ]
-  return f"Signal remains after {listing(leaking)}." if leaking else ""
-
-
-def _finding(summary: Summary, method: str) -> str:
-  """Name the column whose attack recognises a method; the strongest first."""
-  if recognised(summary, method):
-    return "T_strongest"
-  cell, reference = summary.cell(method, "T_MIA"), summary.cell("retrained", "T_MIA")
-  return "T_MIA" if cell.above(max(0.5, reference.bounds[1])) else ""
+  if not leaking:
+    return ""
+  words = " (accuracy of the strongest attack, or of T-MIA where that finds more)"
+  return f"Signal remains after {listing(leaking)}{words}."
 
 
 def _troubled(cautions: list[Caution]) -> str:

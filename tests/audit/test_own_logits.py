@@ -48,12 +48,12 @@ def test_one_model_and_two_sets_are_enough():
   cell = found.summary.cell("unlearned", "T_AUC")
   assert 0.6 < cell.low < cell.mean < cell.high < 1  # one model has an interval over samples
   assert codes(found) == {"few_seeds"}
-  assert "recognises forgotten samples: accuracy 0." in str(found) and "nan" not in str(found)
+  assert "Forgotten samples are recognised: accuracy 0." in str(found) and "nan" not in str(found)
 
 
 def test_what_retraining_leaves_is_no_leak():
   found = audit(logits=logits(3, RETAIN, seed=3), labels=LABELS, retrained=RETRAINED, **SETS)
-  assert not found.recognised and "finds nothing beyond what retraining leaves" in str(found)
+  assert not found.recognised and "are not recognised beyond what retraining leaves" in str(found)
   assert {"FA", "T_MIA", "RetDev", "SVC_MIA"} <= set(found.table.columns)
   assert list(found.table.index) == ["retrained", "unlearned"]
   pairs = set(zip(found.differences["metric"], found.differences["method"]))

@@ -193,7 +193,7 @@ def test_an_area_off_retraining_alone_is_a_note():
     "retrained": {"T_AUC": 0.52, "FA": 0.873},
   }
   found = run(**means)[2]
-  assert [c.level for c in found if c.code == "attacks_disagree" and c.method == "ft"] == ["note"]
+  assert [c.level for c in found if c.code == "area_apart" and c.method == "ft"] == ["note"]
 
 
 def test_the_verdict_names_what_remains_and_what_broke():

@@ -1,5 +1,6 @@
 """The population membership inference attack: one threshold on the loss, cross-validated."""
 
+import functools
 import warnings
 from math import ceil
 from typing import NamedTuple
@@ -97,8 +98,8 @@ def population_mia_many(
   rng = rng or np.random.RandomState(seed)
   chosen = [rng.permutation(side.shape[1])[:n] for side in (unseen, forget)]  # unseen first
   losses = np.concatenate([forget[:, chosen[1]], unseen[:, chosen[0]]], 1)[finite]
-  label = np.repeat([0, 1] if compat else [1, 0], n)
-  train, test = _splits(label, n_splits, test_size if compat else _even(test_size, n), seed)
+  label = _labels(n, compat)
+  train, test = _splits(n, compat, n_splits, test_size if compat else _even(test_size, n), seed)
   attack = _newton_guesses if solver == "newton" else _sklearn_guesses
   right = np.full((len(finite), *test.shape), np.nan)
   right[finite] = attack(losses, label, train, test)
@@ -120,6 +121,11 @@ def auc(unseen: np.ndarray, forget: np.ndarray) -> np.ndarray:
   return (ranks.sum(1) - m * (m + 1) / 2) / (m * n)
 
 
+def _labels(n: int, swapped: bool) -> np.ndarray:
+  """Return the classes of n forget and n unseen samples; the reference's are swapped."""
+  return np.repeat([0, 1] if swapped else [1, 0], n)
+
+
 def _even(test_size: float, n: int) -> int:
   """Return the samples of a test fold, an even number: the reference's, or one more."""
   return 2 * ceil(ceil(test_size * 2 * n) / 2)
@@ -138,10 +144,15 @@ def _by_sample(right, test, chosen, sizes) -> list[Guesses]:
   return found
 
 
-def _splits(label, n_splits, test_size: float | int, seed) -> tuple[np.ndarray, np.ndarray]:
-  """Return the row indices of every fold, [F, n_train] and [F, n_test]."""
+@functools.lru_cache(maxsize=64)
+def _splits(n, swapped, n_splits, test_size: float | int, seed) -> tuple[np.ndarray, np.ndarray]:
+  """Return the row indices of every fold, [F, n_train] and [F, n_test].
+
+  Kept, as all models of a run share them: drawing takes longer than many an attack.
+  """
   from sklearn.model_selection import StratifiedShuffleSplit
 
+  label = _labels(n, swapped)
   splitter = StratifiedShuffleSplit(n_splits=n_splits, test_size=test_size, random_state=seed)
   train, test = zip(*splitter.split(label[:, None], label))
   return np.stack(train), np.stack(test)

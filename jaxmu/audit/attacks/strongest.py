@@ -74,10 +74,8 @@ def strongest(
   members, others = np.asarray(forget)[order[0]], np.asarray(unseen)[order[1]]
   rest = None if validation is None else rng.permutation(validation)
   fold = np.arange(n) % FOLDS
-  credits = np.stack([_attack(name, scores, members, others, fold) for name in ATTACKS])
-  choice = np.stack(
-    [_choose(scores, members[fold != f], _against(rest, others[fold != f])) for f in range(FOLDS)]
-  )  # [folds, K]
+  credits = _attacks(scores, members[None], others[None], fold)[:, :, 0]
+  choice = _choose(scores, *_other_folds(members, others, rest, fold))  # [folds, K]
   chosen = np.take_along_axis(credits, choice.T[None, :, fold, None], 0)[0]  # [K, n, 2]
   names = [ATTACKS[np.bincount(row, minlength=len(ATTACKS)).argmax()] for row in choice.T]
   found = [np.full((len(chosen), len(side)), np.nan) for side in (forget, unseen)]
@@ -97,32 +95,54 @@ def _check(scores: Mapping[str, np.ndarray], sides: Mapping[str, np.ndarray]) ->
       raise DataError(f"scores of {name} samples are not finite; leave failed models out")
 
 
-def _against(validation: np.ndarray | None, unseen: np.ndarray) -> np.ndarray:
-  return unseen if validation is None else validation
+def _other_folds(members, others, validation, fold) -> tuple[np.ndarray, np.ndarray]:
+  """Return, for every fold, the samples that may choose its attack: indices [folds, m] a side."""
+  outside = [np.flatnonzero(fold != f) for f in range(FOLDS)]
+  size = min(map(len, outside))
+  if validation is not None:
+    size = min(size, len(validation))
+  pick = lambda side: np.stack([side[index[:size]] for index in outside])
+  if validation is None:
+    return pick(members), pick(others)
+  return pick(members), np.tile(validation[:size], (FOLDS, 1))
 
 
 def _choose(scores, members: np.ndarray, others: np.ndarray) -> np.ndarray:
-  """Return which attack tells these samples apart best, cross-validated, as numbers [K]."""
-  n = min(len(members), len(others))
-  fold = np.arange(n) % min(FOLDS, n)
-  tried = [_attack(name, scores, members[:n], others[:n], fold).mean((1, 2)) for name in ATTACKS]
-  return np.argmax(tried, axis=0)
+  """Return which attack tells the sides apart best, cross-validated, as numbers [R, K].
+
+  `members` and `others` are R rows of samples, [R, m] each.
+  """
+  fold = np.arange(members.shape[1]) % min(FOLDS, members.shape[1])
+  return _attacks(scores, members, others, fold).mean((3, 4)).argmax(0).T
 
 
-def _attack(name: str, scores, members, others, fold) -> np.ndarray:
-  """Return the credit for every sample, judged by a rule fitted without its fold, [K, n, 2]."""
-  attack, score = (_histogram, "margin") if name == HISTOGRAM else (_threshold, name)
-  values = scores[score]
-  size = max(1, _CHUNK // (2 * len(fold) * (fold.max() + 1)))
+def _attacks(scores, members: np.ndarray, others: np.ndarray, fold: np.ndarray) -> np.ndarray:
+  """Return the credit of every attack for every sample, [attacks, K, R, m, 2].
+
+  Each sample of a row is judged by rules fitted on the other folds of its row.
+  """
+  found = []
+  for score in ATTACKS[:-1]:
+    rules = (_threshold, _histogram) if score == "margin" else (_threshold,)
+    found.append(_by_rules(scores[score], members, others, fold, rules))
+  margin, *rest = found
+  return np.stack([margin[0], *(one[0] for one in rest), margin[1]])
+
+
+def _by_rules(values: np.ndarray, members, others, fold, rules) -> np.ndarray:
+  """Return the credit by each rule, [rules, K, R, m, 2], some members at a time."""
+  rows, m = members.shape
+  size = max(1, _CHUNK // (2 * m * rows * (fold.max() + 1)))
   parts = []
   for start in range(0, len(values), size):
     block = values[start : start + size]
-    merged = _Merged(np.concatenate([block[:, members], block[:, others]], 1), fold)
-    credit = attack(merged)  # [K, 2n], in sorted order
-    back = np.empty_like(credit)
-    np.put_along_axis(back, merged.order, credit, 1)
-    parts.append(back.reshape(len(block), 2, -1).swapaxes(1, 2))
-  return np.concatenate(parts)
+    both = np.concatenate([block[:, members], block[:, others]], 2)  # [K, R, 2m]
+    merged = _Merged(both.reshape(-1, 2 * m), fold)
+    credit = np.empty((len(rules), *merged.order.shape))
+    for one, rule in zip(credit, rules):
+      np.put_along_axis(one, merged.order, rule(merged), 1)
+    parts.append(credit.reshape(len(rules), len(block), rows, 2, m).swapaxes(3, 4))
+  return np.concatenate(parts, 1)
 
 
 class _Merged:

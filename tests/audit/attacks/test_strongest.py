@@ -76,7 +76,8 @@ def test_rules_equal_naive_loops_ties_included(attack, naive, decimals):
   members, others = sets(35, 35)
   values[:, members] += 0.5
   fold = np.arange(35) % FOLDS
-  found = module._attack(attack, {"margin": values}, members, others, fold)
+  rule = {"margin": module._threshold, "histogram": module._histogram}[attack]
+  found = module._by_rules(values, members[None], others[None], fold, (rule,))[0, :, 0]
   for one, credit in zip(values, found):
     expected = naive(one[members], one[others], fold)
     np.testing.assert_array_equal(credit, expected)
