@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 COLUMNS = (
   *("method", "seed", "finite", "failed_steps", "RA", "FA", "VA", "TA", "TA_clean"),
   *("loss_retain", "loss_forget", "loss_val", "loss_test", "V_MIA", "T_MIA", "V_AUC", "T_AUC"),
+  *("T_strongest", "T_attack", "T_margin", "T_entropy", "T_modified_entropy", "T_correctness"),
+  *("T_histogram", "SVC_MIA"),
   *("RR", "FR", "TR", "RetDev", "Disc", "Indisc", "V_Indisc", "SAPE_forget"),
   *("RTE_work", "passes", "l2_original", "l2_retrained", "rel_original", "rel_retrained"),
   *("nl2_original", "nl2_retrained", "norm"),

@@ -34,6 +34,31 @@ def test_writes_one_row_per_method_and_seed_with_all_columns(run):
   assert (rows[rows.method == "retrained"]["RetDev"] == 0).all()
 
 
+def test_an_audit_of_the_stored_logits_equals_the_rows(run):
+  """`jaxmu.audit` gives anybody's logits the numbers that a run's report has."""
+  from jaxmu.audit import audit
+  from jaxmu.settings import Settings
+  from jaxmu.sweep import catalog
+  from jaxmu.sweep.setup import load_data
+
+  dataset, splits = load_data(Settings.from_config(run.config, catalog()))
+  rows = run.rows().set_index(["method", "seed"])
+  logits = {name: run.array(f"logits/{name}") for name in ("ft", "retrained", "original")}
+  for k, split in enumerate(splits):
+    found = audit(
+      logits=logits["ft"][k], labels=dataset.labels, forget=split.forget, unseen=split.test,
+      retrained=logits["retrained"][k], original=logits["original"][k], retain=split.retain,
+      validation=split.val,
+    )  # fmt: skip
+    known = {"unlearned": "ft", "retrained": "retrained", "original": "original"}
+    for _, row in found.rows.iterrows():
+      stored = rows.loc[(known[row["method"]], k)]
+      same = [c for c in found.rows.columns if c in stored.index and not c.startswith(("RTE", "TA_"))]
+      assert len(same) >= 30
+      for column in same:
+        assert row[column] == stored[column] or (row[column] != row[column]), column
+
+
 def test_rows_are_recomputed_from_logits_and_split(run):
   """An independent path: logits on disk, the split's arithmetic, the attack called by hand."""
   from jaxmu.settings import Settings

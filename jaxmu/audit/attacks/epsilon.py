@@ -2,7 +2,7 @@
 
 Were models that forgot a sample (epsilon, delta)-indistinguishable from models that never saw it,
 no event could be more than exp(epsilon) times likelier for one of them, up to delta. Rates that
-contradict this refute epsilon. Shapes: M models, N samples, n pairs of a split and a sample.
+contradict this refute epsilon. Shapes: M models, N samples.
 """
 
 from typing import NamedTuple
@@ -10,12 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special
 
-from jaxmu.audit.attacks.roles import FORGOTTEN, NAMES, NEVER
-from jaxmu.errors import DataError
+from jaxmu.audit.attacks.epsilon_pairs import Pairs, candidates, halves, share_above
+from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
 
 DIRECTIONS = ("positives above", "negatives below", "positives below", "negatives above")
-_RELIABLE = 30  # pairs beyond a threshold that a design effect is estimated from
-_RANKS = 32  # thresholds tried in each tail of each role
 
 
 def clopper_pearson(
@@ -157,10 +155,9 @@ def epsilon_bound(
 
   One random half of the splits chooses threshold and direction, those with the largest bound; the
   other half measures the rates. A (split, sample) pair counts once, by one random model of the
-  role. Pairs are not independent, as the models of a split share their training half and a sample
-  is in every split; Clopper-Pearson bounds therefore take effective counts, see `_effective`. The
-  negative pairs of a sample weigh as much as its positive ones: epsilon speaks of each sample, so
-  both rates must be of the same mixture of samples.
+  role. Pairs are not independent: Clopper-Pearson bounds take effective counts (`epsilon_pairs`).
+  The negative pairs of a sample weigh as much as its positive ones: epsilon speaks of each sample,
+  so both rates must be of the same mixture of samples.
 
   Args:
     scores: [M, N], larger speaks for the positive role; NaN says nothing.
@@ -173,29 +170,10 @@ def epsilon_bound(
     DataError: shapes do not fit, or a half has pairs of a role in fewer than two splits.
   """
   check_options(level, delta)
-  _check_shapes(scores, roles, np.asarray(splits))
-  columns = slice(None) if samples is None else samples
-  rng = np.random.default_rng(seed)
-  numbers = np.unique(splits, return_inverse=True)[1]
-  sides = [_pairs(scores, roles, numbers, columns, role, rng) for role in (positive, negative)]
-  sides = _weighted(*sides)
-  order = rng.permutation(numbers.max() + 1)
-  chooses = np.isin(np.arange(len(order)), order[: len(order) // 2])
-  halves = [[_of(pairs, half) for pairs in sides] for half in (chooses, ~chooses)]
-  for half in halves:
-    _refuse_thin(half, (positive, negative))
-  threshold, direction = _best(halves[0], level, delta)
-  counts = [_count(pairs, threshold, level) for pairs in halves[1]]
+  chosen, measured = halves(scores, roles, splits, (positive, negative), samples, seed)
+  threshold, direction = _best(chosen, level, delta)
+  counts = [_count(pairs, threshold, level) for pairs in measured]
   return _report(*counts, threshold, direction, level, delta)
-
-
-class _Pairs(NamedTuple):
-  """The pairs of a role by ascending score: score, split, sample and weight, [n] each."""
-
-  score: np.ndarray
-  split: np.ndarray
-  sample: np.ndarray
-  weight: np.ndarray
 
 
 class _Count(NamedTuple):
@@ -208,54 +186,15 @@ class _Count(NamedTuple):
   high: float
 
 
-def _pairs(scores, roles, numbers, columns, role: int, rng: np.random.Generator) -> _Pairs:
-  """Pick one random model of the role for each split and sample that has one with a score."""
-  found = []
-  for split in range(numbers.max() + 1):
-    rows = np.flatnonzero(numbers == split)
-    values = np.asarray(scores[rows], float)[:, columns]
-    asked = (np.asarray(roles[rows])[:, columns] == role) & ~np.isnan(values)
-    model = np.where(asked, rng.random(asked.shape), -1).argmax(0)
-    sample = np.flatnonzero(asked.any(0))
-    found.append((values[model[sample], sample], np.full(len(sample), split), sample))
-  score, split, sample = map(np.concatenate, zip(*found))
-  order = np.argsort(score, kind="stable")
-  return _Pairs(score[order], split[order], sample[order], np.ones(len(score)))
-
-
-def _weighted(positives: _Pairs, negatives: _Pairs) -> list[_Pairs]:
-  """Weigh negatives so that each sample has as much of both roles; drop samples that lack one."""
-  size = 1 + max((int(p.sample.max()) for p in (positives, negatives) if len(p.sample)), default=0)
-  n, m = (np.bincount(p.sample, minlength=size) for p in (positives, negatives))
-  worth = np.where((n > 0) & (m > 0), n / np.maximum(m, 1), 0.0)
-  result = []
-  for pairs, weight in ((positives, worth > 0), (negatives, worth)):
-    weight = weight[pairs.sample].astype(float)
-    result.append(_of(pairs._replace(weight=weight), weight > 0, by_split=False))
-  return result
-
-
-def _of(pairs: _Pairs, chosen: np.ndarray, by_split: bool = True) -> _Pairs:
-  """Return the chosen pairs, or those of the chosen splits."""
-  chosen = chosen[pairs.split] if by_split else chosen
-  return _Pairs(*(column[chosen] for column in pairs))
-
-
-def _best(sides: list[_Pairs], level: float, delta: float) -> tuple[float, int]:
+def _best(sides: list[Pairs], level: float, delta: float) -> tuple[float, int]:
   """Return the threshold and the index of the direction with the largest bound."""
   best = (-np.inf, 0.0, 0)
-  for threshold in np.unique(np.concatenate([_candidates(pairs.score) for pairs in sides])):
+  for threshold in np.unique(np.concatenate([candidates(pairs) for pairs in sides])):
     rates = _rates(*(_count(pairs, threshold, level) for pairs in sides))
     bounds = [float(_log_ratio(*pair, delta)) for pair in rates]
     direction = int(np.argmax(bounds))
     best = max(best, (bounds[direction], float(threshold), direction))
   return best[1:]
-
-
-def _candidates(ordered: np.ndarray) -> np.ndarray:
-  """Return the scores at ranks from both ends that grow in equal ratios: bounds live in tails."""
-  rank = np.unique(np.geomspace(1, len(ordered), _RANKS).astype(int)) - 1
-  return np.concatenate([ordered[rank], ordered[::-1][rank]])
 
 
 def _rates(positives: _Count, negatives: _Count) -> list[tuple[float, float]]:
@@ -265,52 +204,11 @@ def _rates(positives: _Count, negatives: _Count) -> list[tuple[float, float]]:
   return [high, high[::-1], low, low[::-1]]
 
 
-def _count(pairs: _Pairs, threshold: float, level: float) -> _Count:
+def _count(pairs: Pairs, threshold: float, level: float) -> _Count:
   """Bound the share of the pairs above a threshold."""
-  cut = int(np.searchsorted(pairs.score, threshold, side="right"))
-  above = float(pairs.weight[cut:].sum() / pairs.weight.sum())
-  effective = _effective(pairs, cut, level)
+  above, effective = share_above(pairs, threshold, level)
   bounds = clopper_pearson(above * effective, effective, level)
   return _Count(len(pairs.score), effective, above, *map(float, bounds))
-
-
-def _effective(pairs: _Pairs, cut: int, level: float) -> float:
-  """Return how many independent pairs tell as much about the share of pairs from `cut` on.
-
-  The size that the weights leave (Kish) over the design effect, times (z / t)^2 with as many
-  degrees of freedom as there are splits but one, for the noise of a variance of few splits (Korn
-  and Graubard 1998, "Confidence intervals for proportions with small expected number of positive
-  counts"). A share that is low by chance has a low design effect by the same chance, and one of few
-  pairs is noise: the larger of it and of that where twice as many pairs, and 30, lie beyond holds.
-  Scores too tied for 30 say nothing of it: each split counts once.
-  """
-  n, splits = len(pairs.score), np.count_nonzero(np.bincount(pairs.split))
-  beyond, upper = min(cut, n - cut), cut > n - cut
-  rank = min(max(2 * beyond, _RELIABLE), n // 2)
-  tie = pairs.score[n - rank if upper else rank - 1]
-  inner = int(np.searchsorted(pairs.score, tie, side="left" if upper else "right"))
-  if max(beyond, min(inner, n - inner)) < min(_RELIABLE, n // 2):
-    return float(splits)
-  effect = max(_design_effect(pairs, cut), _design_effect(pairs, inner))
-  size = pairs.weight.sum() ** 2 / np.square(pairs.weight).sum()
-  tail = (1 + level) / 2
-  return float(size / effect * (special.ndtri(tail) / special.stdtrit(splits - 1, tail)) ** 2)
-
-
-def _design_effect(pairs: _Pairs, cut: int) -> float:
-  """Return the variance of the share from `cut` on over that of independent pairs, at least 1.
-
-  Splits and samples are crossed: variances add up as `splits + samples - cells` (Cameron, Gelbach
-  and Miller 2011, "Robust inference with multiway clustering"); neither may lower the sum.
-  """
-  residual = pairs.weight * -(pairs.weight[cut:].sum() / pairs.weight.sum())
-  residual[cut:] += pairs.weight[cut:]
-  cells, effect = np.square(residual).sum(), 1.0
-  for cluster in (pairs.split, pairs.sample):
-    sums, size = np.bincount(cluster, residual), np.count_nonzero(np.bincount(cluster))
-    if cells > 0:
-      effect += max(0.0, size / max(size - 1, 1) * np.square(sums).sum() / cells - 1)
-  return effect
 
 
 def _report(positives, negatives, threshold, direction, level, delta) -> EpsilonBound:
@@ -341,24 +239,6 @@ def _log_ratio(rare, miss, delta: float) -> np.ndarray:
   left = 1 - np.asarray(miss, float) - delta
   with np.errstate(divide="ignore"):
     return np.where(left > 0, np.log(np.where(left > 0, left, 1)) - np.log(rare), -np.inf)
-
-
-def _check_shapes(scores: np.ndarray, roles: np.ndarray, splits: np.ndarray) -> None:
-  if scores.ndim != 2 or scores.shape != roles.shape or splits.shape != scores.shape[:1]:
-    raise DataError(
-      f"scores {scores.shape}, roles {roles.shape} and splits {splits.shape} do not belong "
-      "together; expected [M, N], [M, N] and [M]"
-    )
-
-
-def _refuse_thin(half: list[_Pairs], roles: tuple[int, int]) -> None:
-  for pairs, role in zip(half, roles):
-    found = len(np.unique(pairs.split))
-    if found < 2:
-      raise DataError(
-        f"role '{NAMES.get(role, role)}' has scores in {found} splits of one half; expected at "
-        "least 2, so give more splits, or more samples that have both roles"
-      )
 
 
 def check_options(level: float = 0.5, delta: float = 0.0) -> None:

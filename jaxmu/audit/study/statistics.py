@@ -45,9 +45,11 @@ CONFIRMED = Statistic(
   "confirmed_worst",
   "Worst 1 %",
   "0.5",
-  "Mean accuracy on the 1 % most exposed samples. They are selected with one half of the splits "
-  "and measured with the other, so that noise gives one half.",
-  "Half of the splits makes a weaker attack: a careful lower estimate.",
+  "Mean accuracy on the 1 % most exposed samples, those whose scores lie furthest apart between "
+  "both kinds of models. One half of the splits selects them, the other measures, so that noise "
+  "gives one half.",
+  "Half of the splits makes a weaker attack: a careful lower estimate. The interval is about these "
+  "samples, not about others like them.",
   chance=0.5,
 )
 POPULATION = Statistic(

@@ -11,6 +11,7 @@ from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
 from jaxmu.report.table import RAISED, Entry, Line
 
+UNRESOLVED = "not resolvable"
 LEGEND = (
   "▲ marks an interval that lies above the retrained models' interval, and above chance where "
   "chance is known: what is found there is not noise. Methods are sorted by U-LiRA accuracy, the "
@@ -40,6 +41,8 @@ def lines(data: StudyData, cautions: list[Caution]) -> tuple[Line, ...]:
 
 def _entry(data: StudyData, method: str, statistic: Statistic) -> Entry:
   cell = data.cell(method, statistic.key, statistic.question)
+  if not cell.n and statistic.key.startswith("tpr_at") and data.cell(method, "accuracy").n:
+    return Entry(UNRESOLVED)
   standing = RAISED if raised(data, method, statistic) else ""
   digits = statistic.digits
   return Entry(number(cell.mean, digits), interval(cell, digits), standing)
@@ -65,8 +68,10 @@ def legend(data: StudyData) -> str:
   if splits < 2:
     return "Values of the one split; without others there is no interval."
   return (
-    f"Values over all models, and 95 % intervals bootstrapped over {plural(splits, 'split')}: "
-    "models of one split share their training half and are no independent evidence."
+    f"Values over all models, and 95 % intervals for other samples and other splits "
+    f"({plural(splits, 'split')} here): models of one split share their training half and are no "
+    "independent evidence. Rates of false alarms that too few cases could show are not given "
+    f"({UNRESOLVED})."
   )
 
 

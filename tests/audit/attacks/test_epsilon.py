@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 from scipy.stats import norm
 
-from jaxmu.audit.attacks import epsilon
+from jaxmu.audit.attacks import epsilon_pairs
 from jaxmu.audit.attacks.epsilon import (
   DIRECTIONS,
   clopper_pearson,
@@ -218,7 +218,7 @@ def cells_by_loops(scores, roles):
 
 @pytest.mark.parametrize(("shift", "delta"), [(2.0, 0.01), (-3.0, 0.0)])
 def test_one_half_chooses_what_the_other_measures(shift, delta, monkeypatch):
-  monkeypatch.setattr(epsilon, "_RANKS", 5000)  # every score is a candidate
+  monkeypatch.setattr(epsilon_pairs, "_RANKS", 5000)  # every score is a candidate
   scores, roles, splits = crossed(shift=shift)
   members, others = cells_by_loops(scores, roles)
   of = lambda cells, half: [c for c in cells if c[1] in half]
