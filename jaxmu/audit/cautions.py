@@ -190,12 +190,10 @@ def _disagreement(data: Results, summary: Summary, method: str) -> list[Caution]
   by_attack, (by_area, sure) = recognised(summary, method), _area_apart(summary, method)
   if not (by_attack or by_area):
     return []
-  text = (
-    f"T-MIA is {value(summary.cell(method, 'T_MIA'))}: one threshold on the loss sees nothing. "
-  )
+  text = f"T-MIA is {value(summary.cell(method, 'T_MIA'))}, not clearly above one half. "
   if by_attack:
     text += (
-      f"The strongest attack, {attack_used(data.rows, method)}, is right on "
+      f"Yet the strongest attack, {attack_used(data.rows, method)}, is right on "
       f"{value(summary.cell(method, 'T_strongest'))} of the forgotten and unseen samples"
       + _beside(summary, "T_strongest")
       + ". "

@@ -30,13 +30,6 @@ METRICS = (
     "damage, not better forgetting.",
   ),
   Metric(
-    "VA",
-    "VA",
-    "as retrained",
-    "Validation accuracy: on held-out samples, used to choose hyper-parameters.",
-    "Not unseen for methods that may touch validation data (see the method cards).",
-  ),
-  Metric(
     "TA",
     "TA",
     "as retrained",
@@ -52,13 +45,15 @@ METRICS = (
     "Compares accuracies only. Two models can agree in all three and still differ on every sample.",
   ),
   Metric(
-    "Indisc",
-    "Indisc",
-    "1",
-    "Indiscernibility: 1 − |2·MIA − 1|, from T-MIA, per seed. 1 means the attacker guesses; 0 "
-    "means the attacker is always right or always wrong.",
-    "Inherits everything that the attack misses. Noise alone keeps a perfect model below 1: "
-    "compare with the retrained row.",
+    "T_strongest",
+    "Strongest",
+    "0.5",
+    "Accuracy of the strongest of several attacks: thresholds, on either side, on confidence, on "
+    "certainty (entropy), on both, on right or wrong, and bands of confidence. It is chosen on "
+    "validation samples and measured on forget and test samples that had no part in the choice, so "
+    "that trying several is paid for. The word beside the number says which one it was.",
+    "Still one rule for all samples: single samples may be recognisable where this reads one half. "
+    "Compare with the retrained models' value.",
   ),
   Metric(
     "T_MIA",
@@ -70,15 +65,13 @@ METRICS = (
     "per-sample attacks such as U-LiRA find more.",
   ),
   Metric(
-    "T_strongest",
-    "Strongest",
-    "0.5",
-    "Accuracy of the strongest of several attacks: thresholds, on either side, on confidence, on "
-    "certainty (entropy), on both, on right or wrong, and bands of confidence. It is chosen on "
-    "validation samples and measured on forget and test samples that had no part in the choice, so "
-    "that trying several is paid for. The word beside the number says which one it was.",
-    "Still one rule for all samples: single samples may be recognisable where this reads one half. "
-    "Compare with the retrained models' value.",
+    "Indisc",
+    "Indisc",
+    "1",
+    "Indiscernibility: 1 − |2·MIA − 1|, from T-MIA, per seed. 1 means the attacker guesses; 0 "
+    "means the attacker is always right or always wrong.",
+    "Inherits everything that the attack misses. Noise alone keeps a perfect model below 1: "
+    "compare with the retrained row.",
   ),
   Metric(
     "RTE_work",
@@ -92,7 +85,7 @@ METRICS = (
 )
 BY_KEY = {metric.key: metric for metric in METRICS}
 DETAIL = (
-  *("RR", "FR", "TR", "V_MIA", "T_AUC", "V_AUC"),
+  *("VA", "RR", "FR", "TR", "V_MIA", "T_AUC", "V_AUC"),
   *("T_margin", "T_entropy", "T_modified_entropy", "T_correctness", "T_histogram", "SVC_MIA"),
   *("SAPE_forget", "loss_forget", "loss_test"),
 )
