@@ -62,11 +62,12 @@ def _signal(data: Results, summary: Summary) -> list[Caution]:
   cell, reference = summary.cell("original", "T_MIA"), summary.cell("retrained", "T_MIA")
   if cell.n == 0 or found_by(data, summary, "original"):
     return []
+  beside = f" and the retrained models ({value(reference)})" if reference.n else ""
   text = (
-    f"T-MIA of the original models is {value(cell)}, not clearly above one half and the retrained "
-    f"models ({value(reference)}), and no other attack finds more: before any unlearning forgotten "
-    "samples cannot be told from unseen ones. MIA and Indisc therefore cannot separate methods "
-    "here; train longer, or on fewer samples, until the original models memorise."
+    f"T-MIA of the original models is {value(cell)}, not clearly above one half{beside}, and no "
+    "other attack finds more: before any unlearning forgotten samples cannot be told from unseen "
+    "ones. MIA and Indisc therefore cannot separate methods here; train longer, or on fewer "
+    "samples, until the original models memorise."
   )
   return [Caution("severe", "no_signal", "", "The original models show no membership signal", text)]
 
@@ -174,6 +175,15 @@ def _over_unlearned(data: Results, summary: Summary, method: str) -> list[Cautio
   limit = min(OVER_UNLEARNED, reference.bounds[0]) if reference.n else OVER_UNLEARNED
   if not cell.bounds[1] < limit:
     return []
+  area = summary.cell(method, "T_AUC")
+  if area.n and not area.below(0.5):
+    text = (
+      f"T-MIA is {value(cell)}, clearly below one half, yet losses on forgotten samples are not "
+      f"higher than on unseen ones: the area under their ROC curve is {value(area)}. A few huge "
+      "losses turn the fitted rule round. Read T-AUC and the strongest attack instead."
+    )
+    title = f"{data.label(method)}: T-MIA is turned round by a few huge losses"
+    return [Caution("caution", "mia_misled", method, title, text)]
   text = (
     f"T-MIA is {value(cell)}, clearly below one half: the loss on forgotten samples is higher than "
     "on samples never seen. An attacker who turns the decision round recognises them (the "
@@ -190,7 +200,8 @@ def _disagreement(data: Results, summary: Summary, method: str) -> list[Caution]
   by_attack, (by_area, sure) = recognised(summary, method), _area_apart(summary, method)
   if not (by_attack or by_area):
     return []
-  text = f"T-MIA is {value(summary.cell(method, 'T_MIA'))}, not clearly above one half. "
+  beside = " and the retrained models" if summary.cell("retrained", "T_MIA").n else ""
+  text = f"T-MIA is {value(summary.cell(method, 'T_MIA'))}, not clearly above one half{beside}. "
   if by_attack:
     text += (
       f"Yet the strongest attack, {attack_used(data.rows, method)}, is right on "

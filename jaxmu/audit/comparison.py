@@ -74,8 +74,10 @@ def _with_derived(name, rows, influences) -> dict[int, Influence]:
     if not row["finite"]:
       continue
     reference, other = references.get(row["seed"], (None, None))
-    derived = influence.derive(moved, row, other, reference) if other else {}
-    found[row["seed"]] = moved | derived
+    derived = influence.derive(moved, row)
+    if other:
+      derived |= influence.compare(moved, row, other, reference)
+    found[row["seed"]] = {k: v for k, v in (moved | derived).items() if k in row}
   return found
 
 

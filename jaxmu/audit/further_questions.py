@@ -12,24 +12,31 @@ from jaxmu.audit.attacks.exposure import exposure
 from jaxmu.audit.attacks.kernel import kernel_ratios
 from jaxmu.audit.attacks.label_only import label_only
 from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, trained_roles
-from jaxmu.audit.attacks.strata import PROTECTED, VULNERABLE, restrict, strata, within_halves
+from jaxmu.audit.attacks.strata import (
+  PROTECTED,
+  VULNERABLE,
+  apart,
+  restrict,
+  strata,
+  within_halves,
+)
 from jaxmu.audit.attacks.ulira import ulira
 from jaxmu.audit.questions import Attacker, Case, Table
 from jaxmu.errors import DataError
 
 KEPT = ("accuracy", "auc", "tpr_at_0.01")  # of an exposure
 DELTA = 1e-5  # of the epsilon bounds
+MOST_KERNELS = 5000  # samples
 
 
 def other_attackers(case: Case, attacker: Attacker) -> Table:
   """Ask forgotten against never-seen with labels alone, and with kernel densities as RULI does."""
   sides = {"positive": FORGOTTEN, "negative": NEVER, "paired": attacker.paired}
   labels = label_only(case.correct, case.roles, case.splits, **sides)
-  kernels = kernel_ratios(case.phi, case.roles, case.splits, **sides)
-  found = {}
-  for name, scores in (("label_only", labels), ("kernel", kernels)):
-    found |= _named(name, _rates(scores, case), ("auc",))
-  return found
+  few = _columns(case, _some(case.phi.shape[1]))
+  kernels = kernel_ratios(few.phi, few.roles, few.splits, **sides)
+  found = _named("label_only", _rates(labels, case), ("auc",))
+  return found | _named("kernel", _rates(kernels, few), ("auc",))
 
 
 def update_leakage(case: Case, before: Case, attacker: Attacker) -> Table:
@@ -59,8 +66,8 @@ def groups(original: Case) -> np.ndarray | None:
   """Sort samples by their exposure to the original models, [2, N]; None for fewer than 4 splits."""
   if len(np.unique(original.splits[original.alive])) < 4:
     return None
-  plain = original.rows(original.alive)
-  return strata(plain.phi, trained_roles(plain.roles), plain.splits)
+  # Diverged models stay in: without them splits would fall into other halves than elsewhere.
+  return strata(original.phi, trained_roles(original.roles), original.splits)
 
 
 def privacy_game(case: Case, sorted_by: np.ndarray, attacker: Attacker) -> dict[str, Table]:
@@ -73,9 +80,11 @@ def privacy_game(case: Case, sorted_by: np.ndarray, attacker: Attacker) -> dict[
   found = {}
   for name, stratum in (("vulnerable", VULNERABLE), ("protected", PROTECTED)):
     asked = restrict(scores, case.splits, sorted_by, stratum)
-    found[name] = _named("", _rates(asked, case), KEPT)
+    asked, roles = apart(asked, case.roles, case.splits)
+    halves = case._replace(roles=roles)
+    found[name] = _named("", _rates(asked, halves), KEPT)
     if name == "vulnerable":
-      found[name] |= epsilon(asked, case)
+      found[name] |= epsilon(asked, halves)
   return found
 
 
@@ -84,7 +93,9 @@ def efficacy_game(case: Case, retrained: Case, sorted_by: np.ndarray | None) -> 
 
   Kernel densities of the method's models against the retrained models of the same forget sets.
   """
-  both = Case(*(np.concatenate(pair) for pair in zip(case, retrained)))
+  some = _some(case.phi.shape[1])
+  pairs = zip(_columns(case, some), _columns(retrained, some))
+  both = Case(*(np.concatenate(pair) for pair in pairs))
   forgot = both.roles == FORGOTTEN
   own = np.arange(len(both.roles)) < len(case.roles)
   roles = np.where(forgot, np.where(own[:, None], FORGOTTEN, NEVER), EXCLUDED).astype(np.int8)
@@ -93,7 +104,7 @@ def efficacy_game(case: Case, retrained: Case, sorted_by: np.ndarray | None) -> 
   found = {"forgotten": _named("efficacy", _rates(scores, asked), ("accuracy", "auc"))}
   if sorted_by is not None:
     for name, stratum in (("vulnerable", VULNERABLE), ("protected", PROTECTED)):
-      rates = _rates(restrict(scores, asked.splits, sorted_by, stratum), asked)
+      rates = _rates(restrict(scores, asked.splits, sorted_by[:, some], stratum), asked)
       found[name] = _named("efficacy", rates, ("accuracy", "auc"))
   return found
 
@@ -109,6 +120,21 @@ def epsilon(scores: np.ndarray, case: Case) -> Table:
     return {}
   plain = lambda value: Interval(float(value), np.nan, np.nan)
   return {"epsilon": plain(bound.low), "epsilon_ceiling": plain(bound.ceiling)}
+
+
+def _some(samples: int) -> np.ndarray:
+  """Return the samples that kernel densities are asked about: all, or a random part of many.
+
+  Densities of every model at every score are M times as much work as Gaussians.
+  """
+  order = np.random.default_rng(0).permutation(samples)
+  return np.sort(order[:MOST_KERNELS])
+
+
+def _columns(case: Case, samples: np.ndarray) -> Case:
+  if len(samples) == case.phi.shape[1]:
+    return case
+  return Case(*(array[:, samples] for array in case[:3]), case.splits)
 
 
 def _rates(scores, case: Case, **sides) -> Table:

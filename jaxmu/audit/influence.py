@@ -55,7 +55,16 @@ def of_auc(losses: np.ndarray, sets: tuple[np.ndarray, np.ndarray]) -> np.ndarra
   return found
 
 
-def derive(own: Influence, row: Mapping, other: Influence, reference: Mapping) -> Influence:
+def derive(own: Influence, row: Mapping) -> Influence:
+  """Return the influences on a member's derived metrics that need no other model."""
+  attack = 2 * np.float32(np.sign(row["T_MIA"] - 0.5)) * own["T_MIA"]
+  derived = {"Disc": attack, "Indisc": -attack}
+  if "V_MIA" in own:
+    derived["V_Indisc"] = -2 * np.float32(np.sign(row["V_MIA"] - 0.5)) * own["V_MIA"]
+  return derived
+
+
+def compare(own: Influence, row: Mapping, other: Influence, reference: Mapping) -> Influence:
   """Return the influences on the metrics that compare a member with its retrained model.
 
   Args:
@@ -71,8 +80,4 @@ def derive(own: Influence, row: Mapping, other: Influence, reference: Mapping) -
       change = own[key] - row[key] / reference[key] * other[key]
       ratios[ratio] = change / np.float32(reference[key])
       total += np.float32(np.sign(row[key] / reference[key] - 1)) * ratios[ratio]
-  attack = 2 * np.float32(np.sign(row["T_MIA"] - 0.5)) * own["T_MIA"]
-  derived = ratios | {"RetDev": total, "Disc": attack, "Indisc": -attack}
-  if "V_MIA" in own:
-    derived["V_Indisc"] = -2 * np.float32(np.sign(row["V_MIA"] - 0.5)) * own["V_MIA"]
-  return derived
+  return ratios | {"RetDev": total}

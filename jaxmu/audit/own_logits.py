@@ -12,9 +12,9 @@ from jaxmu.audit import comparison, evaluation, metrics
 from jaxmu.audit.attack_words import attack_used
 from jaxmu.audit.attacks.scores import check_labels
 from jaxmu.audit.cautions import Caution, find, found_by
-from jaxmu.audit.results import Results
+from jaxmu.audit.results import INTERVAL_COLUMNS, Results
 from jaxmu.audit.summary import Summary, summarise
-from jaxmu.audit.text import listing, plural, value
+from jaxmu.audit.text import listing, number, plural, value
 from jaxmu.errors import DataError
 
 UNLEARNED = "unlearned"
@@ -48,7 +48,8 @@ class Audit:
   Attributes:
     rows: one row of metrics per model, columns as in a run's rows.parquet; method is "unlearned",
       "retrained" or "original".
-    intervals: method, metric, value, low, high: 95 % intervals over samples and models.
+    intervals: method, metric, value, low, high: 95 % intervals over samples and models (SVC_MIA
+      and mean losses have none).
     differences: metric, method, other, value, low, high: paired differences.
     cautions: what would mislead a reader, the gravest first.
     recognised: whether an attack finds the forget set, above one half and, where there are
@@ -66,10 +67,13 @@ class Audit:
   def table(self) -> pd.DataFrame:
     """Return methods by metrics, as text: mean and 95 % interval."""
     known = [name for name in SHOWN if self.summary.has(name)]
-    cells = {
-      metric: [value(self.summary.cell(method, metric)) for method in self.summary.order]
-      for metric in known
-    }
+    wide = set(zip(self.intervals["method"], self.intervals["metric"]))
+
+    def shown(method: str, metric: str) -> str:
+      cell = self.summary.cell(method, metric)
+      return value(cell) if (method, metric) in wide else number(cell.mean)
+
+    cells = {metric: [shown(method, metric) for method in self.summary.order] for metric in known}
     return pd.DataFrame(cells, index=list(self.summary.order))
 
   def __str__(self) -> str:
@@ -146,7 +150,7 @@ def audit(
   tables = comparison.tables(rows, {name: found.influences for name, found in measured.items()})
   results = _Given(
     rows=pd.DataFrame([row for found in rows.values() for row in found]).drop(columns="passes"),
-    intervals=pd.DataFrame(tables.intervals),
+    intervals=pd.DataFrame(tables.intervals, columns=list(INTERVAL_COLUMNS)),
     differences=pd.DataFrame(tables.differences, columns=list(comparison.COLUMNS)),
     sizes={name: len(index) for name, index in vars(split).items()},
     classes=own.shape[-1],
@@ -166,6 +170,10 @@ def _members(name: str, array: Any) -> np.ndarray:
     raise DataError(
       f"{name} logits must be floats of shape [N, C] or [K, N, C], got {array.dtype} {array.shape}"
     )
+  if array.shape[-1] < 2:
+    raise DataError(
+      f"{name} logits have one class; expected at least 2: a single score is no logit"
+    )
   return array
 
 
@@ -183,13 +191,15 @@ def _split(sets: Mapping[str, Any], size: int) -> SimpleNamespace:
   """Return index arrays of disjoint sets, empty ones for those that were not given."""
   split = SimpleNamespace(**{name: _index(name, given, size) for name, given in sets.items()})
   seen = np.zeros(size, int)
-  for index in vars(split).values():
-    np.add.at(seen, index, 1)
+  for name, index in vars(split).items():
+    if len(np.unique(index)) < len(index):
+      raise DataError(f"{_NAMES.get(name, name)} names a sample twice; expected each sample once")
+    seen[index] += 1
   if (seen > 1).any():
     both = [n for n, index in vars(split).items() if (seen[index] > 1).any()]
     raise DataError(
       f"{listing(_NAMES.get(n, n) for n in both)} share {plural(int((seen > 1).sum()), 'sample')} "
-      f"(the first is {int((seen > 1).argmax())}); expected disjoint sets without repeats"
+      f"(the first is {int((seen > 1).argmax())}); expected disjoint sets"
     )
   return split
 

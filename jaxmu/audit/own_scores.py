@@ -57,7 +57,9 @@ def audit_scores(
   *,
   correct: Any = None,
   retrained: Any = None,
+  retrained_correct: Any = None,
   original: Any = None,
+  original_correct: Any = None,
   fit: str = "normal",
   variance: str = "auto",
 ) -> StudyAudit:
@@ -73,8 +75,9 @@ def audit_scores(
     roles: what each sample is to each model, int [M, N]: 0 never seen, 1 retained, 2 forgotten, -1
       left out (`attacks.roles.role_matrix` makes them from index sets).
     splits: int [M]; models of one split share their training samples.
-    correct: whether the prediction is the label, bool [M, N]; `phi > 0` where None, which is right
-      for two classes and misses predictions below one half for more.
+    correct, retrained_correct, original_correct: whether the predictions are the labels, bool [M,
+      N]. Where one of them is missing `phi > 0` serves for all, alike: that is right for two
+      classes, and for more it misses predictions with a probability below one half.
     retrained, original: confidences [M, N] of the models retrained without the k-th forget set, and
       of those that the k-th was unlearned from. Without retrained models nothing shows that the
       attack finds one half where there is nothing to find.
@@ -88,11 +91,12 @@ def audit_scores(
   arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
   roles, splits = np.asarray(roles), np.asarray(splits)
   _check(arrays, roles, splits)
-  right = None if correct is None else np.asarray(correct, bool)
+  rights = {"retrained": retrained_correct, "original": original_correct, UNLEARNED: correct}
+  rights = {name: np.asarray(rights[name]) for name in arrays if rights[name] is not None}
+  _check(rights, roles, splits)
+  whole = len(rights) == len(arrays)
   cases = {
-    name: Case(
-      array, right if name == UNLEARNED and right is not None else array > 0, roles, splits
-    )
+    name: Case(array, rights[name].astype(bool) if whole else array > 0, roles, splits)
     for name, array in arrays.items()
   }
   attacker = choose(fit, variance, roles, splits)
@@ -107,6 +111,7 @@ def audit_scores(
     "splits": count,
     "models": len(roles),
     "originals": len(roles),
+    "failed": dict.fromkeys(cases, int((~cases[UNLEARNED].alive).sum())),
   }
   frames = _frames(found)
   results = _Given(
@@ -125,7 +130,8 @@ def _check(arrays: dict[str, np.ndarray], roles: np.ndarray, splits: np.ndarray)
         f"{name} scores {array.shape}, roles {roles.shape} and splits {splits.shape} do not belong "
         "together; expected [M, N], [M, N] and [M]"
       )
-    refuse_non_finite(np.where(roles == EXCLUDED, 0, array))
+    if array.dtype != bool:
+      refuse_non_finite(np.where(roles == EXCLUDED, 0, array))
   if not np.isin(roles, list(NAMES)).all():
     known = ", ".join(f"{number} {name}" for number, name in sorted(NAMES.items()))
     raise DataError(f"roles holds {roles.min()}..{roles.max()}; expected {known}")

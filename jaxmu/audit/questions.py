@@ -12,7 +12,7 @@ from jaxmu.audit.attacks.changes import exposure_change
 from jaxmu.audit.attacks.crossed import Interval
 from jaxmu.audit.attacks.exposure import Exposure, exposure
 from jaxmu.audit.attacks.klom import FLOOR_MODELS, PERCENTILE, klom
-from jaxmu.audit.attacks.population_mia import population_mia_many
+from jaxmu.audit.attacks.population_mia import MINIMUM, population_mia
 from jaxmu.audit.attacks.rmia import FLOOR, rmia
 from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NEVER, RETAINED, trained_roles
 from jaxmu.audit.attacks.ulira import ulira
@@ -132,7 +132,10 @@ def model(case: Case) -> Table:
   table = {}
   for name, role in (("retained", RETAINED), ("forgotten", FORGOTTEN), ("never", NEVER)):
     mask = (case.roles == role)[case.alive]
-    each = (case.correct[case.alive] & mask).sum(1) / mask.sum(1)
+    right, count = (case.correct[case.alive] & mask).sum(1), mask.sum(1)
+    if not count.all():
+      continue
+    each = right / count
     table[f"accuracy_{name}"] = _over_splits(each, case.splits[case.alive])
   return table
 
@@ -149,13 +152,13 @@ def _ask(case: Case, attacker: Attacker, sides: dict[str, int], variance: str) -
 
 def _population(case: Case) -> Interval:
   """Attack each model with one threshold on the loss for all its samples."""
-
-  def losses(role):
-    own = zip(case.phi, case.roles)
-    return np.stack([np.logaddexp(0, -phi[roles == role]) for phi, roles in own])  # -log sigmoid
-
-  results = population_mia_many(losses(NEVER), losses(FORGOTTEN))
-  return _over_splits(np.array([result.accuracy for result in results]), case.splits)
+  found = []
+  for phi, roles in zip(case.phi, case.roles):
+    losses = [np.logaddexp(0, -phi[roles == role]) for role in (NEVER, FORGOTTEN)]  # -log sigmoid
+    if min(map(len, losses)) < MINIMUM:
+      return Interval(np.nan, np.nan, np.nan)
+    found.append(population_mia(*losses).accuracy)
+  return _over_splits(np.array(found), case.splits)
 
 
 def _klom(case: Case, retrained: Case) -> float:
@@ -182,10 +185,11 @@ def _klom(case: Case, retrained: Case) -> float:
 
 def _rmia(case: Case) -> Interval:
   """Return the area under the ROC curve of RMIA, each model referred to those of other splits."""
-  with np.errstate(over="ignore"):
-    confidence = np.maximum(1 / (1 + np.exp(-np.asarray(case.phi, np.float64))), FLOOR)
-  scores = rmia(confidence, splits=case.splits)
   asked = (case.roles == FORGOTTEN) | (case.roles == NEVER)
+  with np.errstate(over="ignore"):
+    confidence = 1 / (1 + np.exp(-np.asarray(case.phi, np.float64)))
+  left_out = case.roles == EXCLUDED  # may hold anything
+  scores = rmia(np.maximum(np.where(left_out, 0.5, confidence), FLOOR), splits=case.splits)
   middle = float(np.median(scores[asked]))  # of shares, which need not lie about one half
   found = exposure(scores, case.roles, case.splits, threshold=middle)
   return found.statistics["auc"]

@@ -123,3 +123,32 @@ def test_retrained_twice_is_no_efficacy_signal(roles):
 def test_too_few_splits_have_no_strata(roles):
   few = original(roles).rows(roles[1] < 3)
   assert further.groups(few) is None
+
+
+def test_diverged_originals_do_not_change_which_half_chooses(roles):
+  """All originals of one split diverged: what chose the samples must still not measure them."""
+  found, splits = roles
+  failed = splits == 1
+  before = original(roles)
+  marked = before._replace(roles=exclude(before.roles, failed))
+  kept = further.groups(marked)
+  others = further.groups(before)
+  agree = (kept == others).mean(1)
+  assert agree[0] == 1  # split 1 is in the other half, whose choice it changes a little
+  assert 0.5 < agree[1] < 1
+
+
+def test_on_noise_strata_are_at_one_half(roles):
+  """Also where many models of one half forgot a sample and few of the other: halves stay apart."""
+  found, splits = roles
+  rng = np.random.default_rng(8)
+  values = {"vulnerable": [], "protected": []}
+  for _ in range(25):
+    of_split = rng.normal(size=(SPLITS, SAMPLES))
+    phi = of_split[splits] + rng.normal(size=found.shape)
+    case = Case(phi.astype(np.float32), phi > 0, found, splits)
+    tables = further.privacy_game(case, further.groups(original(roles)), attacker(roles))
+    for name, table in tables.items():
+      values[name].append(table["accuracy"].value)
+  assert np.mean(values["protected"]) == pytest.approx(0.5, abs=0.006)
+  assert np.mean(values["vulnerable"]) == pytest.approx(0.5, abs=0.02)

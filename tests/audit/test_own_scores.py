@@ -119,3 +119,36 @@ def test_misuse_is_answered_by_one_line(small, change, message):
   with pytest.raises(DataError, match=message) as error:
     audit_scores(**given)
   assert "\n" not in str(error.value)
+
+
+def test_sets_of_different_sizes_and_cells_left_out_are_legal(small):
+  rng = np.random.default_rng(6)
+  roles, splits = small[0].copy(), small[1]
+  roles[0, np.flatnonzero(roles[0] == FORGOTTEN)[:3]] = NEVER
+  roles[1, 5] = roles[:, 9] = -1
+  phi, retrained = draw(roles, splits, rng, 1.5), draw(roles, splits, rng)
+  phi[1, 5] = phi[2, 9] = np.nan
+  found = audit_scores(phi, roles, splits, retrained=retrained)
+  assert "Forgotten samples are recognised" in " ".join(found.verdict)
+  gone = roles.copy()
+  gone[3] = -1
+  failed = audit_scores(phi, gone, splits, retrained=retrained)
+  assert {"failed"} <= {c.code for c in failed.cautions}
+  few = np.where(np.cumsum(roles == FORGOTTEN, 1) > 5, np.minimum(roles, 1), roles)
+  assert ((few == FORGOTTEN).sum(1) <= 5).all()
+  table = audit_scores(phi, few, splits, retrained=retrained).exposure
+  assert np.isnan(table.query("statistic == 'population'")["value"]).all()
+
+
+def test_correctness_counts_for_all_or_for_none(small):
+  """Real predictions of one side beside a guess for the other would make a false comparison."""
+  rng = np.random.default_rng(7)
+  phi, retrained = draw(*small, rng) - 3, draw(*small, rng) - 3  # right below one half
+  right = np.ones(phi.shape, bool)
+  accuracy = lambda found: found.exposure.query("statistic == 'accuracy_never'")["value"].to_numpy()
+  alone = accuracy(audit_scores(phi, *small, correct=right, retrained=retrained))
+  assert alone.max() < 0.3 and abs(alone[0] - alone[1]) < 0.1
+  both = audit_scores(phi, *small, correct=right, retrained=retrained, retrained_correct=right)
+  np.testing.assert_array_equal(accuracy(both), 1.0)
+  with pytest.raises(DataError, match=r"unlearned scores \(3, 3\)"):
+    audit_scores(phi, *small, correct=right[:3, :3])

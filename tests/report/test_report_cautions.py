@@ -187,6 +187,15 @@ def test_an_area_off_one_half_contradicts_an_attack_at_one_half(area, level):
   assert levels == ([level] if level else [])
 
 
+def test_a_rule_that_huge_losses_turned_round_is_not_called_over_unlearning():
+  """T-MIA far below one half, while forgotten samples have the lower losses."""
+  found = run(ft={"T_MIA": 0.35, "T_AUC": 0.95, "T_strongest": 0.9, "FA": 0.97})[2]
+  mine = {c.code: c for c in found if c.method == "ft"}
+  assert "over_unlearned" not in mine and "0.95" in mine["mia_misled"].text
+  found = run(ft={"T_MIA": 0.35, "T_AUC": 0.3, "FA": 0.7})[2]
+  assert "over_unlearned" in {c.code for c in found if c.method == "ft"}
+
+
 def test_an_area_off_retraining_alone_is_a_note():
   means = {
     "ft": {"T_MIA": 0.5, "T_AUC": 0.5, "FA": 0.87},

@@ -53,7 +53,9 @@ def test_an_audit_of_the_stored_logits_equals_the_rows(run):
     known = {"unlearned": "ft", "retrained": "retrained", "original": "original"}
     for _, row in found.rows.iterrows():
       stored = rows.loc[(known[row["method"]], k)]
-      same = [c for c in found.rows.columns if c in stored.index and not c.startswith(("RTE", "TA_"))]
+      same = [
+        c for c in found.rows.columns if c in stored.index and not c.startswith(("RTE", "TA_"))
+      ]
       assert len(same) >= 30
       for column in same:
         assert row[column] == stored[column] or (row[column] != row[column]), column

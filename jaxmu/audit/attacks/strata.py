@@ -101,6 +101,19 @@ def restrict(scores: np.ndarray, splits: np.ndarray, sorted_by: np.ndarray, stra
   return np.where((sorted_by == stratum)[1 - half_of(splits)], scores, np.nan)
 
 
+def apart(
+  scores: np.ndarray, roles: np.ndarray, splits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return scores and roles with a column for every sample in either half, [M, 2 N] each.
+
+  A sample forgotten mostly in one half and never seen in both would be compared across halves,
+  whose fits differ: pooled, noise is not at one half (.51 with two forget sets a split).
+  """
+  halves = half_of(splits)[:, None]
+  stacked = np.concatenate([np.where(halves == h, scores, np.nan) for h in (0, 1)], 1)
+  return stacked, np.tile(roles, 2)
+
+
 def within_halves(
   attack: Callable[..., np.ndarray],
   phi: np.ndarray,

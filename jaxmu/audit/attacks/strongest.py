@@ -56,13 +56,13 @@ def strongest(
   either side; the histogram on margins says so in any bin with more forget than unseen samples.
 
   Args:
-    scores: of `population_scores`, [K, N] by name; finite.
+    scores: of `population_scores`, [K, N] by name; infinite ones can be ranked, NaN not.
     forget, unseen, validation: index arrays into N. Without validation samples the attacks are
       tried against the other folds' unseen samples.
     seed: of the folds, which all members share.
 
   Raises:
-    DataError: fewer than 6 samples on a side, or a score is not finite.
+    DataError: fewer than 6 samples on a side, or a score is NaN.
   """
   sides = {"forget": forget, "unseen": unseen}
   if validation is not None:
@@ -91,8 +91,8 @@ def _check(scores: Mapping[str, np.ndarray], sides: Mapping[str, np.ndarray]) ->
       raise DataError(
         f"the attacks need at least {MINIMUM} {name} samples, got {len(index)}; use more data"
       )
-    if any(not np.isfinite(score[:, index]).all() for score in scores.values()):
-      raise DataError(f"scores of {name} samples are not finite; leave failed models out")
+    if any(np.isnan(score[:, index]).any() for score in scores.values()):
+      raise DataError(f"scores of {name} samples are NaN; leave failed models out")
 
 
 def _other_folds(members, others, validation, fold) -> tuple[np.ndarray, np.ndarray]:

@@ -79,15 +79,17 @@ def _leaks(data: StudyResults, sound: list[str]) -> list[str]:
     )
   if level:
     names = listing(data.label(name) for name in level)
-    found.append(f"Not separable from retraining by this attack: {names}.")
+    bar = "retraining" if data.cell("retrained", "accuracy").n else "one half"
+    found.append(f"Not separable from {bar} by this attack: {names}.")
   return found
 
 
 def _tail(data: StudyResults, method: str, signs: list[Statistic]) -> str:
   """Name a method with the numbers that show its leak, and those of the retrained models."""
+  beside = lambda one: data.cell("retrained", one.key)
   shown = [
-    f"{one.label} {value(data.cell(method, one.key), one.digits)}, retrained "
-    f"{value(data.cell('retrained', one.key), one.digits)}"
+    f"{one.label} {value(data.cell(method, one.key), one.digits)}"
+    + (f", retrained {value(beside(one), one.digits)}" if beside(one).n else "")
     for one in signs
   ]
   return f"{data.label(method)} ({'; '.join(shown)})"

@@ -118,7 +118,7 @@ def study(rng, splits, forgets, samples):
 def test_pairs_find_nothing_where_roles_are_exchangeable(negative, bandwidth):
   rng, found = np.random.default_rng(4), []
   for _ in range(30):
-    phi, roles, splits = study(rng, 32, 4, 300)
+    phi, roles, splits = study(rng, 16, 4, 300)
     scores = kernel_ratios(phi, roles, splits, paired=True, negative=negative, bandwidth=bandwidth)
     found.append(mean_accuracy(scores, roles, splits, negative))
   assert np.mean(found) == pytest.approx(0.5, abs=0.005)

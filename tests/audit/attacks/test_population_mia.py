@@ -152,7 +152,7 @@ def test_too_few_samples_and_unknown_solver_are_named():
 def test_odd_tenths_do_not_move_noise_off_one_half(n):
   """Audit D9: a test fold with one more of a kind leaves one less to fit with: .436 at n = 15."""
   rng = np.random.default_rng(n)
-  even = population_mia_many(*rng.exponential(1, (2, 2000, n)))
+  even = population_mia_many(*rng.exponential(1, (2, 30_000 // n, n)))
   assert np.mean([one.accuracy for one in even]) == pytest.approx(0.5, abs=0.012)
   odd = population_mia_many(*rng.exponential(1, (2, 600, n)), compat=True, solver="newton")
   assert np.mean([one.accuracy for one in odd]) < (0.47 if n < 20 else 0.497)

@@ -182,5 +182,5 @@ def test_too_few_samples_and_failed_members_are_refused():
   with pytest.raises(DataError, match="at least 6 validation samples, got 5"):
     strongest(scores, forget=forget, unseen=test, validation=val)
   scores["entropy"][0, 3] = np.nan
-  with pytest.raises(DataError, match="scores of forget samples are not finite"):
+  with pytest.raises(DataError, match="scores of forget samples are NaN"):
     strongest(scores, forget=forget, unseen=test)
