@@ -127,7 +127,7 @@ def test_too_few_splits_have_no_strata(roles):
 
 def test_diverged_originals_do_not_change_which_half_chooses(roles):
   """All originals of one split diverged: what chose the samples must still not measure them."""
-  found, splits = roles
+  _, splits = roles
   failed = splits == 1
   before = original(roles)
   marked = before._replace(roles=exclude(before.roles, failed))
