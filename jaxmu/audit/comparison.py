@@ -27,58 +27,74 @@ class Tables(NamedTuple):
   differences: list[dict]
 
 
-def tables(
-  rows: Mapping[str, Sequence[Mapping]], influences: Mapping[str, Sequence[Influence]]
-) -> Tables:
-  """Return intervals over seeds and samples, of every method and of paired differences.
+class Comparison:
+  """Methods added one after another: intervals at once, differences in the end.
 
   Two methods that are attacked on the same samples share their luck, so a difference is surer than
-  the two intervals beside each other tell.
-
-  Args:
-    rows: of `metrics.derive`, by method and in the order of its members.
-    influences: of `evaluation.measure`, likewise.
+  the two intervals beside each other tell. Of each method only the influences that differences
+  need are kept: all of them would be gigabytes for large data sets.
   """
-  whole = {name: _with_derived(name, rows, influences) for name in rows}
-  single = []
-  for name, members in whole.items():
+
+  def __init__(self, retrained: Sequence[Mapping] = (), influences: Sequence[Influence] = ()):
+    """Begin with the rows and influences of the retrained models, if there are any.
+
+    They are added like every other method, too, where their place is.
+    """
+    self._references = {row["seed"]: (row, moved) for row, moved in zip(retrained, influences)}
+    self._intervals: list[dict] = []
+    self._methods: dict[str, tuple[Sequence[Mapping], dict[int, Influence]]] = {}
+
+  def add(self, name: str, rows: Sequence[Mapping], influences: Sequence[Influence]) -> None:
+    """Add a method: rows of `metrics.derive`, influences of `evaluation.measure`."""
+    members = self._with_derived(rows, influences)
     for metric in sorted({metric for moved in members.values() for metric in moved}):
       found = two_way(
-        *_stack(rows[name], members, metric),
+        *_stack(rows, members, metric),
         fitting=FITTING.get(metric, EXACT),
         chance=CHANCE.get(metric, np.nan),
       )
-      single.append({"method": name, "metric": metric} | _possible(metric, found)._asdict())
-  paired = []
-  for name, other in combinations(whole, 2):
-    for metric in AGAINST_RETRAINED if REFERENCE in (name, other) else PAIRED:
-      found = _difference(rows[name], whole[name], rows[other], whole[other], metric)
-      paired.append({"metric": metric, "method": name, "other": other} | found._asdict())
-  return Tables(single, paired)
+      row = {"method": name, "metric": metric} | _possible(metric, found)._asdict()
+      self._intervals.append(row)
+    wanted = lambda moved: {k: moved[k] for k in AGAINST_RETRAINED if k in moved}
+    self._methods[name] = rows, {seed: wanted(moved) for seed, moved in members.items()}
+
+  def tables(self) -> Tables:
+    """Return intervals over seeds and samples, of every method and of paired differences."""
+    paired = []
+    for (name, one), (other, two) in combinations(self._methods.items(), 2):
+      for metric in AGAINST_RETRAINED if REFERENCE in (name, other) else PAIRED:
+        found = _difference(*one, *two, metric)
+        paired.append({"metric": metric, "method": name, "other": other} | found._asdict())
+    return Tables(self._intervals, paired)
+
+  def _with_derived(self, rows, influences) -> dict[int, Influence]:
+    """Return the influences of every finite member by seed, derived metrics included."""
+    found = {}
+    for row, moved in zip(rows, influences):
+      if not row["finite"]:
+        continue
+      reference, other = self._references.get(row["seed"], (None, None))
+      derived = influence.derive(moved, row)
+      if other:
+        derived |= influence.compare(moved, row, other, reference)
+      found[row["seed"]] = {k: v for k, v in (moved | derived).items() if k in row}
+    return found
+
+
+def tables(
+  rows: Mapping[str, Sequence[Mapping]], influences: Mapping[str, Sequence[Influence]]
+) -> Tables:
+  """Compare methods whose rows and influences are all at hand; see `Comparison`."""
+  compared = Comparison(rows.get(REFERENCE, ()), influences.get(REFERENCE, ()))
+  for name in rows:
+    compared.add(name, rows[name], influences[name])
+  return compared.tables()
 
 
 def _possible(metric: str, found: Interval) -> Interval:
   """Cut an interval at what the metric can be: ratios from 0, all others from 0 to 1."""
   top = np.inf if metric in ("RR", "FR", "TR", "RetDev") else 1.0
   return Interval(found.value, *np.clip(found[1:], 0.0, top).tolist())
-
-
-def _with_derived(name, rows, influences) -> dict[int, Influence]:
-  """Return the influences of every finite member by seed, derived metrics included."""
-  references = {
-    row["seed"]: (row, moved)
-    for row, moved in zip(rows.get(REFERENCE, ()), influences.get(REFERENCE, ()))
-  }
-  found = {}
-  for row, moved in zip(rows[name], influences[name]):
-    if not row["finite"]:
-      continue
-    reference, other = references.get(row["seed"], (None, None))
-    derived = influence.derive(moved, row)
-    if other:
-      derived |= influence.compare(moved, row, other, reference)
-    found[row["seed"]] = {k: v for k, v in (moved | derived).items() if k in row}
-  return found
 
 
 def _stack(rows, members: Mapping[int, Influence], metric: str) -> tuple[np.ndarray, np.ndarray]:

@@ -121,16 +121,20 @@ def _write_results(run: Run, bench: setup.Bench, names) -> None:
   """Attack and measure every stage, write the tables, then the report."""
   markers = {name: run.marker(name) for name in names}
   params = {name: _params(run, name) for name in ANCHORS}
-  measured, influences = {}, {}
+  measure = lambda name: _measure(bench, run.array(f"logits/{name}"), name, markers[name])
+  retrained = measure("retrained")
+  compared = comparison.Comparison(*retrained)
+  rows = []
   for name in names:
-    rows, influences[name] = _measure(bench, run.array(f"logits/{name}"), name, markers[name])
+    found = retrained if name == "retrained" else measure(name)
     own = params[name] if name in params else _params(run, name)
-    measured[name] = distances.add_distances(rows, own, **params)
-  rows = {name: metrics.derive(measured[name], measured["retrained"]) for name in names}
-  compared = comparison.tables(rows, influences)
-  run.write_rows([row for name in names for row in rows[name]])
-  run.write_table("intervals", compared.intervals)
-  run.write_table("differences", compared.differences)
+    whole = metrics.derive(distances.add_distances(found.rows, own, **params), retrained.rows)
+    compared.add(name, whole, found.influences)
+    rows += whole
+  tables = compared.tables()
+  run.write_rows(rows)
+  run.write_table("intervals", tables.intervals)
+  run.write_table("differences", tables.differences)
   run.write_table("curves", [row for name in names for row in markers[name]["curves"]])
   run.write_json("timings.json", {name: markers[name]["timing"] for name in names})
   report.write(run)
