@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from jaxmu.audit.attack_words import attack_used
-from jaxmu.audit.results import REFERENCES, Cell, Results
+from jaxmu.audit.results import REFERENCES, Results
 from jaxmu.audit.summary import Summary, recognised, split_resolution
 from jaxmu.audit.text import factor, number, plural, value
 
@@ -84,7 +84,7 @@ def shown_by_loss(data: Results, summary: Summary, method: str) -> bool:
 
 def _reference(data: Results, summary: Summary) -> list[Caution]:
   cells = {name: summary.cell("retrained", key) for key, name in _REFERENCE_ATTACKS.items()}
-  off = {name: cell for name, cell in cells.items() if cell.above(0.5) or cell.below(0.5)}
+  off = {name: cell for name, cell in cells.items() if cell.off(0.5)}
   if not off:
     return []
   noise = split_resolution(data)
@@ -106,11 +106,6 @@ def _reference(data: Results, summary: Summary) -> list[Caution]:
   text += "Compare a method's MIA with the retrained models' MIA, and read Indisc with that offset."
   title = "The retrained models are not at one half"
   return [Caution("note" if explained else "caution", "biased_reference", "", title, text)]
-
-
-def within_resolution(data: Results, summary: Summary) -> bool:
-  """Tell whether the size of the sets alone explains the retrained models' distance from 0.5."""
-  return abs(summary.cell("retrained", "T_MIA").mean - 0.5) <= 2 * split_resolution(data)
 
 
 def _seeds(data: Results) -> list[Caution]:
@@ -229,16 +224,12 @@ def _disagreement(data: Results, summary: Summary, method: str) -> list[Caution]
 
 def _area_apart(summary: Summary, method: str) -> tuple[bool, bool]:
   """Tell whether T-AUC is off one half or off retraining where T-MIA is not; off both is sure."""
-  off = lambda cell: cell.above(0) or cell.below(0)
-  centred = lambda metric: _shift(summary.cell(method, metric), 0.5)
-  gap = lambda metric: summary.difference(method, "retrained", metric)
-  from_half = off(centred("T_AUC")) and not off(centred("T_MIA"))
-  from_retrained = off(gap("T_AUC")) and not off(gap("T_MIA"))
-  return from_half or from_retrained, off(centred("T_AUC")) and off(gap("T_AUC"))
-
-
-def _shift(cell: Cell, centre: float) -> Cell:
-  return cell._replace(mean=cell.mean - centre, low=cell.low - centre, high=cell.high - centre)
+  area, loss = summary.cell(method, "T_AUC"), summary.cell(method, "T_MIA")
+  area_gap, loss_gap = (
+    summary.difference(method, "retrained", metric) for metric in ("T_AUC", "T_MIA")
+  )
+  apart = (area.off(0.5) and not loss.off(0.5)) or (area_gap.off(0) and not loss_gap.off(0))
+  return apart, area.off(0.5) and area_gap.off(0)
 
 
 def _beside(summary: Summary, metric: str) -> str:

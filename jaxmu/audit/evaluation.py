@@ -27,11 +27,6 @@ class Measured(NamedTuple):
   influences: list[Influence]
 
 
-def evaluate(*arguments, **options) -> list[dict]:
-  """Return the rows of `measure`, arguments as there."""
-  return measure(*arguments, **options).rows
-
-
 def measure(
   logits: np.ndarray,
   labels: np.ndarray,

@@ -10,9 +10,9 @@ from jaxmu.audit.attacks.fits import refuse_non_finite
 from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NAMES, NEVER
 from jaxmu.audit.cautions import Caution
 from jaxmu.audit.questions import Case, choose
-from jaxmu.audit.results import StudyResults
+from jaxmu.audit.results import StudyResults, cells
 from jaxmu.audit.study import cautions, verdict
-from jaxmu.audit.study.tables import Tables, cells, describe, tables
+from jaxmu.audit.study.tables import Tables, describe, tables
 from jaxmu.errors import DataError
 
 UNLEARNED = "unlearned"
@@ -90,10 +90,11 @@ def audit_scores(
   given = {"retrained": retrained, "original": original, UNLEARNED: phi}
   arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
   roles, splits = np.asarray(roles), np.asarray(splits)
-  _check(arrays, roles, splits)
+  _check_shapes(arrays, roles, splits)
+  _check_values(arrays, roles)
   rights = {"retrained": retrained_correct, "original": original_correct, UNLEARNED: correct}
   rights = {name: np.asarray(rights[name]) for name in arrays if rights[name] is not None}
-  _check(rights, roles, splits)
+  _check_shapes(rights, roles, splits)
   whole = len(rights) == len(arrays)
   cases = {
     name: Case(array, rights[name].astype(bool) if whole else array > 0, roles, splits)
@@ -123,15 +124,18 @@ def audit_scores(
   return StudyAudit(*frames, tuple(warned), tuple(verdict.write(results, warned)))
 
 
-def _check(arrays: dict[str, np.ndarray], roles: np.ndarray, splits: np.ndarray) -> None:
+def _check_shapes(arrays: dict[str, np.ndarray], roles: np.ndarray, splits: np.ndarray) -> None:
   for name, array in arrays.items():
     if array.ndim != 2 or array.shape != roles.shape or splits.shape != roles.shape[:1]:
       raise DataError(
         f"{name} scores {array.shape}, roles {roles.shape} and splits {splits.shape} do not belong "
         "together; expected [M, N], [M, N] and [M]"
       )
-    if array.dtype != bool:
-      refuse_non_finite(np.where(roles == EXCLUDED, 0, array))
+
+
+def _check_values(arrays: dict[str, np.ndarray], roles: np.ndarray) -> None:
+  for array in arrays.values():
+    refuse_non_finite(np.where(roles == EXCLUDED, 0, array))
   if not np.isin(roles, list(NAMES)).all():
     known = ", ".join(f"{number} {name}" for number, name in sorted(NAMES.items()))
     raise DataError(f"roles holds {roles.min()}..{roles.max()}; expected {known}")
@@ -141,16 +145,9 @@ def _check(arrays: dict[str, np.ndarray], roles: np.ndarray, splits: np.ndarray)
 
 
 def _frames(found: Tables) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-  exposure = [
-    {"method": method, "question": question, "statistic": statistic} | one._asdict()
-    for (method, question, statistic), one in found.exposures.items()
-  ]
   samples = [
     pd.DataFrame({"method": name, "sample": np.arange(len(columns["accuracy"]))} | columns)
     for name, columns in found.samples.items()
   ]
-  roc = [
-    pd.DataFrame({"method": name, "fpr": points[:, 0], "tpr": points[:, 1]})
-    for name, points in found.roc.items()
-  ]
-  return pd.DataFrame(exposure), *(pd.concat(t, ignore_index=True) for t in (samples, roc))
+  exposure, roc = pd.DataFrame(found.exposure_rows()), pd.DataFrame(found.roc_rows())
+  return exposure, pd.concat(samples, ignore_index=True), roc

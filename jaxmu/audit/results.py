@@ -56,6 +56,18 @@ class Cell(NamedTuple):
     """Tell whether the whole interval lies below `bar`."""
     return self.has_interval and self.high < bar
 
+  def off(self, bar: float) -> bool:
+    """Tell whether there is an interval and `bar` is not in it."""
+    return self.above(bar) or self.below(bar)
+
+
+def cells(statistics: Mapping[tuple, tuple[float, float, float]], n: int) -> dict[tuple, Cell]:
+  """Return (value, low, high) by key as cells; values that are not finite are as good as absent."""
+  return {
+    key: Cell(n, value, low=low, high=high) if math.isfinite(value) else Cell()
+    for key, (value, low, high) in statistics.items()
+  }
+
 
 def empty(columns: Sequence[str]) -> pd.DataFrame:
   """Return a table of these columns without rows."""

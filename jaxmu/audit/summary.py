@@ -112,7 +112,7 @@ def best(summary: Summary, metric: str, eligible: Collection[str]) -> tuple[str,
   apart = {name: summary.difference(name, ranked[0], metric) for name in ranked[1:]}
   if cells[ranked[0]].n < 2 or not any(gap.has_interval for gap in apart.values()):
     return ()
-  near = [name for name, gap in apart.items() if not (gap.above(0) or gap.below(0))]
+  near = [name for name, gap in apart.items() if not gap.off(0)]
   return (ranked[0], *near)
 
 

@@ -1,8 +1,9 @@
 """The report in one paragraph, computed from the numbers."""
 
 import math
+from collections.abc import Mapping
 
-from jaxmu.audit.cautions import Caution, destroyed, found_by, markable, within_resolution
+from jaxmu.audit.cautions import Caution, destroyed, found_by, markable
 from jaxmu.audit.summary import Summary, best, retraining_floor
 from jaxmu.audit.text import interval, listing, number, value
 from jaxmu.report.data import ReportData
@@ -26,7 +27,7 @@ _TROUBLES = {  # of one method, of several
 
 def write(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[str]:
   """Return sentences: does the benchmark separate, what retraining changes, who comes closest."""
-  codes = {caution.code for caution in cautions}
+  codes = {caution.code: caution.level for caution in cautions}
   sentences = [
     _signal(data, summary, codes),
     _accuracy(data, summary),
@@ -37,7 +38,7 @@ def write(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[s
   return [sentence for sentence in sentences if sentence]
 
 
-def _signal(data: ReportData, summary: Summary, codes: set[str]) -> str:
+def _signal(data: ReportData, summary: Summary, codes: Mapping[str, str]) -> str:
   original, retrained = (summary.cell(name, "T_MIA") for name in ("original", "retrained"))
   if original.n == 0 or retrained.n == 0:
     return "The reference models are missing, so nothing can be said about membership."
@@ -53,7 +54,7 @@ def _signal(data: ReportData, summary: Summary, codes: set[str]) -> str:
     return text + "There was no signal to remove, so MIA cannot separate the methods."
   if "biased_reference" in codes:
     sized = ""
-    if within_resolution(data, summary):
+    if codes["biased_reference"] == "note":
       sized = ", though it is as near as sets of this size can resolve"
     return text + (
       f"The original models memorise; the retrained interval does not contain one half{sized}. "

@@ -34,9 +34,9 @@ def write(lab: Lab, names: Sequence[str]) -> None:
   found = tables(cases, attacker, _once(lab, cases["original"]), Progress("attack", 1).line)
   for name in ANCHORS:
     _refuse_too_few(name, found)
-  lab.run.write_table("exposure", _exposures(found))
+  lab.run.write_table("exposure", found.exposure_rows())
   lab.run.write_table("samples", [row for name in names for row in _samples(lab, name, found)])
-  lab.run.write_table("roc", _roc(found))
+  lab.run.write_table("roc", found.roc_rows())
   _write_images(lab, found, names)
   lab.run.write_json("timings.json", {name: lab.scores(name).cost for name in names})
   lab.run.write_json("study.json", _facts(lab, attacker, cases))
@@ -66,27 +66,12 @@ def _once(lab: Lab, case: Case) -> Case:
   return case.rows([every.index(model) for model in own])
 
 
-def _exposures(found: Tables) -> list[dict]:
-  return [
-    {"method": method, "question": question, "statistic": statistic} | interval._asdict()
-    for (method, question, statistic), interval in found.exposures.items()
-  ]
-
-
 def _samples(lab: Lab, name: str, found: Tables) -> list[dict]:
   """Return one row per sample of the pool."""
   pool = lab.study.pool
   columns = {"sample": pool, "label": lab.dataset.labels[pool]} | found.samples[name]
   lists = [column.tolist() for column in columns.values()]
   return [{"method": name} | dict(zip(columns, row)) for row in zip(*lists)]
-
-
-def _roc(found: Tables) -> list[dict]:
-  return [
-    {"method": name, "fpr": float(x), "tpr": float(y)}
-    for name, points in found.roc.items()
-    for x, y in points
-  ]
 
 
 def _write_images(lab: Lab, found: Tables, names: Sequence[str]) -> None:

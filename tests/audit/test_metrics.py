@@ -105,9 +105,9 @@ def test_evaluate_measures_every_member():
   values = logits()
   original = LABELS.copy()
   original[165:170] = (original[165:170] + 1) % C
-  found = evaluation.evaluate(
+  found = evaluation.measure(
     values, LABELS, original, SPLIT, method="ft", seeds=(5, 6, 7), passes=30
-  )
+  ).rows
   assert [row["seed"] for row in found] == [5, 6, 7]
   for k, row in enumerate(found):
     guess = values[k].argmax(-1) == LABELS
@@ -126,7 +126,9 @@ def test_evaluate_measures_every_member():
 
 def test_compat_runs_both_attacks_on_one_stream():
   values = logits(1)
-  (row,) = evaluation.evaluate(values, LABELS, LABELS, SPLIT, method="ft", seeds=(0,), compat=True)
+  (row,) = evaluation.measure(
+    values, LABELS, LABELS, SPLIT, method="ft", seeds=(0,), compat=True
+  ).rows
   p = np.exp(values[0].astype(float))
   loss = -np.log(p[np.arange(N), LABELS] / p.sum(-1))
   rng = np.random.RandomState(123)
@@ -138,9 +140,9 @@ def test_compat_runs_both_attacks_on_one_stream():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_non_finite_member_is_flagged_and_alone(bad):
   values = logits()
-  sound = evaluation.evaluate(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2))
+  sound = evaluation.measure(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2)).rows
   values[1, 3, 2] = bad
-  found = evaluation.evaluate(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2))
+  found = evaluation.measure(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2)).rows
   assert [row["finite"] for row in found] == [True, False, True]
   assert all(np.isnan(found[1][column]) for column in metrics.MEASURED)
   assert [found[0], found[2]] == [sound[0], sound[2]]
@@ -150,16 +152,16 @@ def test_a_non_finite_member_is_flagged_and_alone(bad):
 
 def test_a_member_that_failed_in_training_has_no_metrics_though_its_logits_are_finite():
   failures = ["", "epoch 3 (steps 40-59)", ""]
-  found = evaluation.evaluate(
+  found = evaluation.measure(
     logits(), LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2), failed_steps=failures
-  )
+  ).rows
   assert [row["failed_steps"] for row in found] == failures
   assert not found[1]["finite"] and np.isnan(found[1]["RA"]) and np.isfinite(found[2]["RA"])
 
 
 def test_members_and_seeds_must_agree():
   with pytest.raises(ValueError, match="3 members, 2 seeds"):
-    evaluation.evaluate(logits(), LABELS, LABELS, SPLIT, method="ft", seeds=(0, 1))
+    evaluation.measure(logits(), LABELS, LABELS, SPLIT, method="ft", seeds=(0, 1))
 
 
 def test_derived_metrics_pair_by_seed_not_by_position():

@@ -72,7 +72,9 @@ def test_a_flattened_forget_set_carries_the_caution_of_the_report():
 
 def test_rows_are_those_of_an_evaluation():
   split = type("Split", (), {"forget": FORGET, "test": UNSEEN, "retain": RETAIN, "val": VALIDATION})
-  expected = module.evaluate(RETRAINED, LABELS, LABELS, split, method="retrained", seeds=range(3))
+  expected = module.measure(
+    RETRAINED, LABELS, LABELS, split, method="retrained", seeds=range(3)
+  ).rows
   found = audit(logits=ORIGINAL, labels=LABELS, retrained=RETRAINED, **SETS).rows
   for row, (_, other) in zip(expected, found[found["method"] == "retrained"].iterrows()):
     for name in ("FA", "V_MIA", "T_AUC", "T_strongest", "T_attack", "SVC_MIA", "loss_test"):

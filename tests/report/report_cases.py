@@ -79,7 +79,7 @@ def _further(named, rng):
 
 
 def fail(table: pd.DataFrame, method: str, seeds, steps="epoch 3 (steps 40-59)") -> pd.DataFrame:
-  """Turn members non-finite, as evaluation.evaluate writes them."""
+  """Turn members non-finite, as evaluation.measure writes them."""
   hit = (table["method"] == method) & table["seed"].isin(list(seeds))
   words = ("method", "seed", "finite", "failed_steps", "T_attack")
   numbers = [c for c in table.columns if c not in words]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from jaxmu.audit.attacks.exposure import check_study
 from jaxmu.audit.attacks.roles import NAMES
 from jaxmu.errors import DataError
 
@@ -48,7 +49,7 @@ def halves(
   Raises:
     DataError: shapes do not fit, or a half has pairs of a role in fewer than two splits.
   """
-  _check_shapes(scores, roles, np.asarray(splits))
+  check_study(scores, roles, splits)
   columns = slice(None) if samples is None else samples
   rng = np.random.default_rng(seed)
   numbers = np.unique(splits, return_inverse=True)[1]
@@ -147,14 +148,6 @@ def _design_effect(pairs: Pairs, cut: int) -> float:
     if cells > 0:
       effect += max(0.0, size / max(size - 1, 1) * np.square(sums).sum() / cells - 1)
   return effect
-
-
-def _check_shapes(scores: np.ndarray, roles: np.ndarray, splits: np.ndarray) -> None:
-  if scores.ndim != 2 or scores.shape != roles.shape or splits.shape != scores.shape[:1]:
-    raise DataError(
-      f"scores {scores.shape}, roles {roles.shape} and splits {splits.shape} do not belong "
-      "together; expected [M, N], [M, N] and [M]"
-    )
 
 
 def _refuse_thin(half: list[Pairs], roles: tuple[int, int]) -> None:

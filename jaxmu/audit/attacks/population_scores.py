@@ -95,8 +95,11 @@ def auc(members: np.ndarray, others: np.ndarray, weights: np.ndarray | None = No
     DataError: a side is empty, or a score is NaN, which no order can place.
   """
   _refuse_nan(members, others)
-  ordered, total = _cumulative(others, weights)
-  members = np.sort(members)  # sorted questions are answered faster
+  return area(np.sort(members), *cumulative(others, weights))
+
+
+def area(members: np.ndarray, ordered: np.ndarray, total: np.ndarray) -> float:
+  """Return `auc` from ascending scores of members [n] and of others with `cumulative` weights."""
   below = [total[np.searchsorted(ordered, members, side)].mean() for side in ("left", "right")]
   return float((below[0] + below[1]) / 2 / total[-1])
 
@@ -111,7 +114,7 @@ def tpr_at_fpr(
 
   As in the public code of LiRA (spec evaluation 9.6): strictly below, no interpolation.
   """
-  thresholds = _thresholds(*_cumulative(others, weights), np.asarray(rates))
+  thresholds = thresholds_of(*cumulative(others, weights), np.asarray(rates))
   return np.array([(members > threshold).mean() for threshold in thresholds])
 
 
@@ -123,9 +126,9 @@ def roc_points(
   False-positive rates are spaced evenly in the logarithm, from one false positive to all, as a plot
   with two logarithmic axes shows them.
   """
-  ordered, total = _cumulative(others, weights)
+  ordered, total = cumulative(others, weights)
   rates = np.geomspace(1 / len(others), 1, count)
-  thresholds = np.append(_thresholds(ordered, total, rates), [ordered[-1], -np.inf])
+  thresholds = np.append(thresholds_of(ordered, total, rates), [ordered[-1], -np.inf])
   fpr = 1 - total[np.searchsorted(ordered, thresholds, "right")] / total[-1]
   tpr = 1 - np.searchsorted(np.sort(members), thresholds, "right") / len(members)
   return np.unique(np.stack([fpr, tpr], 1), axis=0)
@@ -160,7 +163,7 @@ def _refuse_nan(*sides: np.ndarray) -> None:
       )
 
 
-def _cumulative(others: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def cumulative(others: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
   """Return the scores [m] in ascending order, and the weight of the first 0, 1 ... m of them."""
   if weights is None:
     return np.sort(others), np.arange(len(others) + 1.0)
@@ -168,7 +171,7 @@ def _cumulative(others: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndar
   return others[order], np.append(0.0, np.cumsum(weights[order], dtype=float))
 
 
-def _thresholds(ordered: np.ndarray, total: np.ndarray, rates: np.ndarray) -> np.ndarray:
+def thresholds_of(ordered: np.ndarray, total: np.ndarray, rates: np.ndarray) -> np.ndarray:
   """Return the lowest scores above which less than each share of the others' weight lies."""
   above = total[-1] - total[::-1]  # weight of the 0, 1 ... m highest
   allowed = np.searchsorted(above, rates * total[-1] * (1 - 1e-12)) - 1

@@ -15,6 +15,7 @@ from jaxmu.audit.attacks.crossed import (
   t_interval,
   variance_of_mean,
 )
+from jaxmu.audit.attacks.population_scores import area, cumulative, thresholds_of
 
 FALSE_POSITIVES = 10  # fewer are expected: a TPR is not resolved
 _APART = 3  # the slope of a ROC curve is taken between a third and three times a rate
@@ -56,13 +57,13 @@ def pooled_intervals(
   """
   masks = [(roles == side) & ~np.isnan(scores) & (worth > 0) for side in sides]
   members = np.sort(scores[masks[0]])
-  others, total = _ordered(scores[masks[1]], np.broadcast_to(worth, scores.shape)[masks[1]])
+  others, total = cumulative(scores[masks[1]], np.broadcast_to(worth, scores.shape)[masks[1]])
   resolved = [r for r in rates if ((pairs[1] > 0) & (worth > 0)).sum() >= pairs_needed(r)]
-  thresholds = _thresholds(others, total, np.array(resolved))
+  thresholds = thresholds_of(others, total, np.array(resolved))
   sums = _sums(scores, splits, masks, _placements(members, others, total), thresholds)
   weights, size = (worth > 0, worth), len(pairs[0])
   cells = influence((pairs[0], sums[0, 0], pairs[1], sums[1, 0]), weights, (1, 1))[1]
-  found = {"auc": t_interval(_area(members, others, total), variance_of_mean(cells), size, level)}
+  found = {"auc": t_interval(area(members, others, total), variance_of_mean(cells), size, level)}
   most = ((pairs[0] > 0) & (worth > 0)).sum()
   for rate, threshold, hits, alarms in zip(resolved, thresholds, sums[0, 1:], sums[1, 1:]):
     slope = _slope(members, others, total, rate)
@@ -73,19 +74,6 @@ def pooled_intervals(
   return [found.get(key, Interval(np.nan, np.nan, np.nan)) for key in ("auc", *rates)]
 
 
-def _ordered(others: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Return the scores [m] in ascending order, and the weight of the first 0, 1 ... m of them."""
-  order = np.argsort(others)
-  return others[order], np.append(0.0, np.cumsum(weights[order], dtype=float))
-
-
-def _thresholds(others: np.ndarray, total: np.ndarray, rates: np.ndarray) -> np.ndarray:
-  """Return the lowest scores above which less than each share of the others' weight lies."""
-  above = total[-1] - total[::-1]  # weight of the 0, 1 ... m highest
-  allowed = np.searchsorted(above, rates * total[-1] * (1 - 1e-12)) - 1
-  return others[::-1][np.clip(allowed, 0, len(others) - 1)]
-
-
 def _above(members: np.ndarray, threshold: np.ndarray) -> np.ndarray:
   return 1 - np.searchsorted(members, threshold, "right") / len(members)
 
@@ -93,12 +81,7 @@ def _above(members: np.ndarray, threshold: np.ndarray) -> np.ndarray:
 def _slope(members: np.ndarray, others: np.ndarray, total: np.ndarray, rate: float) -> float:
   """Return the slope of the ROC curve about a false-positive rate."""
   ends = np.array([rate / _APART, rate * _APART])
-  return float(np.diff(_above(members, _thresholds(others, total, ends)))[0] / np.diff(ends)[0])
-
-
-def _area(members: np.ndarray, others: np.ndarray, total: np.ndarray) -> float:
-  below = [total[np.searchsorted(others, members, side)].mean() for side in ("left", "right")]
-  return float((below[0] + below[1]) / 2 / total[-1])
+  return float(np.diff(_above(members, thresholds_of(others, total, ends)))[0] / np.diff(ends)[0])
 
 
 def _placements(members: np.ndarray, others: np.ndarray, total: np.ndarray):

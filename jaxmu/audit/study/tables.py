@@ -15,7 +15,6 @@ from jaxmu.audit.attacks.population_scores import roc_points
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, role_counts
 from jaxmu.audit.attacks.worst import Confirmed
 from jaxmu.audit.questions import Answer, Attacker, Case
-from jaxmu.audit.results import Cell
 
 Exposures = dict[tuple[str, str, str], Interval]  # by method, question, statistic
 
@@ -34,6 +33,19 @@ class Tables(NamedTuple):
   exposures: Exposures
   samples: dict[str, dict[str, np.ndarray]]
   roc: dict[str, np.ndarray]
+
+  def exposure_rows(self) -> list[dict]:
+    """Return rows of exposure.parquet."""
+    keys = ("method", "question", "statistic")
+    return [dict(zip(keys, key)) | one._asdict() for key, one in self.exposures.items()]
+
+  def roc_rows(self) -> list[dict]:
+    """Return rows of roc.parquet."""
+    return [
+      {"method": name, "fpr": x, "tpr": y}
+      for name, points in self.roc.items()
+      for x, y in points.tolist()
+    ]
 
 
 def tables(
@@ -69,14 +81,6 @@ def tables(
     samples[name] = _samples(case, forgot)
     rocs[name] = _roc(forgot.scores, case.roles)
   return Tables(found, samples, rocs)
-
-
-def cells(exposures: Exposures, splits: int) -> dict[tuple[str, str, str], Cell]:
-  """Return statistics as judgements read them; values that are not finite are as good as absent."""
-  return {
-    key: Cell(splits, one.value, low=one.low, high=one.high) if np.isfinite(one.value) else Cell()
-    for key, one in exposures.items()
-  }
 
 
 def describe(case: Case, attacker: Attacker) -> dict:

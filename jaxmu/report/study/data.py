@@ -1,6 +1,5 @@
 """What the report of a study is made of, read once from its run directory."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jaxmu.audit.results import SAMPLE_NUMBERS, Cell, StudyResults
+from jaxmu.audit.results import SAMPLE_NUMBERS, Cell, StudyResults, cells
 from jaxmu.audit.text import listing
 from jaxmu.errors import StoreError
 from jaxmu.report.data import RunData, described
@@ -71,12 +70,8 @@ def _cells(run, splits: int) -> dict[tuple[str, str, str], Cell]:
   twice = table[table.duplicated(keys)]
   if len(twice):
     raise _damaged(run, "exposure.parquet", f"{', '.join(twice.iloc[0][keys])} stands there twice")
-  cells = {}
-  for row in table.itertuples():
-    found = math.isfinite(row.value)
-    cell = Cell(splits, row.value, low=row.low, high=row.high) if found else Cell()
-    cells[row.method, row.question, row.statistic] = cell
-  return cells
+  rows = table[[*keys, "value", "low", "high"]].itertuples(index=False)
+  return cells({tuple(row[:3]): row[3:] for row in rows}, splits)
 
 
 def _table(run, name: str) -> pd.DataFrame:
