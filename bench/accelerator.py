@@ -60,7 +60,7 @@ def worker(args) -> None:
 
   precision = "tensorfloat32" if args.numbers == "tf32" else "float32"
   jax.config.update("jax_default_matmul_precision", precision)
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure()
   args.members = args.chunk * len(jax.devices())

@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
 
 def worker(args) -> None:
   """Train one epoch of two batches; print the seconds spent compiling."""
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure()
   import jax_programs

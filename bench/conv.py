@@ -1,7 +1,7 @@
 """Time every way to compute each convolution of a network inside a compiled loop, on one CPU core.
 
 Prints CPU milliseconds for forward pass and both gradients: the measurements behind
-`jaxmu.models.conv.lowering`, whose choice is marked with a star.
+`jaxmu.kernels.conv.lowering`, whose choice is marked with a star.
 
 Usage: python bench/conv.py [--model resnet18] [--image_size 32] [--channels 3] [--batch 64]
 """
@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmu import models
-from jaxmu.models.conv import conv, lowering, recorded
-from jaxmu.models.conv_passes import LOWERINGS
+from jaxmu.kernels.conv import conv, lowering, recorded
+from jaxmu.kernels.conv_passes import LOWERINGS
 
 STEPS = 5
 WAYS = ("lax", *LOWERINGS)

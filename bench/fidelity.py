@@ -26,7 +26,7 @@ def main() -> None:
   parser.add_argument("--each", action="store_true", help="list every copy's distance of logits")
   args = parser.parse_args()
 
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure(2)
   sys.path[:0] = [str(TESTS)]

@@ -6,7 +6,7 @@ import problems
 
 def jaxmu(args, mark) -> None:
   """Train through the engine; one epoch of `steps` batches is one turn."""
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure()
   from jaxmu.unlearning import get, runner
@@ -21,7 +21,7 @@ def jaxmu(args, mark) -> None:
 
 def forward(args, mark) -> None:
   """Run the engine's forward pass in train mode alone; `steps` batches are one turn."""
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure()
   import jax
@@ -64,7 +64,7 @@ def population(args):
 
   from jaxmu import models
   from jaxmu.data.augment import Preprocess
-  from jaxmu.population import Population, member_keys
+  from jaxmu.engine.population import Population, member_keys
   from jaxmu.training import Task
   from jaxmu.training.task import Arrays
   from jaxmu.unlearning import runner

@@ -31,7 +31,7 @@ def engine(args, x, y, state) -> np.ndarray:
 
   from jaxmu import models
   from jaxmu.data.augment import Preprocess
-  from jaxmu.population import Population, member_keys
+  from jaxmu.engine.population import Population, member_keys
   from jaxmu.training import Task
   from jaxmu.training.task import Arrays
   from jaxmu.unlearning import get, runner
@@ -98,7 +98,8 @@ def report(losses) -> None:
 
 def main() -> None:
   args = parse()
-  from jaxmu import data, runtime
+  from jaxmu import data
+  from jaxmu.engine import runtime
 
   runtime.configure()
   import torch

@@ -50,7 +50,7 @@ def floor(rows: dict, cores: int) -> float:
 
 def main() -> None:
   args = parse()
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   cores = runtime.cores()
   known = programs(cores)

@@ -22,7 +22,7 @@ def parse() -> argparse.Namespace:
 
 
 def jaxmu(args, mark) -> None:
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure()
   import jax_programs
@@ -42,7 +42,7 @@ def eager(args, mark) -> None:
   import torch
   import torch_programs
 
-  from jaxmu.runtime import cores
+  from jaxmu.engine.runtime import cores
 
   torch.set_num_threads(cores())
   args.steps = args.images // args.batch

@@ -28,7 +28,7 @@ def on_all_cores(function, operand, repeats=7) -> float:
   """Return the median seconds of one call on every device at the same time."""
   import jax
 
-  from jaxmu.population import Population
+  from jaxmu.engine.population import Population
 
   population = Population(len(jax.devices()))
   program = population.map(lambda state, constant, shared: (function(state), ()))
@@ -60,7 +60,7 @@ def peaks() -> tuple[float, float]:
 
 def main() -> None:
   args = parse()
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure()
   from jaxmu import models

@@ -65,7 +65,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--batch", type=int, default=64, help="batch size (default 64)")
   args = parser.parse_args()
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure()
   print(f"{'operation':<36}{'wall ms':>9}{'CPU ms':>9}{'cores':>7}")

@@ -6,7 +6,7 @@ from torch import nn
 from torch_models import Cnn, ResNet18
 from torch_tinyvit import TinyViT
 
-from jaxmu.runtime import cores
+from jaxmu.engine.runtime import cores
 
 NETWORKS = {
   "resnet18": ResNet18,

@@ -77,7 +77,7 @@ def measure(args, name) -> dict:
 
 def main() -> None:
   args = parse()
-  from jaxmu import runtime
+  from jaxmu.engine import runtime
 
   runtime.configure()
   from jaxmu.unlearning import METHODS

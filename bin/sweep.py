@@ -14,7 +14,8 @@ Running the same command again continues where it stopped.
 import shlex
 import sys
 
-from jaxmu import cli, runtime
+from jaxmu import cli
+from jaxmu.engine import runtime
 
 
 def flags() -> cli.Parser:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu import predictions
+from jaxmu.engine.population import Population
 from jaxmu.errors import DataError, MethodError, ModelError
-from jaxmu.population import Population
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import METHODS, describe, get, runner

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from jaxmu.data.streams import Samples
-from jaxmu.population import Population, Program
+from jaxmu.engine.population import Population, Program
 from jaxmu.training import Task, View
 from jaxmu.training.task import Arrays
 

@@ -10,7 +10,7 @@ from importlib import metadata
 
 import pytest
 
-from jaxmu import runtime
+from jaxmu.engine import runtime
 
 KNOWN_TO = (0, 10)  # newest jaxlib seen to know the emitters' flag; others may abort on it
 if os.environ.get("JAXMU_TEST_COMPILER") != "full":

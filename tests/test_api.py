@@ -7,12 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import problems
 
 import jaxmu
+from jaxmu.engine.population import member_keys
 from jaxmu.errors import DataError, MethodError, ModelError
-from jaxmu.population import member_keys
 from jaxmu.unlearning import METHODS, get, runner
 
 SMALL = {"batch_size": 8, "num_epochs": 1, "learning_rate": 0.01}

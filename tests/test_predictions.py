@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import problems
 
 from jaxmu import models, predictions
 from jaxmu.data import augment
-from jaxmu.population import Population
+from jaxmu.engine.population import Population
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxmu.engine.runtime import cache_home
 from jaxmu.errors import DataError
-from jaxmu.runtime import cache_home
 
 LAYOUT = 1  # of the cache files; raise it when what they hold changes
 NOISE = ("was created with group size", "OpenCV is not installed")  # about speed only

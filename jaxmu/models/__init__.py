@@ -1,6 +1,6 @@
 """Networks, how they are called, and what their parameters are."""
 
-from jaxmu.models.derivatives import forward_mode
+from jaxmu.kernels.derivatives import forward_mode
 from jaxmu.models.forward import forward, takes_mask
 from jaxmu.models.registry import MODELS, build, make
 from jaxmu.models.torch_weights import from_torch, to_torch

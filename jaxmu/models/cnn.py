@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxmu.models.conv import Choice
+from jaxmu.kernels.conv import Choice
+from jaxmu.kernels.pool import max_pool
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
-from jaxmu.models.pool import max_pool
 
 
 class Unit(nn.Module):

@@ -7,12 +7,13 @@ import flax.linen as nn
 import jax
 from jax import Array
 
-from jaxmu.models import derivatives, initialisers
-from jaxmu.models.conv import Choice, conv
-from jaxmu.models.depthwise import depthwise_conv
+from jaxmu.kernels import derivatives
+from jaxmu.kernels.compiler_hints import after
+from jaxmu.kernels.conv import Choice, conv
+from jaxmu.kernels.depthwise import depthwise_conv
+from jaxmu.kernels.products import kernel_gradient
+from jaxmu.models import initialisers
 from jaxmu.models.norm import BatchNorm
-from jaxmu.models.order import after
-from jaxmu.models.products import kernel_gradient
 
 # PyTorch's conventions: epsilon 1e-5, and a variance that does not cancel in float32.
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)

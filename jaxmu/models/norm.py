@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxmu.errors import ModelError
-from jaxmu.models import derivatives
-from jaxmu.models.order import after
+from jaxmu.kernels import derivatives
+from jaxmu.kernels.compiler_hints import after
 
 
 class BatchNorm(nn.Module):

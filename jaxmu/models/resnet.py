@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxmu.models.conv import Choice
+from jaxmu.kernels.conv import Choice
+from jaxmu.kernels.pool import max_pool
 from jaxmu.models.layers import ConvNorm, Linear
-from jaxmu.models.pool import max_pool
 
 
 class BasicBlock(nn.Module):

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxmu.models import derivatives, initialisers
+from jaxmu.kernels import derivatives
+from jaxmu.kernels.compiler_hints import anew
+from jaxmu.kernels.conv import Choice
+from jaxmu.models import initialisers
 from jaxmu.models.attention import INIT_STD, WindowAttention
-from jaxmu.models.conv import Choice
 from jaxmu.models.layers import ConvNorm, LayerNorm, Linear
-from jaxmu.models.order import anew
 
 WIDTHS = (64, 128, 256, 448)
 DEPTHS = (2, 2, 6, 2)

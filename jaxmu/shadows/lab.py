@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxmu.data import Dataset
 from jaxmu.data.shadow_splits import ShadowStudy
-from jaxmu.population import member_keys
+from jaxmu.engine.population import member_keys
 from jaxmu.settings import Settings
 from jaxmu.shadows.models import splits_of
 from jaxmu.shadows.scores import Model, Scores

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmu import checkpoint, predictions
 from jaxmu.audit.attacks.scores import logit_scaled_confidence
-from jaxmu.population import Wave
+from jaxmu.engine.population import Wave
 from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.models import models, original_of
 from jaxmu.shadows.scores import Model

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from jaxmu import checkpoint
-from jaxmu.population import Population
+from jaxmu.engine.population import Population
 from jaxmu.store import Run
 from jaxmu.sweep.progress import Progress
 from jaxmu.unlearning.runner import Leg

@@ -13,12 +13,12 @@ from jax import lax
 
 from jaxmu import files
 from jaxmu.data import Dataset
-from jaxmu.models import winograd
-from jaxmu.models.conv import Case, conv, lowering, recorded
-from jaxmu.models.conv_passes import LOWERINGS
-from jaxmu.models.depthwise import depthwise_conv
-from jaxmu.population import Population
-from jaxmu.runtime import cache_home
+from jaxmu.engine.population import Population
+from jaxmu.engine.runtime import cache_home
+from jaxmu.kernels import winograd
+from jaxmu.kernels.conv import Case, conv, lowering, recorded
+from jaxmu.kernels.conv_passes import LOWERINGS
+from jaxmu.kernels.depthwise import depthwise_conv
 from jaxmu.settings import Settings
 from jaxmu.sweep import setup
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jaxmu import checkpoint
-from jaxmu.population import Wave
+from jaxmu.engine.population import Wave
 from jaxmu.store import Run
 from jaxmu.unlearning.runner import Outcome
 

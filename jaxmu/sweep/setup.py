@@ -17,8 +17,8 @@ import numpy as np
 
 from jaxmu import data, models
 from jaxmu.data.augment import Preprocess
-from jaxmu.models.conv import Choice
-from jaxmu.population import Population, Program, Wave, member_keys
+from jaxmu.engine.population import Population, Program, Wave, member_keys
+from jaxmu.kernels.conv import Choice
 from jaxmu.settings import Catalog, Settings
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu import checkpoint, predictions
-from jaxmu.population import fold_keys
+from jaxmu.engine.population import fold_keys
 from jaxmu.store import Run
 from jaxmu.sweep.legs import Legs
 from jaxmu.sweep.parts import Parts

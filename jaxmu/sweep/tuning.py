@@ -8,9 +8,10 @@ from pathlib import Path
 
 import jax
 
-from jaxmu import files, memory
+from jaxmu import files
 from jaxmu.data import Dataset, Split
-from jaxmu.runtime import cache_home
+from jaxmu.engine import memory
+from jaxmu.engine.runtime import cache_home
 from jaxmu.settings import Settings
 from jaxmu.sweep import setup
 from jaxmu.unlearning import ANCHORS, runner

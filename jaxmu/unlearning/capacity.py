@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxmu import memory
-from jaxmu.memory import Memory
-from jaxmu.population import Program, nbytes
+from jaxmu.engine import memory
+from jaxmu.engine.memory import Memory
+from jaxmu.engine.population import Program, nbytes
 from jaxmu.unlearning import members, programs
 from jaxmu.unlearning.method import Method
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxmu.population import Population, Program
+from jaxmu.engine.population import Population, Program
 from jaxmu.training import Phase, Task, TrainState, View, run_epoch, start_phase
 from jaxmu.training.epoch import NEVER
 from jaxmu.training.task import Arrays

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmu.population import Population
+from jaxmu.engine.population import Population
 from jaxmu.training import Task, TrainState
 from jaxmu.training.epoch import NEVER
 from jaxmu.training.task import Arrays

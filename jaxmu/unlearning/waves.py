@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from jaxmu.population import Wave
+from jaxmu.engine.population import Wave
 from jaxmu.unlearning import members, runner
 from jaxmu.unlearning.method import Method
 from jaxmu.unlearning.runner import Leg, Outcome, Problem

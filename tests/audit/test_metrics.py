@@ -2,9 +2,9 @@
 
 from types import SimpleNamespace
 
-import golden_rules
 import numpy as np
 import pytest
+from support import golden_rules
 
 from jaxmu.audit import distances, evaluation, metrics
 from jaxmu.audit.attacks.population_mia import population_mia

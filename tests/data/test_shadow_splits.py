@@ -2,9 +2,9 @@
 
 import hashlib
 
-import golden_rules
 import numpy as np
 import pytest
+from support import golden_rules
 
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_matrix
 from jaxmu.data.shadow_splits import ShadowStudy, shadow_study

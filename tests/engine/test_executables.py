@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmu import executables
-from jaxmu.executables import Executables, make_room
-from jaxmu.population import Population
+from jaxmu.engine import executables
+from jaxmu.engine.executables import Executables, make_room
+from jaxmu.engine.population import Population
 
 
 class Executable:

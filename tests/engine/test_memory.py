@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import problems
 
-from jaxmu import memory, runtime
-from jaxmu.memory import Memory
-from jaxmu.population import Population, nbytes
+from jaxmu.engine import memory, runtime
+from jaxmu.engine.memory import Memory
+from jaxmu.engine.population import Population, nbytes
 from jaxmu.unlearning import get, programs
 from jaxmu.unlearning.capacity import capacity
 from jaxmu.unlearning.runner import run

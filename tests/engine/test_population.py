@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
 from jax import lax
 from jax.sharding import PartitionSpec as P
+from support import problems
 
+from jaxmu.engine.population import AXIS, Population, fold_keys, member_keys
 from jaxmu.errors import UserError
-from jaxmu.population import AXIS, Population, fold_keys, member_keys
 from jaxmu.training.epoch import NEVER, NO_LIMIT
 from jaxmu.unlearning import get, programs
 

@@ -2,13 +2,12 @@
 
 import jax
 import numpy as np
-import problems
 import pytest
-import sweeps
+from support import problems, sweeps
 
 from jaxmu import predictions
+from jaxmu.engine.population import Population, member_keys
 from jaxmu.errors import UserError
-from jaxmu.population import Population, member_keys
 from jaxmu.store import Run
 from jaxmu.sweep.legs import Legs
 from jaxmu.unlearning import get, programs, waves

@@ -2,10 +2,10 @@
 
 import json
 
-import golden_rules as rules
 import jax
 import jax.numpy as jnp
 import numpy as np
+from support import golden_rules as rules
 
 from jaxmu import models
 from jaxmu.training import Task, View

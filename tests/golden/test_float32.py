@@ -6,9 +6,9 @@ start within rounding of each other, computed as users get it and with plain sum
 rounding costs a network without kinks is in tests/models/test_rounding.py.
 """
 
-import golden_cases as cases
 import numpy as np
 import pytest
+from support import golden_cases as cases
 
 COPIES = 16
 FACTOR = 10  # which the golden data's own description allows another float32 implementation

@@ -1,13 +1,13 @@
 """Whole runs of methods against the reference implementation's numbers, in float64."""
 
-import golden_cases as cases
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import golden_cases as cases
 
 from jaxmu import models, predictions
-from jaxmu.population import Population
+from jaxmu.engine.population import Population
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 

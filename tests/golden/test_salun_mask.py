@@ -1,10 +1,10 @@
 """SalUN's mask against the reference implementation's, entry by entry, in float64."""
 
-import golden_rules as rules
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import golden_rules as rules
 
 from jaxmu import models
 from jaxmu.training import Task, View

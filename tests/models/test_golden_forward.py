@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import golden_rules
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import golden_rules
 
 from jaxmu import models
 

@@ -8,7 +8,7 @@ import pytest
 
 from jaxmu import models
 from jaxmu.errors import ModelError
-from jaxmu.models import derivatives
+from jaxmu.kernels import derivatives
 
 
 def count(tree):

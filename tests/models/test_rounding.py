@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxmu import models
-from jaxmu.models import derivatives, resnet
+from jaxmu.kernels import derivatives
+from jaxmu.models import resnet
 
 BATCH = 16
 

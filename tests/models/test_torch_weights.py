@@ -1,9 +1,9 @@
 """PyTorch state dicts go in and out by name."""
 
-import golden_rules
 import jax
 import numpy as np
 import pytest
+from support import golden_rules
 
 from jaxmu import models
 from jaxmu.errors import ModelError

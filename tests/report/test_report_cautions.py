@@ -1,7 +1,7 @@
 """Every warning fires where it must, and only there; the verdict says what the numbers say."""
 
 import pytest
-import report_cases as cases
+from support import report_cases as cases
 
 from jaxmu.audit import cautions, summary
 from jaxmu.report import table, verdict

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-import report_cases as cases
+from support import report_cases as cases
 
 from jaxmu import report
 from jaxmu.report import documents

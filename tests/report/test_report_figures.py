@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import report_cases as cases
+from support import report_cases as cases
 
 from jaxmu.audit import cautions, summary
 from jaxmu.report import curves, figures, marks, scatter, strips, svg

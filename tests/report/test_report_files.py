@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import report_cases as cases
-from report_page import Page
+from support import report_cases as cases
+from support.report_page import Page
 
 from jaxmu import report
 from jaxmu.errors import StoreError

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import report_cases as cases
+from support import report_cases as cases
 
 from jaxmu import report
 from jaxmu.audit import cautions, summary, text

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-import study_cases as cases
+from support import study_cases as cases
 
 from jaxmu.audit.study import cautions, judgement, verdict
 from jaxmu.audit.study.statistics import ACCURACY, METRICS, POPULATION

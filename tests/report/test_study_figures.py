@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-import study_cases as cases
+from support import study_cases as cases
 
 from jaxmu.report.study import figures, histograms, roc
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import study_cases as cases
 from PIL import Image
-from report_page import Page
+from support import study_cases as cases
+from support.report_page import Page
 
 from jaxmu.errors import StoreError
 from jaxmu.report import study

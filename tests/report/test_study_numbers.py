@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import study_cases as cases
+from support import study_cases as cases
 
 from jaxmu.audit.attacks.exposure import STATISTICS
 from jaxmu.audit.study import judgement

@@ -6,7 +6,7 @@ import re
 import ml_collections
 import numpy as np
 import pytest
-from settings_catalog import CATALOG, SGD
+from support.settings_catalog import CATALOG, SGD
 
 from jaxmu import settings
 from jaxmu.errors import SettingsError

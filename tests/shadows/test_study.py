@@ -8,8 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-import studies
-import sweeps
+from support import studies, sweeps
 
 from jaxmu import checkpoint, inspection, predictions, shadows
 from jaxmu.audit.attacks.scores import logit_scaled_confidence

@@ -1,7 +1,7 @@
 """SIGKILL in the middle of two stages, the same command again: bit-identical results."""
 
 import numpy as np
-import sweeps
+from support import sweeps
 
 from jaxmu import checkpoint
 from jaxmu.store import Run

@@ -5,10 +5,10 @@ import json
 
 import jax
 import pytest
-import sweeps
+from support import sweeps
 
 from jaxmu import cli
-from jaxmu.models.conv import Case, lowering
+from jaxmu.kernels.conv import Case, lowering
 from jaxmu.settings import Settings
 from jaxmu.sweep import catalog, lowerings, setup
 from jaxmu.unlearning import ANCHORS, runner

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sweeps
+from support import sweeps
 
 from jaxmu import checkpoint
 from jaxmu.store import Run

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import sweeps
+from support import sweeps
 
 from jaxmu import checkpoint, models
 from jaxmu.audit.attacks.population_mia import population_mia

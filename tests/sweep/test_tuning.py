@@ -7,9 +7,10 @@ import json
 import jax
 import numpy as np
 import pytest
-import sweeps
+from support import sweeps
 
-from jaxmu import cli, memory
+from jaxmu import cli
+from jaxmu.engine import memory
 from jaxmu.settings import Settings
 from jaxmu.sweep import catalog, setup, tuning
 from jaxmu.sweep.progress import Progress

@@ -6,12 +6,12 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import problems
 
 from jaxmu import predictions
+from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
-from jaxmu.population import member_keys
 from jaxmu.training import Task, losses
 from jaxmu.unlearning import get, runner
 

@@ -4,9 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
-from relabelling import INDEX, ORDER, alone, close, cut, data, execute, start
+from support import problems
+from support.relabelling import INDEX, ORDER, alone, close, cut, data, execute, start
 
 from jaxmu import models
 from jaxmu.errors import MethodError

@@ -1,12 +1,12 @@
 """CT: a transposed network sees transposed images, before and while it trains (methods.md 6.5)."""
 
 import flax.linen as nn
-import golden_rules as rules
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import golden_rules as rules
+from support import problems
 
 from jaxmu import models
 from jaxmu.unlearning.transforms import transpose_kernels

@@ -4,8 +4,18 @@ import flax
 import jax
 import numpy as np
 import pytest
-from layerwise import HP, Blocks, close, in_last_blocks, member, naive, reported, run, weights
-from problems import equal
+from support.layerwise import (
+  HP,
+  Blocks,
+  close,
+  in_last_blocks,
+  member,
+  naive,
+  reported,
+  run,
+  weights,
+)
+from support.problems import equal
 
 from jaxmu.errors import MethodError
 from jaxmu.unlearning import get

@@ -2,9 +2,9 @@
 
 import jax
 import numpy as np
-import problems
 import pytest
-from problems import daily
+from support import problems
+from support.problems import daily
 
 from jaxmu.errors import MethodError
 from jaxmu.unlearning import ANCHORS, METHODS, get

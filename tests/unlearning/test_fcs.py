@@ -5,13 +5,13 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import problems
 
 from jaxmu import models
 from jaxmu.data.streams import Pair
+from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
-from jaxmu.population import member_keys
 from jaxmu.training.task import Batch
 from jaxmu.unlearning import fcs, runner
 from jaxmu.unlearning.method import FIXED, REFERENCE

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import problems
 
 from jaxmu import models
 from jaxmu.errors import MethodError

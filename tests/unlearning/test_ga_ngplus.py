@@ -7,14 +7,13 @@ from functools import partial
 import flax
 import jax
 import jax.numpy as jnp
-import layerwise
 import numpy as np
-import problems
 import pytest
+from support import layerwise, problems
 
 from jaxmu import models
+from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
-from jaxmu.population import member_keys
 from jaxmu.training import Phase, schedules
 from jaxmu.unlearning import ft, ga, ngplus, runner
 from jaxmu.unlearning.losses import ascent

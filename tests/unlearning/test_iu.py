@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
 from jax.flatten_util import ravel_pytree
+from support import problems
 
 from jaxmu import models
 from jaxmu.training import Task, View

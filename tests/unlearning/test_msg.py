@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import problems
 import pytest
+from support import problems
 
 from jaxmu import models
+from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
 from jaxmu.models import structure
-from jaxmu.population import member_keys
 from jaxmu.training import Pass, Phase, Task, View, losses, sgd
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import accumulate, get, msg, runner

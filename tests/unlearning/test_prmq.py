@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
-import replays
+from support import problems, replays
 
 from jaxmu.errors import MethodError
 from jaxmu.training.task import Batch

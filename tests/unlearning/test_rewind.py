@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import problems
 
 from jaxmu import predictions
-from jaxmu.population import member_keys
+from jaxmu.engine.population import member_keys
 from jaxmu.unlearning import runner, scrub
 
 SEEDS = (3, 4, 5)

@@ -6,9 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
-import replays
+from support import problems, replays
 
 from jaxmu.errors import MethodError
 from jaxmu.models import structure

@@ -5,12 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
+from support import problems
 
 from jaxmu import models
+from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
-from jaxmu.population import member_keys
 from jaxmu.training import Phase, Task, View, schedules
 from jaxmu.training.epoch import optimizer
 from jaxmu.training.task import Arrays

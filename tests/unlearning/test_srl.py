@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 import pytest
-import relabelling
-from relabelling import HP, INDEX, LABELS, ORDER, close, execute
+from support import problems, relabelling
+from support.relabelling import HP, INDEX, LABELS, ORDER, close, execute
 
 from jaxmu.errors import MethodError
 from jaxmu.training import losses

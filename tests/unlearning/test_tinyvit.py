@@ -1,14 +1,14 @@
 """Every method takes a short run on TinyViT: its attention tables, its stochastic depth."""
 
-import golden_rules
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import golden_rules
 
 from jaxmu import models, predictions
+from jaxmu.engine.population import Population, member_keys
 from jaxmu.models import structure
-from jaxmu.population import Population, member_keys
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import METHODS, get, runner

@@ -1,12 +1,12 @@
 """The population attack: against scikit-learn, analytic cases, golden data and chance."""
 
-import golden_rules
 import numpy as np
 import pytest
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedShuffleSplit
+from support import golden_rules
 
 from jaxmu.audit.attacks import population_mia as mia
 from jaxmu.audit.attacks.population_mia import population_mia, population_mia_many

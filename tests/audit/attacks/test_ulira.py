@@ -1,10 +1,10 @@
 """U-LiRA: against a double loop over models and samples, and the reference's own script."""
 
-import golden_rules
 import numpy as np
 import pytest
 from scipy import optimize
 from scipy.stats import norm
+from support import golden_rules
 
 from jaxmu.audit.attacks import fits as gaussians
 from jaxmu.audit.attacks.exposure import exposure

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxmu import models
-from jaxmu.models.conv import LOWERINGS, conv
-from jaxmu.models.pool import max_pool
+from jaxmu.kernels.conv import LOWERINGS, conv
+from jaxmu.kernels.pool import max_pool
 
 
 def arrays(*shapes):

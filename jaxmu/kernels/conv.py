@@ -18,9 +18,9 @@ import jax
 from jax import Array
 
 from jaxmu.errors import ModelError
-from jaxmu.models import derivatives, winograd
-from jaxmu.models.conv_passes import LOWERINGS, canonical, convolve
-from jaxmu.models.products import Padding, Pair
+from jaxmu.kernels import derivatives, winograd
+from jaxmu.kernels.conv_passes import LOWERINGS, canonical, convolve
+from jaxmu.kernels.products import Padding, Pair
 
 Choice = str | tuple[tuple[str, str], ...]  # a lowering's name, or pairs (case, name)
 LEAST = 32  # channels that pay for the transforms of Winograd

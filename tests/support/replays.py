@@ -6,11 +6,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 
 from jaxmu import models
 from jaxmu.training import Task, View
 from jaxmu.training.task import Arrays
+from support import problems
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from convolutions import assert_close, draw
+from support.convolutions import assert_close, draw
 
 from jaxmu import models
 from jaxmu.errors import ModelError
+from jaxmu.kernels.depthwise import depthwise_conv
 from jaxmu.models import layers
-from jaxmu.models.depthwise import depthwise_conv
 
 EDGE = ((1, 1), (1, 1))
 

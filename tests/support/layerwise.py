@@ -8,14 +8,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 
 from jaxmu import models
+from jaxmu.engine.population import member_keys
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
-from jaxmu.population import member_keys
 from jaxmu.training import Task
 from jaxmu.unlearning import get, runner
+from support import problems
 
 HP = {
   "learning_rate": 0.05,

@@ -7,16 +7,16 @@ weights that differ by rounding, which shows how far apart equally valid float32
 import json
 from typing import Any, NamedTuple
 
-import golden_rules as rules
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxmu import models, predictions
-from jaxmu.population import Population
+from jaxmu.engine.population import Population
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import get, runner
+from support import golden_rules as rules
 
 CASES = {  # golden file -> registry name
   "original": "original",

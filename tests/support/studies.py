@@ -1,10 +1,9 @@
 """A U-LiRA study small enough to run whole in a test: synthetic 8x8 images, ten shadow models."""
 
-import sweeps
-
 from jaxmu import cli
 from jaxmu.settings import Settings
 from jaxmu.sweep import catalog
+from support import sweeps
 
 CONFIG = str(sweeps.ROOT / "configs" / "ulira_digits.py")
 

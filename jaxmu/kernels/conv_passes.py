@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmu.models import products, winograd
-from jaxmu.models.batch_parts import images_within, summed
-from jaxmu.models.order import after
+from jaxmu.kernels import products, winograd
+from jaxmu.kernels.blocking import images_within, summed
+from jaxmu.kernels.compiler_hints import after
 
 CACHE = 2**19  # bytes of one operand that should stay in the cache of a core
 _LAYOUT = ("NHWC", "HWIO", "NHWC")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxmu.models.pool import max_pool
+from jaxmu.kernels.pool import max_pool
 
 CASES = [(3, 2, 1), (2, 2, 0), (3, 1, 1), (2, 1, 0), (3, 3, 0)]
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxmu.models.batch_parts import images_near, joined, summed
-from jaxmu.models.products import Padding, Pair
+from jaxmu.kernels.blocking import images_near, joined, summed
+from jaxmu.kernels.products import Padding, Pair
 
 TILE, TAPS = 4, 3
 SIZE = TILE + TAPS - 1

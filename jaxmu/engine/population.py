@@ -24,9 +24,9 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxmu.engine.executables import Executables
+from jaxmu.engine.runtime import compiler_options, require_threefry
 from jaxmu.errors import UserError
-from jaxmu.executables import Executables
-from jaxmu.runtime import compiler_options, require_threefry
 
 AXIS = "models"
 Tree = Any

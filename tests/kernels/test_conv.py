@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from convolutions import assert_close, draw, sharded, stock, value_and_gradients
 from jax import lax
+from support.convolutions import assert_close, draw, sharded, stock, value_and_gradients
 
 from jaxmu.errors import ModelError
+from jaxmu.kernels.conv import conv, lowering
+from jaxmu.kernels.conv_passes import LOWERINGS, _cached_part
 from jaxmu.models import layers, make
-from jaxmu.models.conv import conv, lowering
-from jaxmu.models.conv_passes import LOWERINGS, _cached_part
 
 INPUTS = {"resnet18": [(32, 3)], "cnn": [(8, 1), (32, 3)], "tinyvit": [(32, 3)]}
 BATCH = 3
@@ -124,7 +124,7 @@ def test_kernel_gradients_in_parts_of_a_batch(
   xs, ks = draw((2, batch, 4, 5, 2), 0), draw((2, 3, 3, 2, 3), 1)
   edge, size = ((1, 1), (1, 1)), 4 * 5 if strides == (1, 1) else 2 * 3
   largest = max(4 * 5 * 2, size * 3) * 8
-  monkeypatch.setattr("jaxmu.models.conv_passes.CACHE", fitting * largest)
+  monkeypatch.setattr("jaxmu.kernels.conv_passes.CACHE", fitting * largest)
   assert _cached_part(xs[0], jnp.zeros((batch, size, 3))) == part
 
   def gradients(how):

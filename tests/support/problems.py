@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxmu.engine.population import Population, member_keys
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
-from jaxmu.population import Population, member_keys
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import get, runner

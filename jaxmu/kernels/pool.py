@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxmu.models import derivatives
-from jaxmu.models.conv import Choice
+from jaxmu.kernels import derivatives
+from jaxmu.kernels.conv import Choice
 
 
 def max_pool(x: Array, window: int, stride: int, padding: int, how: Choice = "auto") -> Array:

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from convolutions import assert_close, draw, sharded, stock, value_and_gradients
 from jax import lax
+from support.convolutions import assert_close, draw, sharded, stock, value_and_gradients
 
-from jaxmu.models import batch_parts, winograd
-from jaxmu.models.conv import conv
+from jaxmu.kernels import blocking, winograd
+from jaxmu.kernels.conv import conv
 
 EDGE = ((1, 1), (1, 1))
 
@@ -55,8 +55,8 @@ def test_values_and_both_gradients_equal_the_stock_convolution(x64, image, paddi
 )
 def test_parts_divide_the_batch(batch, limit, within, near):
   images = jnp.zeros((batch, 2), jnp.float32)
-  assert batch_parts.images_within(images, 8 * limit) == within
-  assert batch_parts.images_near(images, 8 * limit + 7) == near
+  assert blocking.images_within(images, 8 * limit) == within
+  assert blocking.images_near(images, 8 * limit + 7) == near
 
 
 @pytest.mark.parametrize(("fitting", "loops"), [(12, False), (4, True), (5, True), (0, True)])

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxmu.errors import ModelError
-from jaxmu.models import derivatives
-from jaxmu.models.batch_parts import images_within
-from jaxmu.models.conv import Case, Choice, chosen
-from jaxmu.models.products import Padding, Pair, live_taps
+from jaxmu.kernels import derivatives
+from jaxmu.kernels.blocking import images_within
+from jaxmu.kernels.conv import Case, Choice, chosen
+from jaxmu.kernels.products import Padding, Pair, live_taps
 
 PART = 2**17  # bytes of the images that a step of the gradients reads
 

@@ -5,13 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problems
 
 from jaxmu import models
-from jaxmu.population import member_keys
+from jaxmu.engine.population import member_keys
 from jaxmu.training import Task, View
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import get, runner
+from support import problems
 
 INDEX = {name: places[0] for name, places in problems.index().items() if name != "val"}
 LABELS = np.random.default_rng(1).integers(0, problems.CLASSES, problems.SIZES["forget"])

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxmu.population import Population, Program, nbytes
-from jaxmu.runtime import physical_memory
+from jaxmu.engine.population import Population, Program, nbytes
+from jaxmu.engine.runtime import physical_memory
 
 HEADROOM = 0.9  # share of a device that a prediction may fill; allocators leave gaps
 

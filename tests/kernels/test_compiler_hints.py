@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxmu.kernels.compiler_hints import after, anew, transposed
 from jaxmu.models import layers, tinyvit
-from jaxmu.models.order import after, anew, transposed
 
 SPECIAL = np.array([1.5, -0.0, np.inf, -np.inf, np.nan, 1e-42], np.float32)
 

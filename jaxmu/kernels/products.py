@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxmu.models.order import transposed
+from jaxmu.kernels.compiler_hints import transposed
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]

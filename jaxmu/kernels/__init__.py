@@ -1,0 +1,1 @@
+"""How convolutions, products and pooling are computed here: lowerings and their passes."""

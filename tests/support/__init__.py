@@ -1,0 +1,1 @@
+"""What tests of several rooms share: small problems, replays, golden cases, ready-made runs."""
