@@ -33,7 +33,8 @@ def worker(args) -> None:
   runtime.configure()
   import jax_programs
 
-  from jaxmu.unlearning import get, runner
+  from jaxmu.execution import runner
+  from jaxmu.unlearning import get
 
   args.steps = 2
   problem, keys, variables = jax_programs.population(args)

@@ -9,7 +9,8 @@ def jaxmu(args, mark) -> None:
   from jaxmu.engine import runtime
 
   runtime.configure()
-  from jaxmu.unlearning import get, runner
+  from jaxmu.execution import runner
+  from jaxmu.unlearning import get
 
   problem, keys, variables = population(args)
   given = problems.RECIPE | {"batch_size": args.batch, "num_epochs": args.turns + 2}
@@ -65,9 +66,9 @@ def population(args):
   from jaxmu import models
   from jaxmu.data.augment import Preprocess
   from jaxmu.engine.population import Population, member_keys
+  from jaxmu.execution import runner
   from jaxmu.training import Task
   from jaxmu.training.task import Arrays
-  from jaxmu.unlearning import runner
 
   x, y = problems.images(args.model, args.batch * args.steps)
   channels = x.shape[-1]

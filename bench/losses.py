@@ -32,9 +32,10 @@ def engine(args, x, y, state) -> np.ndarray:
   from jaxmu import models
   from jaxmu.data.augment import Preprocess
   from jaxmu.engine.population import Population, member_keys
+  from jaxmu.execution import runner
   from jaxmu.training import Task
   from jaxmu.training.task import Arrays
-  from jaxmu.unlearning import get, runner
+  from jaxmu.unlearning import get
 
   population = Population(1, devices=(jax.devices()[0],))
   normalise = Preprocess((problems.MEAN,) * 3, (problems.STD,) * 3, "none", 3)

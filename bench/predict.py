@@ -27,7 +27,7 @@ def jaxmu(args, mark) -> None:
   runtime.configure()
   import jax_programs
 
-  from jaxmu import predictions
+  from jaxmu.execution import predictions
 
   args.steps = args.images // args.batch
   problem, _, variables = jax_programs.population(args)

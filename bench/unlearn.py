@@ -43,7 +43,8 @@ def measure(args, name) -> dict:
   """Run one method `turns` times after a first run that compiles."""
   import jax_programs
 
-  from jaxmu.unlearning import get, runner
+  from jaxmu.execution import runner
+  from jaxmu.unlearning import get
 
   args.steps = args.images // args.batch
   problem, keys, variables = jax_programs.population(args)

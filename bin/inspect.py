@@ -19,7 +19,7 @@ if __name__ == "inspect":
 
 
 def main(args):
-  from jaxmu import inspection
+  from jaxmu.store import inspection
 
   about = inspection.inspect(args.path, norms=args.norms)
   if args.json:
@@ -36,7 +36,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-  from jaxmu import cli
+  from jaxmu.command import cli
 
   flags = cli.parser(__doc__, config=False)
   flags.add_argument("path", metavar="PATH", help="a run directory, or a checkpoint inside one")

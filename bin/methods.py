@@ -9,19 +9,19 @@ import sys
 
 def flags():
   """Return the parser of `jaxmu methods`, with this script's help."""
-  from jaxmu import console
+  from jaxmu.command import console
 
   return console.flags(__doc__)
 
 
 def main(args):
   """Print the listing."""
-  from jaxmu import console
+  from jaxmu.command import console
 
   console.main(args)
 
 
 if __name__ == "__main__":
-  from jaxmu import cli
+  from jaxmu.command import cli
 
   sys.exit(cli.run(main, flags()))

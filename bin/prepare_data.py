@@ -9,7 +9,7 @@ import argparse
 import importlib.util
 import sys
 
-from jaxmu import cli
+from jaxmu.command import cli
 from jaxmu.data import datasets, tfds_source
 from jaxmu.errors import DataError, closest
 

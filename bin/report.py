@@ -9,7 +9,8 @@ Reads only what the run stored, and starts no accelerator.
 import argparse
 import sys
 
-from jaxmu import cli, report
+from jaxmu import report
+from jaxmu.command import cli
 from jaxmu.report import study
 from jaxmu.store import Run
 

@@ -14,7 +14,7 @@ Running the same command again continues where it stopped.
 import shlex
 import sys
 
-from jaxmu import cli
+from jaxmu.command import cli
 from jaxmu.engine import runtime
 
 

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmu import predictions
 from jaxmu.engine.population import Population
 from jaxmu.errors import DataError, MethodError, ModelError
+from jaxmu.execution import predictions, runner
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import METHODS, describe, get, runner
+from jaxmu.unlearning import METHODS, describe, get
 
 Pair = tuple[Any, Any]
 

@@ -13,7 +13,8 @@ from support import problems
 import jaxmu
 from jaxmu.engine.population import member_keys
 from jaxmu.errors import DataError, MethodError, ModelError
-from jaxmu.unlearning import METHODS, get, runner
+from jaxmu.execution import runner
+from jaxmu.unlearning import METHODS, get
 
 SMALL = {"batch_size": 8, "num_epochs": 1, "learning_rate": 0.01}
 

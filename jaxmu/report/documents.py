@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from jaxmu import files
 from jaxmu.audit.cautions import Caution
 from jaxmu.audit.summary import STATISTICS, Summary
 from jaxmu.audit.text import spread
@@ -15,6 +14,7 @@ from jaxmu.report.data import ReportData
 from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
 from jaxmu.report.table import BEST, SIGNS, STANDING, Column, Entry, Line, definitions, legend
+from jaxmu.store import files
 
 _LATEX = {
   "\\": r"\textbackslash{}",

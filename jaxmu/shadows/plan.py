@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from jaxmu import files
 from jaxmu.settings import Settings
 from jaxmu.shadows.models import draw, models
+from jaxmu.store import files
 from jaxmu.sweep.plan import bytes_text, dimensions, duration, stage_cost, work
 from jaxmu.unlearning import ANCHORS
 

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from jaxmu import files
 from jaxmu.errors import StoreError
 from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.scores import STATISTIC
+from jaxmu.store import files
 from jaxmu.sweep.reuse import copy_tree
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmu import files
 from jaxmu.errors import StoreError
+from jaxmu.store import files
 
 STATISTIC = "margin"  # what phi is: exact; with the floor of LiRA's public code it was another
 Model = tuple[int, int]  # (split, forget set)

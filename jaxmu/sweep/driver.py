@@ -2,12 +2,12 @@
 
 import sys
 
-from jaxmu import checkpoint, report
+from jaxmu import report
 from jaxmu.audit import comparison, distances, evaluation, metrics
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
-from jaxmu.store import Run
+from jaxmu.store import Run, checkpoint
 from jaxmu.sweep import lowerings, setup, tuning
 from jaxmu.sweep.reuse import borrow
 from jaxmu.sweep.stage import Stage

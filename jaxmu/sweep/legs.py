@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from jaxmu import checkpoint
 from jaxmu.engine.population import Population
-from jaxmu.store import Run
+from jaxmu.execution.runner import Leg
+from jaxmu.store import Run, checkpoint
 from jaxmu.sweep.progress import Progress
-from jaxmu.unlearning.runner import Leg
 
 
 class Legs:

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxmu import files
 from jaxmu.data import Dataset
 from jaxmu.engine.population import Population
 from jaxmu.engine.runtime import cache_home
@@ -20,6 +19,7 @@ from jaxmu.kernels.conv import Case, conv, lowering, recorded
 from jaxmu.kernels.conv_passes import LOWERINGS
 from jaxmu.kernels.depthwise import depthwise_conv
 from jaxmu.settings import Settings
+from jaxmu.store import files
 from jaxmu.sweep import setup
 
 STEPS, REPEATS = 4, 5

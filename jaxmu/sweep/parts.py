@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from jaxmu import checkpoint
 from jaxmu.engine.population import Wave
-from jaxmu.store import Run
-from jaxmu.unlearning.runner import Outcome
+from jaxmu.execution.runner import Outcome
+from jaxmu.store import Run, checkpoint
 
 
 class Parts:

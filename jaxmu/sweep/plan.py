@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxmu.errors import SettingsError
+from jaxmu.execution import accounting
 from jaxmu.models.cost import forward_flops, parameter_count
 from jaxmu.settings import Settings
 from jaxmu.sweep.setup import hyperparameters, make_model
-from jaxmu.unlearning import ANCHORS, accounting, get
+from jaxmu.unlearning import ANCHORS, get
 
 # name -> train, test, image size, channels of the network input, classes (data_models.md 1)
 SIZES: Mapping[str, tuple[int, int, int, int, int]] = {

@@ -4,9 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-from jaxmu import checkpoint
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import Run
+from jaxmu.store import Run, checkpoint
 
 
 def borrow(run: Run, identity: str, name: str) -> str:

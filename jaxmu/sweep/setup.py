@@ -18,12 +18,12 @@ import numpy as np
 from jaxmu import data, models
 from jaxmu.data.augment import Preprocess
 from jaxmu.engine.population import Population, Program, Wave, member_keys
+from jaxmu.execution.runner import Problem
 from jaxmu.kernels.conv import Choice
 from jaxmu.settings import Catalog, Settings
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import ANCHORS, METHODS, describe, get
-from jaxmu.unlearning.runner import Problem
 
 INIT = 7  # folded into a seed's key for its initial weights; methods fold in other numbers
 PACKAGES = ("jaxmu", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")

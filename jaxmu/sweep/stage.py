@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmu import checkpoint, predictions
 from jaxmu.engine.population import fold_keys
-from jaxmu.store import Run
+from jaxmu.execution import predictions, runner, waves
+from jaxmu.execution.capacity import capacity
+from jaxmu.store import Run, checkpoint
 from jaxmu.sweep.legs import Legs
 from jaxmu.sweep.parts import Parts
 from jaxmu.sweep.progress import Progress
 from jaxmu.sweep.setup import Bench, hyperparameters
-from jaxmu.unlearning import ANCHORS, get, runner, waves
-from jaxmu.unlearning.capacity import capacity
+from jaxmu.unlearning import ANCHORS, get
 
 
 class Stage:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import jax
 
-from jaxmu import files
 from jaxmu.data import Dataset, Split
 from jaxmu.engine import memory
 from jaxmu.engine.runtime import cache_home
+from jaxmu.execution import runner
+from jaxmu.execution.capacity import capacity
 from jaxmu.settings import Settings
+from jaxmu.store import files
 from jaxmu.sweep import setup
-from jaxmu.unlearning import ANCHORS, runner
-from jaxmu.unlearning.capacity import capacity
+from jaxmu.unlearning import ANCHORS
 
 STEPS = 4  # batches per timed epoch
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from jaxmu.errors import MethodError, closest
+from jaxmu.training import anchors
+from jaxmu.training.method import Method
 from jaxmu.unlearning import (
-  anchors,
   bt,
   cfk,
   cfw,
@@ -24,7 +25,6 @@ from jaxmu.unlearning import (
   scrub,
   srl,
 )
-from jaxmu.unlearning.method import Method
 
 ANCHORS: dict[str, Method] = {"original": anchors.ORIGINAL, "retrained": anchors.RETRAINED}
 METHODS: dict[str, Method] = {

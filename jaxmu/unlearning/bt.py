@@ -17,8 +17,8 @@ from jaxmu.models.resnet import ResNet18
 from jaxmu.models.tinyvit import TinyViT
 from jaxmu.training import Pass, Phase, adam, schedules
 from jaxmu.training.losses import correct, divergence, mean
+from jaxmu.training.method import BS, EP, LR, TEMP, TEMP_FIXED, WD, Method
 from jaxmu.training.phase import Report
-from jaxmu.unlearning.method import BS, EP, LR, TEMP, TEMP_FIXED, WD, Method
 
 REFERENCE_NETWORKS = (ResNet18, TinyViT)  # their bad teacher is a ResNet-18 unless asked otherwise
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, schedules
-from jaxmu.unlearning.losses import anchor_penalty, classification
-from jaxmu.unlearning.method import BS, EP, FIXED, LR, NB, REFERENCE, U01, WD, Distribution, Method
+from jaxmu.training.method import BS, EP, FIXED, LR, NB, REFERENCE, U01, WD, Distribution, Method
+from jaxmu.training.objectives import anchor_penalty, classification
 from jaxmu.unlearning.transforms import gate_updates, moves
 
 

@@ -10,9 +10,9 @@ from jax import lax
 from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.losses import correct, cross_entropy, mean
+from jaxmu.training.method import COMMON, SIG, Method
 from jaxmu.training.phase import Report
-from jaxmu.unlearning import draws
-from jaxmu.unlearning.method import COMMON, SIG, Method
+from jaxmu.unlearning.parts import draws
 from jaxmu.unlearning.transforms import stem_is_a_layer
 
 

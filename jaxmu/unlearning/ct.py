@@ -8,8 +8,8 @@ orientation that it has never seen.
 import jax
 
 from jaxmu.errors import MethodError
+from jaxmu.training.method import COMMON, Method
 from jaxmu.unlearning.ft import fine_tune
-from jaxmu.unlearning.method import COMMON, Method
 from jaxmu.unlearning.transforms import transpose_kernels
 
 

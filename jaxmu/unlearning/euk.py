@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxmu.models import structure
 from jaxmu.models.initialisers import glorot_uniform, he_uniform_out
-from jaxmu.unlearning import draws
+from jaxmu.training.method import FIXED, REFERENCE, Method
 from jaxmu.unlearning.cfk import (
   AMENDED,
   DEAD,
@@ -21,7 +21,7 @@ from jaxmu.unlearning.cfk import (
   first_block,
   last_blocks,
 )
-from jaxmu.unlearning.method import FIXED, REFERENCE, Method
+from jaxmu.unlearning.parts import draws
 
 INITIALISERS = {"conv": he_uniform_out, "linear_w": glorot_uniform}
 

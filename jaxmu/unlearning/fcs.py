@@ -10,9 +10,7 @@ from jax import lax
 from jaxmu.data import streams
 from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.losses import correct, divergence, mean
-from jaxmu.training.phase import Report
-from jaxmu.unlearning.losses import classification
-from jaxmu.unlearning.method import (
+from jaxmu.training.method import (
   BS,
   EP,
   ETA,
@@ -26,6 +24,8 @@ from jaxmu.unlearning.method import (
   Distribution,
   Method,
 )
+from jaxmu.training.objectives import classification
+from jaxmu.training.phase import Report
 
 RATE_BATCH = 64  # batch size for which retain_optimizer_learning_rate is given
 

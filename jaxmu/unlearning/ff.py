@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmu.models import structure
-from jaxmu.unlearning import draws
-from jaxmu.unlearning.method import BS, FIXED, REFERENCE, SIG, Distribution, Method
+from jaxmu.training.method import BS, FIXED, REFERENCE, SIG, Distribution, Method
+from jaxmu.unlearning.parts import draws
 
 EPSILON = 1e-8  # keeps 1 / Phi finite
 CAP, HEAD_CAP = 1e3, 1e2  # largest variance before alpha and the boost

@@ -1,8 +1,8 @@
 """FT, fine-tuning: keep training on the retain set and let catastrophic forgetting do the rest."""
 
 from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.unlearning.losses import classification
-from jaxmu.unlearning.method import COMMON, Method
+from jaxmu.training.method import COMMON, Method
+from jaxmu.training.objectives import classification
 
 
 def fine_tune(transform=lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"])) -> Phase:

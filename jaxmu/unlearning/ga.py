@@ -1,8 +1,8 @@
 """GA, gradient ascent: climb the loss on the forget set."""
 
 from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.unlearning.losses import ascent
-from jaxmu.unlearning.method import COMMON, Method
+from jaxmu.training.method import COMMON, Method
+from jaxmu.training.objectives import ascent
 
 ASCEND = Pass(
   stream="forget",

@@ -10,8 +10,8 @@ from jax import lax
 
 from jaxmu import models
 from jaxmu.training.losses import cross_entropy
-from jaxmu.unlearning.accumulate import signed_gradients
-from jaxmu.unlearning.method import FIXED, REFERENCE, SIG, Distribution, Method
+from jaxmu.training.method import FIXED, REFERENCE, SIG, Distribution, Method
+from jaxmu.unlearning.parts.gradient_sums import signed_gradients
 
 CURVATURE_SAMPLES = 1002  # K, or the whole retain set where that is smaller
 N = 1000  # weight of the identity in N I + sum_k g_k g_k^T

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.losses import correct, cross_entropy, divergence, entropy, mean
+from jaxmu.training.method import BS, EP, LR, MOM, TEMP, TEMP_FIXED, WD, Method
 from jaxmu.training.phase import Report
-from jaxmu.unlearning import draws
-from jaxmu.unlearning.method import BS, EP, LR, MOM, TEMP, TEMP_FIXED, WD, Method
+from jaxmu.unlearning.parts import draws
 from jaxmu.unlearning.transforms import stem_is_a_layer
 
 COLDEST = 0.1  # temperatures below are raised to this: logits / T would overflow

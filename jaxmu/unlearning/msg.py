@@ -11,10 +11,10 @@ from jaxmu.errors import MethodError
 from jaxmu.models import structure, takes_mask
 from jaxmu.models.initialisers import he_normal_out
 from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.unlearning import draws
-from jaxmu.unlearning.accumulate import signed_gradients
-from jaxmu.unlearning.losses import classification
-from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
+from jaxmu.training.method import COMMON, FIXED, REFERENCE, U01, Method
+from jaxmu.training.objectives import classification
+from jaxmu.unlearning.parts import draws
+from jaxmu.unlearning.parts.gradient_sums import signed_gradients
 from jaxmu.unlearning.transforms import count, scale_by_mask, smallest
 
 SUBSET_BATCH = 64  # of the pass over R'; the reference does not tie it to the batch size

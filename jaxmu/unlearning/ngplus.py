@@ -4,8 +4,8 @@ import optax
 
 from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.unlearning.losses import anchor_penalty, classification
-from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
+from jaxmu.training.method import COMMON, FIXED, REFERENCE, U01, Method
+from jaxmu.training.objectives import anchor_penalty, classification
 from jaxmu.unlearning.transforms import gate_updates, moves
 
 

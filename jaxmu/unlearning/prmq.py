@@ -15,9 +15,9 @@ from jaxmu.errors import MethodError
 from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.losses import correct, cross_entropy, entropy, mean
+from jaxmu.training.method import BS, EPF, LR, MOM, U01, WD, Method
 from jaxmu.training.phase import Report
-from jaxmu.unlearning import draws
-from jaxmu.unlearning.method import BS, EPF, LR, MOM, U01, WD, Method
+from jaxmu.unlearning.parts import draws
 from jaxmu.unlearning.transforms import count, smallest
 
 POOL = ("conv", "linear_w", "linear_b")  # kinds of leaves that are pruned together

@@ -15,9 +15,9 @@ from jax import lax
 from jaxmu.errors import MethodError
 from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, sgd
-from jaxmu.unlearning import draws
-from jaxmu.unlearning.losses import classification
-from jaxmu.unlearning.method import BS, EP, LR, MOM, SIG, U01, WD, Distribution, Method
+from jaxmu.training.method import BS, EP, LR, MOM, SIG, U01, WD, Distribution, Method
+from jaxmu.training.objectives import classification
+from jaxmu.unlearning.parts import draws
 from jaxmu.unlearning.transforms import gate_updates
 
 LAYERS = 9  # drawn from the pool in every epoch

@@ -10,9 +10,9 @@ import optax
 
 from jaxmu.models import structure
 from jaxmu.training import sgd
+from jaxmu.training.method import COMMON, FIXED, REFERENCE, U01, Method
 from jaxmu.unlearning import srl
-from jaxmu.unlearning.accumulate import signed_gradients
-from jaxmu.unlearning.method import COMMON, FIXED, REFERENCE, U01, Method
+from jaxmu.unlearning.parts.gradient_sums import signed_gradients
 from jaxmu.unlearning.transforms import count, gate_updates, moves, scale_by_mask, smallest
 
 MASK_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")  # configured, never stepped

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from jaxmu.data import streams
 from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.losses import correct, cross_entropy, divergence, mean
-from jaxmu.training.phase import Report
-from jaxmu.unlearning.method import (
+from jaxmu.training.method import (
   BS,
   EP,
   FIXED,
@@ -27,6 +26,7 @@ from jaxmu.unlearning.method import (
   Distribution,
   Method,
 )
+from jaxmu.training.phase import Report
 
 LONGEST = 512  # epochs whose forget errors a member's memory holds
 

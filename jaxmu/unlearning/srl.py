@@ -11,8 +11,8 @@ from jaxmu.data.streams import FORGET
 from jaxmu.errors import MethodError
 from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.losses import correct, cross_entropy, mean
+from jaxmu.training.method import COMMON, Method
 from jaxmu.training.phase import Report
-from jaxmu.unlearning.method import COMMON, Method
 
 DRAWS = {
   "union_order": "int [n_retain + n_forget], visiting order, retain samples counted first",

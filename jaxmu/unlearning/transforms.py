@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmu.models import structure
-from jaxmu.unlearning.method import FIXED
+from jaxmu.training.method import FIXED
 
 
 def scale_by_mask(multiplier) -> optax.GradientTransformation:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxmu import cli
+from jaxmu.command import cli
 from jaxmu.data import tfds_source
 from jaxmu.errors import DataError
 

@@ -22,13 +22,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 
-from jaxmu import checkpoint, cli, settings
+from jaxmu import settings
+from jaxmu.command import cli
 from jaxmu.models import MODELS
 from jaxmu.models.cnn import Unit
 from jaxmu.models.layers import Linear
 from jaxmu.report import write_figures
 from jaxmu.settings import Settings
-from jaxmu.store import COLUMNS, Run
+from jaxmu.store import checkpoint
+from jaxmu.store.run import COLUMNS, Run
 from jaxmu.sweep import catalog
 from jaxmu.unlearning import METHODS, describe, get
 

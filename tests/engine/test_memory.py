@@ -9,9 +9,10 @@ from support import problems
 from jaxmu.engine import memory, runtime
 from jaxmu.engine.memory import Memory
 from jaxmu.engine.population import Population, nbytes
-from jaxmu.unlearning import get, programs
-from jaxmu.unlearning.capacity import capacity
-from jaxmu.unlearning.runner import run
+from jaxmu.execution import programs
+from jaxmu.execution.capacity import capacity
+from jaxmu.execution.runner import run
+from jaxmu.unlearning import get
 
 LAYOUTS = [(1, 1), (1, 2), (2, 1)]  # devices, chunk
 

@@ -10,8 +10,9 @@ from support import problems
 
 from jaxmu.engine.population import AXIS, Population, fold_keys, member_keys
 from jaxmu.errors import UserError
+from jaxmu.execution import programs
 from jaxmu.training.epoch import NEVER, NO_LIMIT
-from jaxmu.unlearning import get, programs
+from jaxmu.unlearning import get
 
 LAYOUTS = [(1, 1, 1), (1, 2, 1), (3, 2, 1), (3, 1, 2), (3, 2, 2), (3, 2, 4), (5, 2, 2), (4, 2, 2)]
 COLLECTIVES = ("all-reduce", "all-gather", "collective-permute", "all-to-all", "reduce-scatter")

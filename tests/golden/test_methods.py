@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from support import golden_cases as cases
 
-from jaxmu import models, predictions
+from jaxmu import models
 from jaxmu.engine.population import Population
+from jaxmu.execution import predictions
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxmu import cli
+from jaxmu.command import cli
 from jaxmu.errors import SettingsError
 from jaxmu.settings import Settings
 from jaxmu.sweep import catalog

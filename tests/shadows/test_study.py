@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 from support import studies, sweeps
 
-from jaxmu import checkpoint, inspection, predictions, shadows
+from jaxmu import shadows
 from jaxmu.audit.attacks.scores import logit_scaled_confidence
 from jaxmu.data.streams import Samples
 from jaxmu.errors import StoreError
+from jaxmu.execution import predictions, runner
 from jaxmu.shadows import models, stage
 from jaxmu.shadows.lab import Lab
-from jaxmu.store import Run
+from jaxmu.store import Run, checkpoint, inspection
 from jaxmu.sweep import setup
 from jaxmu.sweep.plan import duration
 from jaxmu.training import View
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import get, runner
+from jaxmu.unlearning import get
 
 STAGES = ("original", "retrained", "ft")
 

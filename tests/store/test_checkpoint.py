@@ -17,9 +17,8 @@ import optax
 import pytest
 from absl import logging
 
-from jaxmu import checkpoint
 from jaxmu.errors import CheckpointError
-from jaxmu.store import Run
+from jaxmu.store import Run, checkpoint
 
 RNG = np.random.default_rng(0)
 
@@ -225,7 +224,7 @@ import sys
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from jaxmu import checkpoint
+from jaxmu.store import checkpoint
 source, target = sys.argv[1:]
 mesh = Mesh(np.array(jax.devices()), ("models",))
 values, _ = checkpoint.load(source)
@@ -248,7 +247,7 @@ def test_restores_whatever_the_sharding(tmp_path):
 
 WRITER = """
 import sys, numpy as np
-from jaxmu import checkpoint
+from jaxmu.store import checkpoint
 from jaxmu.store import Run
 run = Run.open(sys.argv[1])
 k = 1

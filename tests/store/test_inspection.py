@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxmu import checkpoint, inspection
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import Run
+from jaxmu.store import Run, checkpoint, inspection
 
 SCRIPT = Path(__file__).parents[2] / "bin" / "inspect.py"
 VARIABLES = {

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxmu import files, store
+from jaxmu import store
 from jaxmu.errors import StoreError
-from jaxmu.store import Run
+from jaxmu.store import Run, files
 
 CONFIG = {"name": "cnn_digits", "seeds": (0, 1), "output_dir": "a"}
 MANIFEST = {"versions": {"jax": "0.10"}, "seeds": [0, 1]}

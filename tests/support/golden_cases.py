@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmu import models, predictions
+from jaxmu import models
 from jaxmu.engine.population import Population
+from jaxmu.execution import predictions, runner
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import get, runner
+from jaxmu.unlearning import get
 from support import golden_rules as rules
 
 CASES = {  # golden file -> registry name

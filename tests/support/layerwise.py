@@ -11,10 +11,11 @@ import numpy as np
 
 from jaxmu import models
 from jaxmu.engine.population import member_keys
+from jaxmu.execution import runner
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
 from jaxmu.training import Task
-from jaxmu.unlearning import get, runner
+from jaxmu.unlearning import get
 from support import problems
 
 HP = {

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from jaxmu.engine.population import Population, member_keys
+from jaxmu.execution import runner
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import get, runner
+from jaxmu.unlearning import get
 
 SIZES = {"retain": 22, "forget": 10, "val": 6}
 CLASSES = 4

@@ -8,9 +8,10 @@ import numpy as np
 
 from jaxmu import models
 from jaxmu.engine.population import member_keys
+from jaxmu.execution import runner
 from jaxmu.training import Task, View
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import get, runner
+from jaxmu.unlearning import get
 from support import problems
 
 INDEX = {name: places[0] for name, places in problems.index().items() if name != "val"}

@@ -1,6 +1,6 @@
 """A U-LiRA study small enough to run whole in a test: synthetic 8x8 images, ten shadow models."""
 
-from jaxmu import cli
+from jaxmu.command import cli
 from jaxmu.settings import Settings
 from jaxmu.sweep import catalog
 from support import sweeps

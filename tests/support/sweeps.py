@@ -31,7 +31,7 @@ def arguments(output_dir, *overrides, methods="ft,msg", epochs=3):
 
 def call(*argv) -> int:
   """Run bin/sweep.py in this process; returns its exit code."""
-  from jaxmu import cli
+  from jaxmu.command import cli
 
   script = runpy.run_path(SWEEP, run_name="sweep")
   return cli.run(script["main"], script["flags"](), list(argv))

@@ -3,8 +3,7 @@
 import numpy as np
 from support import sweeps
 
-from jaxmu import checkpoint
-from jaxmu.store import Run
+from jaxmu.store import Run, checkpoint
 
 STAGES = ("original", "retrained", "msg")
 KILLED = ("original", "msg")  # retraining goes through the same lines as the original

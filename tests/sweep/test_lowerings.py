@@ -7,11 +7,12 @@ import jax
 import pytest
 from support import sweeps
 
-from jaxmu import cli
+from jaxmu.command import cli
+from jaxmu.execution import runner
 from jaxmu.kernels.conv import Case, lowering
 from jaxmu.settings import Settings
 from jaxmu.sweep import catalog, lowerings, setup
-from jaxmu.unlearning import ANCHORS, runner
+from jaxmu.unlearning import ANCHORS
 
 SMALL = Case((4, 4, 4, 2), (3, 3, 2, 3), (1, 1), ((1, 1), (1, 1)))
 DEPTHWISE = Case((4, 4, 4, 3), (3, 3, 1, 3), (2, 2), ((1, 1), (1, 1)))

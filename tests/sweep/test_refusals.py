@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from support import sweeps
 
-from jaxmu import checkpoint
-from jaxmu.store import Run
+from jaxmu.store import Run, checkpoint
 
 CASES = {
   "unknown key": (["--config.trainng.num_epochs=3"], "config has no entry 'trainng'; did you mean"),

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from support import sweeps
 
-from jaxmu import checkpoint, models
+from jaxmu import models
 from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.audit.attacks.scores import cross_entropy
-from jaxmu.store import COLUMNS, Run
+from jaxmu.store import checkpoint
+from jaxmu.store.run import COLUMNS, Run
 
 
 @pytest.fixture(scope="module")

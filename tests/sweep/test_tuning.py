@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from support import sweeps
 
-from jaxmu import cli
+from jaxmu.command import cli
 from jaxmu.engine import memory
+from jaxmu.execution.capacity import capacity
+from jaxmu.execution.runner import Leg
 from jaxmu.settings import Settings
 from jaxmu.sweep import catalog, setup, tuning
 from jaxmu.sweep.progress import Progress
 from jaxmu.sweep.stage import curve_rows
 from jaxmu.training import EpochMetrics
 from jaxmu.unlearning import ANCHORS
-from jaxmu.unlearning.capacity import capacity
-from jaxmu.unlearning.runner import Leg
 
 
 @pytest.fixture(scope="module")

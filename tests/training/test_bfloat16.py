@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from support import problems
 
-from jaxmu import predictions
 from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
+from jaxmu.execution import predictions, runner
 from jaxmu.training import Task, losses
-from jaxmu.unlearning import get, runner
+from jaxmu.unlearning import get
 
 TASKS = {name: Task(problems.TinyNet(), problems.CLASSES, compute=name) for name in
          ("float32", "bfloat16")}  # fmt: skip

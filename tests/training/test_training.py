@@ -13,8 +13,8 @@ from jaxmu.models.layers import Linear
 from jaxmu.models.norm import BatchNorm
 from jaxmu.training import Pass, Phase, Task, View, losses, run_epoch, schedules, sgd, start_phase
 from jaxmu.training.epoch import NEVER, optimizer
+from jaxmu.training.objectives import ascent, classification
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning.losses import ascent, classification
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

@@ -8,8 +8,9 @@ import pytest
 from support import problems, replays
 
 from jaxmu.errors import MethodError
+from jaxmu.execution import runner
 from jaxmu.training.task import Batch
-from jaxmu.unlearning import cfw, get, runner
+from jaxmu.unlearning import cfw, get
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

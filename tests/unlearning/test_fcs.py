@@ -12,9 +12,10 @@ from jaxmu import models
 from jaxmu.data.streams import Pair
 from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
+from jaxmu.execution import runner
+from jaxmu.training.method import FIXED, REFERENCE
 from jaxmu.training.task import Batch
-from jaxmu.unlearning import fcs, runner
-from jaxmu.unlearning.method import FIXED, REFERENCE
+from jaxmu.unlearning import fcs
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

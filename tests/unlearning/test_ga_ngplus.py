@@ -14,9 +14,10 @@ from support import layerwise, problems
 from jaxmu import models
 from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
+from jaxmu.execution import runner
 from jaxmu.training import Phase, schedules
-from jaxmu.unlearning import ft, ga, ngplus, runner
-from jaxmu.unlearning.losses import ascent
+from jaxmu.training.objectives import ascent
+from jaxmu.unlearning import ft, ga, ngplus
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

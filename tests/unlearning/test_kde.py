@@ -7,9 +7,10 @@ import pytest
 from support import problems, replays
 
 from jaxmu.errors import MethodError
+from jaxmu.execution import runner
 from jaxmu.training.losses import cross_entropy, divergence, mean
 from jaxmu.training.task import Batch
-from jaxmu.unlearning import get, kde, runner
+from jaxmu.unlearning import get, kde
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

@@ -13,11 +13,13 @@ from support import problems
 from jaxmu import models
 from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
+from jaxmu.execution import runner
 from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, Task, View, losses, sgd
+from jaxmu.training.objectives import classification
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import accumulate, get, msg, runner
-from jaxmu.unlearning.losses import classification
+from jaxmu.unlearning import get, msg
+from jaxmu.unlearning.parts import gradient_sums
 from jaxmu.unlearning.transforms import count, smallest
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
@@ -117,7 +119,7 @@ def test_signed_gradients_equal_the_loop_with_and_without_padding(start, data, s
     retain = view.positions(jnp.asarray(SUBSET), subset_batch, pad)
     forget = view.order("forget", KEY, BATCH, pad)
     signed = [(1, retain), (-1, forget)]
-    return accumulate.signed_gradients(view, *pair_of(variables), signed)
+    return gradient_sums.signed_gradients(view, *pair_of(variables), signed)
 
   close(jax.jit(accumulated)(start), naive_phase_a(start, data, subset_batch))
 
@@ -130,7 +132,7 @@ def test_signed_gradients_in_eval_mode_keep_the_statistics(start, data):
   view = view_of(data)
   order = view.order("forget", KEY, BATCH, pad=True)
   _, stats = jax.jit(
-    lambda v: accumulate.signed_gradients(view, *pair_of(v), [(-1, order)], train=False)
+    lambda v: gradient_sums.signed_gradients(view, *pair_of(v), [(-1, order)], train=False)
   )(start)
   close(stats, start["batch_stats"], rtol=0)
 
@@ -264,10 +266,12 @@ def test_the_fraction_may_differ_between_members():
 def test_doubling_both_losses_leaves_the_selection_alone(monkeypatch, start, data, prepare):
   plain = prepare(KEY, start, 0.3)
   ordinary = losses.cross_entropy
-  monkeypatch.setattr(accumulate, "cross_entropy", lambda z, y: 2 * ordinary(z, y))
+  monkeypatch.setattr(gradient_sums, "cross_entropy", lambda z, y: 2 * ordinary(z, y))
   doubled = prepare_with(view_of(data, subset=jnp.asarray(SUBSET)))(KEY, start, 0.3)
   assert problems.equal(doubled, plain)
-  monkeypatch.setattr(accumulate, "cross_entropy", lambda z, y: ordinary(z, y) * (1 + z[:, 0] ** 2))
+  monkeypatch.setattr(
+    gradient_sums, "cross_entropy", lambda z, y: ordinary(z, y) * (1 + z[:, 0] ** 2)
+  )
   other = prepare_with(view_of(data, subset=jnp.asarray(SUBSET)))(KEY, start, 0.3)
   assert not problems.equal(other[1], plain[1])  # the control: another loss does reach the mask
 

@@ -7,8 +7,9 @@ import pytest
 from support import problems, replays
 
 from jaxmu.errors import MethodError
+from jaxmu.execution import runner
 from jaxmu.training.task import Batch
-from jaxmu.unlearning import get, prmq, runner
+from jaxmu.unlearning import get, prmq
 from jaxmu.unlearning.transforms import count
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64

@@ -10,11 +10,12 @@ import pytest
 from support import problems, replays
 
 from jaxmu.errors import MethodError
+from jaxmu.execution import runner
 from jaxmu.models import structure
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
 from jaxmu.training import Task
-from jaxmu.unlearning import get, rni, runner
+from jaxmu.unlearning import get, rni
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

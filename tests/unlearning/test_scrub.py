@@ -11,12 +11,13 @@ from support import problems
 from jaxmu import models
 from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
+from jaxmu.execution import runner
 from jaxmu.training import Phase, Task, View, schedules
 from jaxmu.training.epoch import optimizer
+from jaxmu.training.method import FIXED, REFERENCE
+from jaxmu.training.objectives import classification
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import ft, runner, scrub
-from jaxmu.unlearning.losses import classification
-from jaxmu.unlearning.method import FIXED, REFERENCE
+from jaxmu.unlearning import ft, scrub
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from support import golden_rules
 
-from jaxmu import models, predictions
+from jaxmu import models
 from jaxmu.engine.population import Population, member_keys
+from jaxmu.execution import predictions, runner
 from jaxmu.models import structure
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import METHODS, get, runner
+from jaxmu.unlearning import METHODS, get
 
 SIZES = {"retain": 16, "forget": 8, "val": 8}
 SPECIAL = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxmu.data import streams
-from jaxmu.unlearning.method import Method
+from jaxmu.training.method import Method
 
 
 def epoch_samples(phase, static, sizes, epoch=0, hp=None):

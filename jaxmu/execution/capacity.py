@@ -9,8 +9,8 @@ import numpy as np
 from jaxmu.engine import memory
 from jaxmu.engine.memory import Memory
 from jaxmu.engine.population import Program, nbytes
-from jaxmu.unlearning import members, programs
-from jaxmu.unlearning.method import Method
+from jaxmu.execution import members, programs
+from jaxmu.training.method import Method
 
 
 class Capacity(NamedTuple):

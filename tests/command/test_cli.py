@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from jaxmu import cli
+from jaxmu.command import cli
 from jaxmu.errors import DataError
 
 CONFIG = """
@@ -246,7 +246,7 @@ def test_interruption_says_how_to_go_on(file, capsys):
 
 def test_help_needs_no_jax():
   program = (
-    "import sys; from jaxmu import cli\n"
+    "import sys; from jaxmu.command import cli\n"
     "try: cli.run(print, cli.parser('A program.'), ['--help'])\n"
     "except SystemExit as end: assert end.code == 0\n"
     "sys.exit('jaxmu.models' in sys.modules or any(m.startswith('jax.') for m in sys.modules))"

@@ -8,14 +8,14 @@ Experiments run through the scripts in bin/ (sweep.py, inspect.py, report.py, pr
 
 import sys
 
-from jaxmu import cli
+from jaxmu.command import cli
 
 VERBS = ("methods",)
 
 
 def main(args) -> None:
   """Print the listing that was asked for."""
-  from jaxmu import listing
+  from jaxmu.command import listing
 
   if args.json:
     import json

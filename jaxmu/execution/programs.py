@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxmu.engine.population import Population, Program
 from jaxmu.training import Phase, Task, TrainState, View, run_epoch, start_phase
 from jaxmu.training.epoch import NEVER
+from jaxmu.training.method import Method
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning.method import Method
 
 PREPARE, ORDER, STEP, REWIND = range(4)  # purposes folded into a member's key
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmu import files
 from jaxmu.errors import CheckpointError, StoreError
+from jaxmu.store import files
 
 METADATA = "metadata.json"
 _SEPARATOR = "/"

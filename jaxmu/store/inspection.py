@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmu import checkpoint
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import Run
+from jaxmu.store import Run, checkpoint
 
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
 ACCURACIES = ("RA", "FA", "VA", "TA")

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.engine.population import Population
+from jaxmu.execution import accounting, members, programs
 from jaxmu.training import Task, TrainState
 from jaxmu.training.epoch import NEVER
+from jaxmu.training.method import Method
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import accounting, members, programs
-from jaxmu.unlearning.method import Method
 
 
 class Leg(NamedTuple):

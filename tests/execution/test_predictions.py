@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from support import problems
 
-from jaxmu import models, predictions
+from jaxmu import models
 from jaxmu.data import augment
 from jaxmu.engine.population import Population
+from jaxmu.execution import predictions
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from jaxmu import files
 from jaxmu.errors import StoreError
+from jaxmu.store import files
 
 if TYPE_CHECKING:
   import pandas as pd

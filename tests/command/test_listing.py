@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import jaxmu
-from jaxmu import cli, console, listing
+from jaxmu.command import cli, console, listing
+from jaxmu.training.method import EP, LR, Distribution
 from jaxmu.unlearning import METHODS
-from jaxmu.unlearning.method import EP, LR, Distribution
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def ask(capsys, *words):

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from jaxmu.engine.population import Wave
-from jaxmu.unlearning import members, runner
-from jaxmu.unlearning.method import Method
-from jaxmu.unlearning.runner import Leg, Outcome, Problem
+from jaxmu.execution import members, runner
+from jaxmu.execution.runner import Leg, Outcome, Problem
+from jaxmu.training.method import Method
 
 
 class Kept(Protocol):

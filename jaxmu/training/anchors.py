@@ -1,8 +1,8 @@
 """The two anchors of every comparison: the original and the retrained model (methods.md 1)."""
 
 from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.unlearning.losses import classification
-from jaxmu.unlearning.method import Method
+from jaxmu.training.method import Method
+from jaxmu.training.objectives import classification
 
 DEFAULTS = {
   "learning_rate": 0.1,

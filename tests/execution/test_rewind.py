@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from support import problems
 
-from jaxmu import predictions
 from jaxmu.engine.population import member_keys
-from jaxmu.unlearning import runner, scrub
+from jaxmu.execution import predictions, runner
+from jaxmu.unlearning import scrub
 
 SEEDS = (3, 4, 5)
 HP = {

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.errors import MethodError
+from jaxmu.execution import programs
 from jaxmu.training.epoch import NO_LIMIT
-from jaxmu.unlearning import programs
 
 
 def static_values(method, hp, fidelity):

@@ -1,0 +1,1 @@
+"""The command line: flags and overrides, the command `jaxmu`, the listing of methods."""
