@@ -13,7 +13,7 @@ from jaxmu.training.losses import correct, cross_entropy, mean
 from jaxmu.training.method import COMMON, SIG, Method
 from jaxmu.training.phase import Report
 from jaxmu.unlearning.parts import draws
-from jaxmu.unlearning.transforms import stem_is_a_layer
+from jaxmu.unlearning.parts.gates import stem_is_a_layer
 
 
 def prepare(key, variables, view, hp):

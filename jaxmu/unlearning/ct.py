@@ -6,11 +6,12 @@ orientation that it has never seen.
 """
 
 import jax
+import jax.numpy as jnp
 
 from jaxmu.errors import MethodError
+from jaxmu.models import structure
 from jaxmu.training.method import COMMON, Method
-from jaxmu.unlearning.ft import fine_tune
-from jaxmu.unlearning.transforms import transpose_kernels
+from jaxmu.unlearning.parts.fine_tuning import fine_tune
 
 
 def prepare(key, variables, view, hp):
@@ -25,6 +26,13 @@ def prepare(key, variables, view, hp):
     if old.shape != new.shape:
       raise MethodError(f"ct needs square convolution kernels, got one of shape {old.shape}")
   return {**variables, "params": turned}, ()
+
+
+def transpose_kernels(params):
+  """Swap the two spatial axes of every convolution kernel [h, w, I, O]; an involution."""
+  convolutional = structure.mask(params, lambda leaf: leaf.kind == "conv")
+  swap = lambda leaf, conv: jnp.swapaxes(leaf, 0, 1) if conv else leaf
+  return jax.tree.map(swap, params, convolutional)
 
 
 METHOD = Method(

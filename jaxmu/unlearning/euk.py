@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxmu.models import structure
 from jaxmu.models.initialisers import glorot_uniform, he_uniform_out
 from jaxmu.training.method import FIXED, REFERENCE, Method
-from jaxmu.unlearning.cfk import (
+from jaxmu.unlearning.parts import draws
+from jaxmu.unlearning.parts.last_blocks import (
   AMENDED,
   DEAD,
   DEFAULTS,
@@ -21,7 +22,6 @@ from jaxmu.unlearning.cfk import (
   first_block,
   last_blocks,
 )
-from jaxmu.unlearning.parts import draws
 
 INITIALISERS = {"conv": he_uniform_out, "linear_w": glorot_uniform}
 

@@ -1,20 +1,7 @@
 """FT, fine-tuning: keep training on the retain set and let catastrophic forgetting do the rest."""
 
-from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.method import COMMON, Method
-from jaxmu.training.objectives import classification
-
-
-def fine_tune(transform=lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"])) -> Phase:
-  """Cross-entropy on the retain set, cosine per epoch; CT runs this phase too."""
-  step = Pass(
-    stream="retain",
-    loss=classification,
-    transform=transform,
-    schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
-  )
-  return Phase("fine-tune", (step,))
-
+from jaxmu.unlearning.parts.fine_tuning import fine_tune
 
 METHOD = Method(
   name="ft",

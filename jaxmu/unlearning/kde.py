@@ -11,7 +11,7 @@ from jaxmu.training.losses import correct, cross_entropy, divergence, entropy, m
 from jaxmu.training.method import BS, EP, LR, MOM, TEMP, TEMP_FIXED, WD, Method
 from jaxmu.training.phase import Report
 from jaxmu.unlearning.parts import draws
-from jaxmu.unlearning.transforms import stem_is_a_layer
+from jaxmu.unlearning.parts.gates import stem_is_a_layer
 
 COLDEST = 0.1  # temperatures below are raised to this: logits / T would overflow
 

@@ -14,8 +14,9 @@ from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.method import COMMON, FIXED, REFERENCE, U01, Method
 from jaxmu.training.objectives import classification
 from jaxmu.unlearning.parts import draws
+from jaxmu.unlearning.parts.gates import scale_by_mask
 from jaxmu.unlearning.parts.gradient_sums import signed_gradients
-from jaxmu.unlearning.transforms import count, scale_by_mask, smallest
+from jaxmu.unlearning.parts.selection import count, smallest
 
 SUBSET_BATCH = 64  # of the pass over R'; the reference does not tie it to the batch size
 SLOW = 0.1  # gradient multiplier of kept weights

@@ -6,7 +6,7 @@ from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, schedules, sgd
 from jaxmu.training.method import COMMON, FIXED, REFERENCE, U01, Method
 from jaxmu.training.objectives import anchor_penalty, classification
-from jaxmu.unlearning.transforms import gate_updates, moves
+from jaxmu.unlearning.parts.gates import gate_updates, moves
 
 
 def prepare(key, variables, view, hp):

@@ -18,7 +18,7 @@ from jaxmu.training.losses import correct, cross_entropy, entropy, mean
 from jaxmu.training.method import BS, EPF, LR, MOM, U01, WD, Method
 from jaxmu.training.phase import Report
 from jaxmu.unlearning.parts import draws
-from jaxmu.unlearning.transforms import count, smallest
+from jaxmu.unlearning.parts.selection import count, smallest
 
 POOL = ("conv", "linear_w", "linear_b")  # kinds of leaves that are pruned together
 WEIGHTS = ("conv", "linear_w")  # those whose zeros are redrawn

@@ -18,7 +18,7 @@ from jaxmu.training import Pass, Phase, sgd
 from jaxmu.training.method import BS, EP, LR, MOM, SIG, U01, WD, Distribution, Method
 from jaxmu.training.objectives import classification
 from jaxmu.unlearning.parts import draws
-from jaxmu.unlearning.transforms import gate_updates
+from jaxmu.unlearning.parts.gates import gate_updates
 
 LAYERS = 9  # drawn from the pool in every epoch
 

@@ -11,9 +11,10 @@ import optax
 from jaxmu.models import structure
 from jaxmu.training import sgd
 from jaxmu.training.method import COMMON, FIXED, REFERENCE, U01, Method
-from jaxmu.unlearning import srl
+from jaxmu.unlearning.parts.gates import gate_updates, moves, scale_by_mask
 from jaxmu.unlearning.parts.gradient_sums import signed_gradients
-from jaxmu.unlearning.transforms import count, gate_updates, moves, scale_by_mask, smallest
+from jaxmu.unlearning.parts.random_labels import DRAWS, relabel, replaced_labels
+from jaxmu.unlearning.parts.selection import count, smallest
 
 MASK_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")  # configured, never stepped
 
@@ -26,7 +27,7 @@ def prepare(key, variables, view, hp):
   """
   gradient = forget_gradient(key, variables, view, hp)
   mask = most_salient(gradient, hp["threshold"], hp["threshold_rest"])
-  return variables, {"mask": mask, "labels": srl.replaced_labels(view)}
+  return variables, {"mask": mask, "labels": replaced_labels(view)}
 
 
 def forget_gradient(key, variables, view, hp):
@@ -96,7 +97,7 @@ METHOD = Method(
   dead=("mask_optimizer", *(f"mask_optimizer_{name}" for name in MASK_OPTIMIZER)),
   prepare=prepare,
   derive=derive,
-  phases=lambda hp: (srl.relabel(masked_sgd),),
+  phases=lambda hp: (relabel(masked_sgd),),
   prepare_samples=lambda hp, sizes: 3 * sizes["forget"],
   fidelity=FIXED,
   fidelities=(REFERENCE, FIXED),
@@ -104,5 +105,5 @@ METHOD = Method(
   "the reference weights batch k of K by K-k+1 and lets weight decay move masked weights. On "
   "ResNet-18 at 32 pixels at most 37.9 % of the forget gradient is non-zero: a larger threshold "
   "adds weights that hardly ever move, and the method approaches SRL.",
-  draws=srl.DRAWS,
+  draws=DRAWS,
 )

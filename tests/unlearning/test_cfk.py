@@ -19,7 +19,7 @@ from support.problems import equal
 
 from jaxmu.errors import MethodError
 from jaxmu.unlearning import get
-from jaxmu.unlearning.cfk import anchored, last_blocks
+from jaxmu.unlearning.parts.last_blocks import anchored, last_blocks
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

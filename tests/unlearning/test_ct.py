@@ -9,7 +9,7 @@ from support import golden_rules as rules
 from support import problems
 
 from jaxmu import models
-from jaxmu.unlearning.transforms import transpose_kernels
+from jaxmu.unlearning.ct import transpose_kernels
 
 SQUARE = {"learning_rate": 0.05, "num_epochs": 3, "momentum": 0.9, "weight_decay": 0.01}
 

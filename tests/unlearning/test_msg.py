@@ -20,7 +20,7 @@ from jaxmu.training.objectives import classification
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import get, msg
 from jaxmu.unlearning.parts import gradient_sums
-from jaxmu.unlearning.transforms import count, smallest
+from jaxmu.unlearning.parts.selection import count, smallest
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

@@ -10,7 +10,7 @@ from jaxmu.errors import MethodError
 from jaxmu.execution import runner
 from jaxmu.training.task import Batch
 from jaxmu.unlearning import get, prmq
-from jaxmu.unlearning.transforms import count
+from jaxmu.unlearning.parts.selection import count
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 

@@ -11,7 +11,8 @@ from support.relabelling import HP, INDEX, LABELS, ORDER, alone, close, execute
 from jaxmu.errors import MethodError
 from jaxmu.training import Task, View
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import get, salun, transforms
+from jaxmu.unlearning import get, salun
+from jaxmu.unlearning.parts import selection
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 
@@ -115,8 +116,8 @@ def test_float32_keeps_the_count_of_the_double_that_was_given():
   with jax.enable_x64(False):
     rates, rests = jnp.asarray(fractions, float), jnp.asarray([*map(rest_of, fractions)], float)
     assert rates.dtype == jnp.float32
-    plain = np.asarray(transforms.count(rates, size, floor=True))
-    exact = np.asarray(transforms.count(rates, size, floor=True, rest=rests))
+    plain = np.asarray(selection.count(rates, size, floor=True))
+    exact = np.asarray(selection.count(rates, size, floor=True, rest=rests))
   np.testing.assert_array_equal(exact, wanted)
   assert (plain != wanted).any()
 

@@ -10,7 +10,7 @@ from support.relabelling import HP, INDEX, LABELS, ORDER, close, execute
 from jaxmu.errors import MethodError
 from jaxmu.training import losses
 from jaxmu.training.task import Batch
-from jaxmu.unlearning import srl
+from jaxmu.unlearning.parts import random_labels
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 
@@ -52,7 +52,7 @@ def test_labels_are_drawn_anew_at_every_visit_unless_given():
 
 def test_drawn_labels_are_uniform_and_do_not_exclude_the_true_class():
   whole = batch(60_000)
-  labels = np.asarray(srl.relabelled(whole, 5, None, KEY))
+  labels = np.asarray(random_labels.relabelled(whole, 5, None, KEY))
   forget = np.asarray(whole.origin) == 1
   np.testing.assert_array_equal(labels[~forget], np.asarray(whole.y)[~forget])
   for true in range(5):
@@ -60,13 +60,13 @@ def test_drawn_labels_are_uniform_and_do_not_exclude_the_true_class():
     counts = np.bincount(drawn, minlength=5)
     chi_square = np.sum((counts - len(drawn) / 5) ** 2) / (len(drawn) / 5)
     assert chi_square < 23.5  # 99.99 % of chi^2 with 4 degrees of freedom
-  other = np.asarray(srl.relabelled(whole, 5, None, jax.random.key(5)))
+  other = np.asarray(random_labels.relabelled(whole, 5, None, jax.random.key(5)))
   assert np.mean(other[forget] == labels[forget]) == pytest.approx(0.2, abs=0.02)
 
 
 def test_given_labels_follow_their_samples():
   table, mixed = jnp.arange(1000) % 5, batch()
-  labels = np.asarray(srl.relabelled(mixed, 5, table, KEY))
+  labels = np.asarray(random_labels.relabelled(mixed, 5, table, KEY))
   forget = np.asarray(mixed.origin) == 1
   np.testing.assert_array_equal(labels[forget], np.asarray(mixed.index)[forget] % 5)
   np.testing.assert_array_equal(labels[~forget], np.asarray(mixed.y)[~forget])
@@ -78,7 +78,7 @@ def test_the_loss_is_the_pair_form_over_real_samples():
   mixed = batch(30, weight=jnp.asarray(real, float))
   logits = jax.random.normal(KEY, (30, 5))
   spoiled = jnp.where(real[:, None], logits, 1e3)
-  value, report = srl.loss(
+  value, report = random_labels.loss(
     lambda *given: (spoiled, "moved"), None, None, mixed, {"labels": table}, {}, KEY
   )
   forget = np.asarray(mixed.origin) == 1
@@ -95,11 +95,13 @@ def test_the_loss_is_the_pair_form_over_real_samples():
 def test_labels_of_the_wrong_form_are_refused(labels):
   message = r"^random_labels must hold 10 integers, one per forget sample, got (int|float)64 \("
   with pytest.raises(MethodError, match=message):
-    srl.replaced_labels(relabelling.view(random_labels=jnp.asarray(labels)))
+    random_labels.replaced_labels(relabelling.view(random_labels=jnp.asarray(labels)))
 
 
 def test_a_table_of_integers_marks_other_places_with_minus_one():
-  table = np.asarray(srl.replaced_labels(relabelling.view(random_labels=jnp.asarray(LABELS))))
+  table = np.asarray(
+    random_labels.replaced_labels(relabelling.view(random_labels=jnp.asarray(LABELS)))
+  )
   np.testing.assert_array_equal(table[INDEX["forget"]], LABELS)
   assert (np.delete(table, INDEX["forget"]) == -1).all()
   assert len(table) == sum(problems.SIZES.values())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmu.models import build
-from jaxmu.unlearning.transforms import count
+from jaxmu.unlearning.parts.selection import count
 
 
 def kernel_sizes():
