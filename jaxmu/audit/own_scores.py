@@ -11,8 +11,8 @@ from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NAMES, NEVER
 from jaxmu.audit.cautions import Caution
 from jaxmu.audit.questions import Case, choose
 from jaxmu.audit.results import StudyResults, cells
-from jaxmu.audit.study import cautions, verdict
-from jaxmu.audit.study.tables import Tables, describe, tables
+from jaxmu.audit.study import study_cautions, study_verdict
+from jaxmu.audit.study.study_tables import Tables, describe, tables
 from jaxmu.errors import DataError
 
 UNLEARNED = "unlearned"
@@ -120,8 +120,8 @@ def audit_scores(
     samples={name: pd.DataFrame(columns) for name, columns in found.samples.items()},
     study=study,
   )
-  warned = cautions.find(results)
-  return StudyAudit(*frames, tuple(warned), tuple(verdict.write(results, warned)))
+  warned = study_cautions.find(results)
+  return StudyAudit(*frames, tuple(warned), tuple(study_verdict.write(results, warned)))
 
 
 def _check_shapes(arrays: dict[str, np.ndarray], roles: np.ndarray, splits: np.ndarray) -> None:

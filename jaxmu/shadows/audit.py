@@ -6,11 +6,11 @@ import numpy as np
 
 from jaxmu.audit.attacks.roles import exclude, role_matrix
 from jaxmu.audit.questions import Attacker, Case, choose
-from jaxmu.audit.study.tables import Tables, describe, tables
+from jaxmu.audit.study.study_tables import Tables, describe, tables
 from jaxmu.errors import DataError
-from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.models import models, original_of, splits_of
 from jaxmu.shadows.scores import Model
+from jaxmu.shadows.study_context import Lab
 from jaxmu.sweep.progress import Progress
 from jaxmu.unlearning import ANCHORS
 

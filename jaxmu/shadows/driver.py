@@ -8,11 +8,11 @@ from jaxmu.data.shadow_splits import ShadowStudy
 from jaxmu.report import study as report_study
 from jaxmu.settings import Settings
 from jaxmu.shadows import audit, models
-from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.reuse import borrow
 from jaxmu.shadows.stage import GROUP, ShadowStage
+from jaxmu.shadows.study_context import Lab
 from jaxmu.store import Run
-from jaxmu.sweep import lowerings, setup, tuning
+from jaxmu.sweep import lowerings, preparation, tuning
 from jaxmu.sweep.driver import open_run
 from jaxmu.unlearning import ANCHORS
 
@@ -31,7 +31,7 @@ def study(settings: Settings, *, command: str = "", out=None) -> Run:
     DataError, StoreError, CheckpointError: with one line that says what to do.
   """
   out = out or sys.stderr
-  dataset = setup.load_dataset(settings)
+  dataset = preparation.load_dataset(settings)
   drawn = models.draw(settings, dataset.num_train)
   run, lab = _open(settings, dataset, drawn, command, out)
   with run.lock():
@@ -61,5 +61,7 @@ def _open(settings: Settings, dataset: Dataset, drawn: ShadowStudy, command: str
   )
   lowering = lowerings.resolve(settings, dataset, chunk)
   splits = splits[:1]  # says all about the others, however many there will be
-  run = open_run(settings, setup.manifest(settings, dataset, splits, chunk, lowering, command), out)
+  run = open_run(
+    settings, preparation.manifest(settings, dataset, splits, chunk, lowering, command), out
+  )
   return run, Lab(run, settings, dataset, drawn, tuple(sorted(run.manifest["lowering"].items())))

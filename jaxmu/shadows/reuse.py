@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from jaxmu.errors import StoreError
-from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.scores import STATISTIC
+from jaxmu.shadows.study_context import Lab
 from jaxmu.store import files
 from jaxmu.sweep.reuse import copy_tree
 

@@ -11,13 +11,13 @@ import numpy as np
 from jaxmu.audit.attacks.scores import logit_scaled_confidence
 from jaxmu.engine.population import Wave
 from jaxmu.execution import predictions, runner, waves
-from jaxmu.shadows.lab import Lab
 from jaxmu.shadows.models import models, original_of
 from jaxmu.shadows.scores import Model
+from jaxmu.shadows.study_context import Lab
 from jaxmu.store import checkpoint
 from jaxmu.sweep.legs import Legs
+from jaxmu.sweep.preparation import Bench
 from jaxmu.sweep.progress import Progress
-from jaxmu.sweep.setup import Bench
 from jaxmu.sweep.stage import arguments, members_at_once
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import ANCHORS, get

@@ -8,7 +8,7 @@ from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
-from jaxmu.sweep import lowerings, setup, tuning
+from jaxmu.sweep import lowerings, preparation, tuning
 from jaxmu.sweep.reuse import borrow
 from jaxmu.sweep.stage import Stage
 from jaxmu.unlearning import ANCHORS
@@ -26,16 +26,16 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
     DataError, StoreError, CheckpointError: with one line that says what to do.
   """
   out = out or sys.stderr
-  dataset, splits = setup.load_data(settings)
+  dataset, splits = preparation.load_data(settings)
   _check_attackable(splits[0].sizes)
   chunk = tuning.resolve_chunk(settings, dataset, splits)
   lowering = lowerings.resolve(settings, dataset, chunk)
-  manifest = setup.manifest(settings, dataset, splits, chunk, lowering, command)
+  manifest = preparation.manifest(settings, dataset, splits, chunk, lowering, command)
   run = open_run(settings, manifest, out)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)
     lowering = tuple(sorted(run.manifest["lowering"].items()))
-    bench = setup.build(settings, dataset, splits, int(run.manifest["chunk"]), lowering)
+    bench = preparation.build(settings, dataset, splits, int(run.manifest["chunk"]), lowering)
     names = (*ANCHORS, *settings.methods)
     original = _Original(run)
     for name in names:
@@ -56,7 +56,7 @@ def open_run(settings: Settings, manifest: dict, out) -> Run:
   """Make or re-open the run directory of these settings; refuse one of other data.
 
   Args:
-    manifest: what `setup.manifest` says now; a re-opened run keeps the one that it began with.
+    manifest: what `preparation.manifest` says now; a re-opened run keeps its first one.
     out: where a note about changed versions goes.
   """
   run = Run.create(
@@ -117,7 +117,7 @@ def _note_other_versions(run: Run, manifest: dict, out) -> None:
     )
 
 
-def _write_results(run: Run, bench: setup.Bench, names) -> None:
+def _write_results(run: Run, bench: preparation.Bench, names) -> None:
   """Attack and measure every stage, write the tables, then the report."""
   markers = {name: run.marker(name) for name in names}
   params = {name: _params(run, name) for name in ANCHORS}
@@ -140,7 +140,7 @@ def _write_results(run: Run, bench: setup.Bench, names) -> None:
   report.write(run)
 
 
-def _measure(bench: setup.Bench, logits, name: str, marker: dict) -> evaluation.Measured:
+def _measure(bench: preparation.Bench, logits, name: str, marker: dict) -> evaluation.Measured:
   """Evaluate each member on its own split."""
   found = evaluation.Measured([], [])
   for k, (seed, split) in enumerate(zip(bench.seeds, bench.splits)):

@@ -20,7 +20,7 @@ from jaxmu.kernels.conv_passes import LOWERINGS
 from jaxmu.kernels.depthwise import depthwise_conv
 from jaxmu.settings import Settings
 from jaxmu.store import files
-from jaxmu.sweep import setup
+from jaxmu.sweep import preparation
 
 STEPS, REPEATS = 4, 5
 CANDIDATES = ("lax", *LOWERINGS)
@@ -35,7 +35,7 @@ def resolve(settings: Settings, dataset: Dataset, chunk: int) -> dict[str, str]:
   batch, chunk, device kind and jax version.
   """
   asked, device = settings.model.lowering, jax.devices()[0]
-  module = setup.make_model(settings, dataset.num_classes)
+  module = preparation.make_model(settings, dataset.num_classes)
   size, channels = dataset.images.shape[1], dataset.channels
   cases = convolutions(module, settings.training.batch_size, size, channels)
   if asked == "measured" or (asked == "auto" and device.platform != "cpu"):

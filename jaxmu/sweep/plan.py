@@ -9,7 +9,7 @@ from jaxmu.errors import SettingsError
 from jaxmu.execution import accounting
 from jaxmu.models.cost import forward_flops, parameter_count
 from jaxmu.settings import Settings
-from jaxmu.sweep.setup import hyperparameters, make_model
+from jaxmu.sweep.preparation import hyperparameters, make_model
 from jaxmu.unlearning import ANCHORS, get
 
 # name -> train, test, image size, channels of the network input, classes (data_models.md 1)

@@ -13,10 +13,10 @@ from jaxmu.engine.population import fold_keys
 from jaxmu.execution import predictions, runner, waves
 from jaxmu.execution.capacity import capacity
 from jaxmu.store import Run, checkpoint
+from jaxmu.sweep.finished_waves import Parts
 from jaxmu.sweep.legs import Legs
-from jaxmu.sweep.parts import Parts
+from jaxmu.sweep.preparation import Bench, hyperparameters
 from jaxmu.sweep.progress import Progress
-from jaxmu.sweep.setup import Bench, hyperparameters
 from jaxmu.unlearning import ANCHORS, get
 
 

@@ -15,7 +15,7 @@ from jaxmu.execution import runner
 from jaxmu.execution.capacity import capacity
 from jaxmu.settings import Settings
 from jaxmu.store import files
-from jaxmu.sweep import setup
+from jaxmu.sweep import preparation
 from jaxmu.unlearning import ANCHORS
 
 STEPS = 4  # batches per timed epoch
@@ -89,15 +89,18 @@ def _seconds(settings, dataset, splits, chunk) -> float:
   """
   batch = min(settings.training.batch_size, max(len(splits[0].retain) // STEPS, 1))
   few = [dataclasses.replace(split, retain=split.retain[: STEPS * batch]) for split in splits]
-  recipe = setup.hyperparameters(settings, "retrained") | {"num_epochs": 3, "batch_size": batch}
+  recipe = preparation.hyperparameters(settings, "retrained") | {
+    "num_epochs": 3,
+    "batch_size": batch,
+  }
   try:
-    bench = setup.build(settings, dataset, few, chunk)
+    bench = preparation.build(settings, dataset, few, chunk)
     members = _fitting(bench, recipe, chunk)
     if not members:
       return math.inf
     if members < len(few):  # a smaller population takes as long per member
       fewer = dataclasses.replace(settings, seeds=settings.seeds[:members])
-      bench = setup.build(fewer, dataset, few[:members], chunk)
+      bench = preparation.build(fewer, dataset, few[:members], chunk)
     return _timed(bench, recipe)
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" in str(error):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support import study_cases as cases
 
-from jaxmu.audit.study import cautions, judgement, verdict
-from jaxmu.audit.study.statistics import ACCURACY, METRICS, POPULATION
+from jaxmu.audit.study import judgement, study_cautions, study_verdict
+from jaxmu.audit.study.study_statistics import ACCURACY, METRICS, POPULATION
 
 CALM = {"ga": {"accuracy": (0.502, 0.497, 0.507), "model/accuracy_never": (0.84, 0.838, 0.842)}}
 
@@ -19,7 +19,7 @@ def run(tmp_path):
   def make(changes=None, **parts):
     merged = {k: CALM.get(k, {}) | (changes or {}).get(k, {}) for k in {*CALM, *(changes or {})}}
     made = cases.data(tmp_path, changes=merged, **parts)
-    return made, cautions.find(made)
+    return made, study_cautions.find(made)
 
   return make
 
@@ -39,7 +39,7 @@ def test_a_calm_study_has_no_warning(run):
 def test_retrained_models_off_one_half_are_severe(run, bounds, fires):
   made, found = run({"retrained": {"accuracy": bounds}})
   assert (("biased_reference", "") in codes(found)) is fires
-  words = " ".join(verdict.write(made, found))
+  words = " ".join(study_verdict.write(made, found))
   assert ("no number of this study is to be trusted" in words) is fires
   assert ("contains one half, as it must" in words) is not fires
   if fires:
@@ -49,13 +49,13 @@ def test_retrained_models_off_one_half_are_severe(run, bounds, fires):
 def test_retrained_models_without_an_interval_are_not_judged(run):
   made, found = run({"retrained": {"accuracy": (0.6, math.nan, math.nan)}})
   assert ("biased_reference", "") not in codes(found)
-  assert "Without an interval" in verdict.write(made, found)[0]
+  assert "Without an interval" in study_verdict.write(made, found)[0]
 
 
 def test_missing_retrained_models_are_severe(run):
   made, found = run(methods=("original", "ft"))
   assert ("no_reference", "") in codes(found) and found[0].level == "severe"
-  assert "nothing shows that this study can be trusted" in verdict.write(made, found)[0]
+  assert "nothing shows that this study can be trusted" in study_verdict.write(made, found)[0]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_missing_retrained_models_are_severe(run):
 def test_originals_must_stand_out_from_chance_and_from_the_retrained(run, bounds, fires):
   made, found = run({"original": {"accuracy": bounds}})  # the retrained ones reach 0.505
   assert (("no_signal", "") in codes(found)) is fires
-  assert ("There is a signal to remove" in " ".join(verdict.write(made, found))) is not fires
+  assert ("There is a signal to remove" in " ".join(study_verdict.write(made, found))) is not fires
 
 
 def test_other_statistics_of_the_retrained_models_are_a_note(run):
@@ -87,7 +87,7 @@ def test_lost_held_out_accuracy_is_flagged(run, never, code, level):
   made, found = run({"ga": {"model/accuracy_never": never, "accuracy": (0.6, 0.59, 0.61)}})
   mine = [c for c in found if c.code in ("collapse", "damage")]
   assert [(c.code, c.level, c.method) for c in mine] == ([(code, level, "ga")] if code else [])
-  leaks = next(s for s in verdict.write(made, found) if "are recognised after" in s)
+  leaks = next(s for s in study_verdict.write(made, found) if "are recognised after" in s)
   assert ("GA" in leaks) is (code != "collapse")
 
 
@@ -140,7 +140,7 @@ def test_diverged_models_are_counted(run):
     ("failed", "ga", "severe"),
   }
   assert "2 of 64 models diverged" in found[1].text and "Nothing is left" in found[0].text
-  assert "GA" not in verdict.write(made, found)[2]
+  assert "GA" not in study_verdict.write(made, found)[2]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_the_gravest_come_first(run):
   found = run({"retrained": {"accuracy": (0.6, 0.59, 0.61)}}, study=cases.study() | {"splits": 3})[
     1
   ]
-  levels = [cautions.LEVELS.index(c.level) for c in found]
+  levels = [study_cautions.LEVELS.index(c.level) for c in found]
   assert levels == sorted(levels) and len(set(levels)) > 1
 
 
@@ -197,7 +197,7 @@ UNSUSPICIOUS = {
 def test_the_verdict_names_what_leaks_what_hides_and_what_is_level(run):
   methods = ("original", "retrained", "ft", "ga", "msg", "ct")
   made, found = run({"ga": UNSUSPICIOUS, "ct": UNSUSPICIOUS}, methods=methods)
-  words = verdict.write(made, found)
+  words = study_verdict.write(made, found)
   assert (
     words[2] == "Forgotten samples are recognised after MSG [0.527, 0.537] and FT [0.565, 0.577]."
   )
@@ -209,14 +209,14 @@ def test_the_verdict_names_what_leaks_what_hides_and_what_is_level(run):
 
 def test_the_verdict_names_methods_that_cannot_be_told_from_retraining(run):
   made, found = run({"ga": UNSUSPICIOUS | {"confirmed_worst": (0.51, 0.49, 0.53)}})
-  assert "Not separable from retraining by this attack: GA." in verdict.write(made, found)
+  assert "Not separable from retraining by this attack: GA." in study_verdict.write(made, found)
 
 
 @pytest.mark.parametrize("statistic", ["tpr_at_0.01", "tpr_at_0.001", "auc"])
 def test_the_verdict_looks_at_every_sign_of_a_leak(run, statistic):
   raised = UNSUSPICIOUS | {"confirmed_worst": (0.51, 0.49, 0.53)} | {statistic: (0.7, 0.6, 0.8)}
   made, found = run({"ga": raised})
-  words = " ".join(verdict.write(made, found))
+  words = " ".join(study_verdict.write(made, found))
   assert "Not separable" not in words
   tail = statistic != "auc"
   assert ("leak in the tail" in words and "GA (TPR at" in words) == tail

@@ -11,7 +11,7 @@ from support import study_cases as cases
 
 from jaxmu.audit.attacks.exposure import STATISTICS
 from jaxmu.audit.study import judgement
-from jaxmu.audit.study.statistics import FURTHER, METRICS, RETAIN_SIDE
+from jaxmu.audit.study.study_statistics import FURTHER, METRICS, RETAIN_SIDE
 from jaxmu.report import marks, study
 from jaxmu.report.study import facts, gallery
 

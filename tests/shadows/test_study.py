@@ -16,9 +16,9 @@ from jaxmu.data.streams import Samples
 from jaxmu.errors import StoreError
 from jaxmu.execution import predictions, runner
 from jaxmu.shadows import models, stage
-from jaxmu.shadows.lab import Lab
+from jaxmu.shadows.study_context import Lab
 from jaxmu.store import Run, checkpoint, inspection
-from jaxmu.sweep import setup
+from jaxmu.sweep import preparation
 from jaxmu.sweep.plan import duration
 from jaxmu.training import View
 from jaxmu.training.task import Arrays
@@ -37,7 +37,7 @@ def done(tmp_path_factory):
 
 
 def lab_of(run, settings):
-  dataset = setup.load_dataset(settings)
+  dataset = preparation.load_dataset(settings)
   lowering = tuple(sorted(run.manifest["lowering"].items()))
   return Lab(run, settings, dataset, models.draw(settings, dataset.num_train), lowering)
 

@@ -11,7 +11,7 @@ from jaxmu.command import cli
 from jaxmu.execution import runner
 from jaxmu.kernels.conv import Case, lowering
 from jaxmu.settings import Settings
-from jaxmu.sweep import catalog, lowerings, setup
+from jaxmu.sweep import catalog, lowerings, preparation
 from jaxmu.unlearning import ANCHORS
 
 SMALL = Case((4, 4, 4, 2), (3, 3, 2, 3), (1, 1), ((1, 1), (1, 1)))
@@ -36,9 +36,9 @@ def test_cases_have_names_without_the_batch():
 
 
 def test_the_rule_stands_on_cpus_and_a_name_pins_all(settings):
-  dataset, _ = setup.load_data(settings)
+  dataset, _ = preparation.load_data(settings)
   cases = lowerings.convolutions(
-    setup.make_model(settings, 4), settings.training.batch_size, 8, dataset.channels
+    preparation.make_model(settings, 4), settings.training.batch_size, 8, dataset.channels
   )
   assert len(cases) == 4
   ruled = {str(case): lowering(*case, "cpu") for case in cases}
@@ -91,12 +91,12 @@ def test_every_way_can_be_timed(case):
 
 def test_a_network_takes_its_table(settings):
   """A table that pins every case trains to the same losses as the names one by one, bit for bit."""
-  dataset, splits = setup.load_data(settings)
+  dataset, splits = preparation.load_data(settings)
   pinned = lowerings.resolve(ask(settings, "taps"), dataset, 1)
   losses = []
   for choice in ("taps", tuple(sorted(pinned.items())), "canonical"):
-    bench, legs = setup.build(settings, dataset, splits, 1, choice), []
-    hp = [setup.hyperparameters(settings, "retrained") | {"num_epochs": 1}] * 2
+    bench, legs = preparation.build(settings, dataset, splits, 1, choice), []
+    hp = [preparation.hyperparameters(settings, "retrained") | {"num_epochs": 1}] * 2
     runner.run(
       ANCHORS["retrained"], bench.problem, bench.initial_variables(), hp=hp, keys=bench.keys,
       on_leg=legs.append,

@@ -40,7 +40,7 @@ def test_an_audit_of_the_stored_logits_equals_the_rows(run):
   from jaxmu.audit import audit
   from jaxmu.settings import Settings
   from jaxmu.sweep import catalog
-  from jaxmu.sweep.setup import load_data
+  from jaxmu.sweep.preparation import load_data
 
   dataset, splits = load_data(Settings.from_config(run.config, catalog()))
   rows = run.rows().set_index(["method", "seed"])
@@ -66,7 +66,7 @@ def test_rows_are_recomputed_from_logits_and_split(run):
   """An independent path: logits on disk, the split's arithmetic, the attack called by hand."""
   from jaxmu.settings import Settings
   from jaxmu.sweep import catalog
-  from jaxmu.sweep.setup import load_data
+  from jaxmu.sweep.preparation import load_data
 
   dataset, splits = load_data(Settings.from_config(run.config, catalog()))
   rows = run.rows().set_index(["method", "seed"])

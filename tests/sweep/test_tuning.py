@@ -14,7 +14,7 @@ from jaxmu.engine import memory
 from jaxmu.execution.capacity import capacity
 from jaxmu.execution.runner import Leg
 from jaxmu.settings import Settings
-from jaxmu.sweep import catalog, setup, tuning
+from jaxmu.sweep import catalog, preparation, tuning
 from jaxmu.sweep.progress import Progress
 from jaxmu.sweep.stage import curve_rows
 from jaxmu.training import EpochMetrics
@@ -36,7 +36,7 @@ def one_device(settings):
 
 
 def test_chunk_is_one_on_cpu_and_as_given_elsewhere(settings):
-  dataset, splits = setup.load_data(settings)
+  dataset, splits = preparation.load_data(settings)
   assert tuning.resolve_chunk(settings, dataset, splits) == 1
   pinned = dataclasses.replace(settings.population, chunk=2)
   settings = dataclasses.replace(settings, population=pinned)
@@ -61,7 +61,7 @@ def test_choose_chunk_takes_the_measured_minimum(seconds, largest, chunk, tried)
 
 
 def test_a_measured_chunk_is_remembered(settings, tmp_path, monkeypatch):
-  dataset, splits = setup.load_data(settings)
+  dataset, splits = preparation.load_data(settings)
   cache = tmp_path / "chunks.json"
   seen = []
   real = tuning._seconds
@@ -81,7 +81,7 @@ def measured(settings, tmp_path, monkeypatch, limit, exhausted=99):
 
   Returns the chosen chunk and the (chunk, members) that were run.
   """
-  dataset, splits = setup.load_data(settings)
+  dataset, splits = preparation.load_data(settings)
   tried = []
 
   def timed(bench, recipe):
@@ -99,12 +99,12 @@ def measured(settings, tmp_path, monkeypatch, limit, exhausted=99):
 @pytest.fixture(scope="module")
 def bytes_at(one_device):
   """Return (chunk, places) -> predicted bytes on a device."""
-  dataset, splits = setup.load_data(one_device)
-  recipe = setup.hyperparameters(one_device, "retrained") | {"num_epochs": 3}
+  dataset, splits = preparation.load_data(one_device)
+  recipe = preparation.hyperparameters(one_device, "retrained") | {"num_epochs": 3}
 
   def predict(chunk, places):
     few = [dataclasses.replace(split, retain=split.retain[:256]) for split in splits]
-    bench = setup.build(one_device, dataset, few, chunk)
+    bench = preparation.build(one_device, dataset, few, chunk)
     shapes, hp = bench.variable_shapes(), [recipe] * len(splits)
     return capacity(ANCHORS["retrained"], bench.problem, shapes, hp=hp).total(places)
 
@@ -140,7 +140,7 @@ def test_nothing_is_remembered_where_nothing_ran(one_device, tmp_path, monkeypat
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(one_device, tmp_path, monkeypatch):
-  dataset, splits = setup.load_data(one_device)
+  dataset, splits = preparation.load_data(one_device)
 
   def broken(bench, recipe):
     raise jax.errors.JaxRuntimeError("INTERNAL: no")

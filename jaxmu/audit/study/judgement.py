@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from jaxmu.audit.attacks.exposure import ABOVE
 from jaxmu.audit.results import StudyResults
-from jaxmu.audit.study.statistics import ACCURACY, Statistic
+from jaxmu.audit.study.study_statistics import ACCURACY, Statistic
 
 
 class Direction(NamedTuple):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxmu.audit.study import cautions, verdict
+from jaxmu.audit.study import study_cautions, study_verdict
 from jaxmu.report.documents import write_all
 from jaxmu.report.page import standalone_all
 from jaxmu.report.study import documents, figures, page, table
@@ -29,8 +29,8 @@ def write_figures(run, folder: str | Path) -> list[Path]:
 
 def render(data: StudyData) -> dict[str, str]:
   """Return the text of every report file by its name."""
-  found = cautions.find(data)
-  sentences, lines = verdict.write(data, found), table.lines(data, found)
+  found = study_cautions.find(data)
+  sentences, lines = study_verdict.write(data, found), table.lines(data, found)
   return {
     "report.md": documents.markdown(data, lines, found, sentences),
     "report.csv": documents.csv(data),

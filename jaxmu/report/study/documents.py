@@ -5,7 +5,7 @@ import pandas as pd
 from jaxmu.audit.cautions import Caution
 from jaxmu.audit.results import FORGOTTEN, QUESTIONS
 from jaxmu.audit.study.judgement import direction
-from jaxmu.audit.study.statistics import (
+from jaxmu.audit.study.study_statistics import (
   ACCURACIES,
   ATTACKERS,
   BOUND_NOTE,

@@ -1,7 +1,7 @@
 """Every figure of a study with its caption, in the page's sections."""
 
 from jaxmu.audit.results import RETAINED, Cell
-from jaxmu.audit.study.statistics import ACCURACY, NET, POPULATION
+from jaxmu.audit.study.study_statistics import ACCURACY, NET, POPULATION
 from jaxmu.report.figures import Figure
 from jaxmu.report.marks import mark
 from jaxmu.report.strips import intervals

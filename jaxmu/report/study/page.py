@@ -5,7 +5,7 @@ from importlib import resources
 from markupsafe import Markup
 
 from jaxmu.audit.cautions import Caution
-from jaxmu.audit.study.statistics import (
+from jaxmu.audit.study.study_statistics import (
   ACCURACIES,
   ATTACKERS,
   BOUND_NOTE,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from jaxmu.audit.cautions import Caution
 from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.study.judgement import direction, raised
-from jaxmu.audit.study.statistics import METRICS, Statistic
+from jaxmu.audit.study.study_statistics import METRICS, Statistic
 from jaxmu.audit.text import MISSING, interval, number, plural
 from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData

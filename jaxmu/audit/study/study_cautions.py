@@ -5,7 +5,7 @@ import math
 from jaxmu.audit.cautions import LEVELS, Caution, useless
 from jaxmu.audit.results import MODEL, REFERENCES, RETAINED, StudyResults
 from jaxmu.audit.study.judgement import direction, has_signal, over_forgotten, unbiased
-from jaxmu.audit.study.statistics import ACCURACY, HELD_OUT, METRICS, NET
+from jaxmu.audit.study.study_statistics import ACCURACY, HELD_OUT, METRICS, NET
 from jaxmu.audit.text import MISSING, factor, listing, number, plural, value
 
 FEW_SPLITS = 8  # intervals over fewer are rough

@@ -13,8 +13,8 @@ from jaxmu.settings import Settings
 from jaxmu.shadows.models import splits_of
 from jaxmu.shadows.scores import Model, Scores
 from jaxmu.store import Run
-from jaxmu.sweep import setup
-from jaxmu.sweep.setup import Bench
+from jaxmu.sweep import preparation
+from jaxmu.sweep.preparation import Bench
 from jaxmu.sweep.stage import stage_identity
 from jaxmu.unlearning import ANCHORS
 
@@ -51,4 +51,4 @@ class Lab:
       fold = lambda model: jax.random.fold_in(jax.random.fold_in(key, model[0]), model[1])
       keys = jax.vmap(fold)(jnp.asarray(wanted))
     splits, chunk = splits_of(self.study, wanted), int(self.run.manifest["chunk"])
-    return setup.build(self.settings, self.dataset, splits, chunk, self.lowering, keys)
+    return preparation.build(self.settings, self.dataset, splits, chunk, self.lowering, keys)

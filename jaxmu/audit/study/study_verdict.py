@@ -3,7 +3,7 @@
 from jaxmu.audit.cautions import Caution, destroyed
 from jaxmu.audit.results import StudyResults
 from jaxmu.audit.study.judgement import has_signal, raised, unbiased, unseen
-from jaxmu.audit.study.statistics import AUC, POPULATION, TAILS, Statistic
+from jaxmu.audit.study.study_statistics import AUC, POPULATION, TAILS, Statistic
 from jaxmu.audit.text import interval, listing, value
 
 _TROUBLES = {  # of one method or several
