@@ -2,6 +2,9 @@
 
 import difflib
 from collections.abc import Collection
+from typing import Any
+
+LONGEST = 120  # characters of a value in a message
 
 
 class UserError(ValueError):
@@ -37,3 +40,12 @@ def closest(name: str, known: Collection[str]) -> str:
   matches = difflib.get_close_matches(str(name), list(known), n=1)
   hint = f"did you mean '{matches[0]}'? " if matches else ""
   return f"{hint}known: {', '.join(sorted(known))}"
+
+
+def shown(given: Any) -> str:
+  """Write a given value for a message: on one line, cut where it is long, whatever it is."""
+  try:
+    text = " ".join(repr(given).split())
+  except Exception:  # what a user gives may have any fault, its own text included
+    text = f"a value of type {type(given).__name__}"
+  return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"

@@ -37,6 +37,14 @@ class Range(NamedTuple):
 # integer overflow after hours of training.
 EPOCHS = Range(1, 1_000_000)
 SAMPLES = Range(1, 10_000_000)  # of a batch
+POSITIONS = Range(0, 2**31 - 1)  # samples of a data set: their positions are int32
+WIDTH = Range(1, 65_536)
+CHUNK = Range(1, 4_096)  # members of one vmap
+MEMBERS = Range(1, 65_536)
+DEVICES = Range(0, 1_024)  # of one machine
+RESAMPLES = Range(1, 1_000_000)
+SHADOW_SPLITS = Range(0, 10_000)
+FORGET_SETS = Range(1, 1_000)
 FINITE = Range()
 NOT_NEGATIVE = Range(0)
 POSITIVE = Range(0, low_open=True)

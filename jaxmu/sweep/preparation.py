@@ -21,7 +21,8 @@ from jaxmu.engine.population import Population, Program, Wave, member_keys
 from jaxmu.execution.runner import Problem
 from jaxmu.kernels.conv import Choice
 from jaxmu.settings import Catalog, Settings
-from jaxmu.training import Task
+from jaxmu.training import Task, hyper
+from jaxmu.training.method import Method
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import ANCHORS, METHODS, describe, get
 
@@ -34,8 +35,37 @@ def catalog() -> Catalog:
   return Catalog(
     datasets=data.DATASETS,
     models=models.MODELS,
-    methods={name: method.defaults for name, method in METHODS.items()},
+    methods={name: _hyper(method) for name, method in METHODS.items()},
   )
+
+
+# TEMPORARY BRIDGE, until methods declare `Hyper` values themselves; then `catalog` passes
+# `methods={name: method.hyper for name, method in METHODS.items()}`, and this goes.
+_ENDINGS = {
+  "batch_size": hyper.SAMPLES,
+  "num_epochs": hyper.EPOCHS,
+  "learning_rate": hyper.POSITIVE,
+  "momentum": hyper.BELOW_ONE,
+  "weight_decay": hyper.NOT_NEGATIVE,
+  "temperature": hyper.POSITIVE,
+  "init_rate": hyper.UNIT,
+}
+
+
+def _hyper(method: Method) -> dict[str, hyper.Hyper]:
+  dead = dict.fromkeys(method.dead, hyper.DEAD)
+  return dead | {
+    name: hyper.option(default, *method.choices[name])
+    if name in method.choices
+    else hyper.Hyper(default, _within(method, name))
+    for name, default in method.defaults.items()
+  }
+
+
+def _within(method: Method, name: str) -> hyper.Range:
+  if name in method.limits:
+    return hyper.Range(*method.limits[name])
+  return next((within for end, within in _ENDINGS.items() if name.endswith(end)), hyper.FINITE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

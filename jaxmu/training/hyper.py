@@ -82,7 +82,7 @@ class Hyper:
       Unfit: whose text says what was expected, as in "a number above 0".
     """
     if self.choices:
-      if given not in self.choices or isinstance(given, bool) != isinstance(self.default, bool):
+      if not isinstance(given, type(self.default)) or given not in self.choices:
         raise Unfit(f"one of {', '.join(map(str, self.choices))}")
       return given
     if isinstance(self.default, tuple):

@@ -80,6 +80,19 @@ def test_only_digits_have_random_labels():
   }
 
 
+@pytest.mark.parametrize(
+  ("name", "argument", "known"),
+  [
+    ("cnn_digits", "", "058e49ba"),
+    ("resnet18_cifar10", "mini", "fd11d4ad"),
+    ("ulira_digits", "", "ae97f281"),
+  ],
+)
+def test_hashes_stay_what_they_were(name, argument, known):
+  """A run directory is found again as long as the numbers that it stands for stay the same."""
+  assert build(name, argument, [("methods", "ft,msg,rni")]).hash8 == known
+
+
 def test_unknown_argument_is_refused():
   with pytest.raises(SettingsError, match="unknown argument 'huge'; expected mini, tiny, or none"):
     build("resnet18_cifar10", "huge")

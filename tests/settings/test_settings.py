@@ -1,6 +1,7 @@
 """A config becomes settings, or one line that says what was given, expected and to be done."""
 
 import copy
+import dataclasses
 import re
 
 import ml_collections
@@ -220,6 +221,49 @@ WRONG = {
   "hyper-parameter range": ({"unlearning.msg.init_rate": 1.5}, "at least 0 and at most 1"),
   "hyper-parameter nan": ({"unlearning.ngplus.alpha": float("nan")}, "a number that is finite"),
   "hyper-parameter of unused": ({"unlearning.ga.num_epochs": 0}, "is 0; expected a whole number"),
+  "option unknown": (
+    {"unlearning.ngplus.bn_mode": "evaluate"},
+    "config.unlearning.ngplus.bn_mode is 'evaluate'; expected one of eval, train",
+  ),
+  "option of another type": ({"unlearning.ngplus.bn_mode": 1}, "is 1; expected one of eval, train"),
+  "option of arrays": ({"unlearning.ngplus.bn_mode": np.zeros(2)}, "expected one of eval, train"),
+  "one rate of several": (
+    {"unlearning.ngplus.rates": (0.1, 0.0)},
+    "config.unlearning.ngplus.rates is (0.1, 0.0); expected a number above 0",
+  ),
+  "no rates": ({"unlearning.ngplus.rates": ()}, "rates is empty; expected one number or more"),
+  "number as entry": ({"training": {3: 1}}, "config.training has no entry 3; known: batch_size"),
+  "bytes as entry": (
+    {"model": {b"name": "cnn"}},
+    "config.model has no entry b'name'; did you mean",
+  ),
+  "number as method": ({"unlearning": {3: {}}}, "config.unlearning: unknown method 3; known: ct"),
+  "number as hyper-parameter": (
+    {"unlearning": {"ft": {(1, 2): 3}}},
+    "config.unlearning.ft has no hyper-parameter (1, 2); known: batch_size",
+  ),
+  "long name": ({"name": "a" * 201}, "characters); expected at most 200 characters, as it names"),
+  "long output": (
+    {"output_dir": "a" * 256},
+    "expected a path of at most 2048 bytes, with names of",
+  ),
+  "long way": ({"data_dir": "a/" * 1025}, "characters); expected a path of at most 2048 bytes"),
+  "zero byte": (
+    {"output_dir": "a\0b"},
+    r"config.output_dir is 'a\x00b'; expected a path, which has",
+  ),
+  "half a surrogate": (
+    {"data_dir": "\ud800"},
+    r"data_dir is '\ud800'; expected a path that can be",
+  ),
+  "seed of a split": (
+    {"data.split_per_seed": True, "seeds": (0, 2**32 - 1)},
+    "config.data.split_seed is 123 and config.seeds goes up to 4294967295; with config.data.split",
+  ),
+  "splits of a study": (
+    {"ulira.splits": 10_001, "seeds": 0},
+    "config.ulira.splits is 10001; expected a whole number at least 0 and at most 10000",
+  ),
 }
 
 
@@ -229,6 +273,101 @@ def test_mistakes_give_one_line(case):
   with pytest.raises(SettingsError, match=re.escape(message)) as caught:
     build(changes)
   assert "\n" not in str(caught.value)
+
+
+COUNTS = (
+  *("data.subset_train", "data.subset_test", "model.width", "training.num_epochs"),
+  *("training.batch_size", "training.data_seed", "data.split_seed", "data.random_label_seed"),
+  *("population.chunk", "population.devices", "population.members_at_once", "seeds"),
+  *("evaluation.batch_size", "evaluation.bootstrap", "ulira.splits", "ulira.forgets", "ulira.pool"),
+  *("unlearning.ft.num_epochs", "unlearning.ft.batch_size"),
+)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("given", [999_999_999_999, 10**26, "9" * 5000])
+def test_counts_end_where_no_machine_goes(count, given):
+  with pytest.raises(SettingsError, match=rf"config\.{count} is .*; expected .*whole number"):
+    build({count: given})
+
+
+def test_no_count_is_left_out():
+  sections = {name: kinds for name, kinds in settings.schema().items() if isinstance(kinds, dict)}
+  counts = {
+    f"{name}.{key}" for name in sections for key, kind in sections[name].items() if kind is int
+  }
+  assert counts <= set(COUNTS)
+
+
+@pytest.mark.parametrize(
+  "given", [3, None, "name", [1], ml_collections.config_dict.required_placeholder(dict)]
+)
+def test_what_is_no_config_is_refused(given):
+  with pytest.raises(
+    SettingsError, match=r"^config is .*, which cannot be read \(\w+Error: .*text"
+  ):
+    Settings.from_config(given, CATALOG)
+
+
+def test_a_placeholder_without_a_value_is_refused():
+  config = ml_collections.ConfigDict(CONFIG)
+  config.seeds = ml_collections.config_dict.required_placeholder(tuple)
+  with pytest.raises(SettingsError, match=r"^config .*, which cannot be read \(RequiredValueError"):
+    Settings.from_config(config, CATALOG)
+
+
+def test_numbers_as_keys_of_a_config_dict_are_refused():
+  with pytest.raises(SettingsError, match=r"^config .*, which cannot be read \(TypeError: .*text"):
+    Settings.from_config(ml_collections.ConfigDict(CONFIG | {3: 1}), CATALOG)
+
+
+class Mute:
+  """A value whose text cannot be had."""
+
+  def __repr__(self):
+    raise RuntimeError
+
+
+def test_values_are_shown_on_one_short_line():
+  with pytest.raises(SettingsError) as caught:
+    build({"training.num_epochs": Mute()})
+  assert "config.training.num_epochs is a value of type Mute; expected a whole" in str(caught.value)
+  with pytest.raises(SettingsError) as caught:
+    build({"training.num_epochs": np.zeros((20, 20))})
+  assert "\n" not in str(caught.value)
+  assert len(str(caught.value)) < 400
+
+
+def test_only_the_first_mistake_is_told_and_an_unknown_name_before_others():
+  with pytest.raises(SettingsError, match=r"^config\.name is 3; .*run directory: set it with \S*$"):
+    build({"training.num_epochs": 0}, name=3)
+  with pytest.raises(SettingsError, match=r"^config\.training has no entry 'epochs'"):
+    build({"training.epochs": 3}, name=3)
+
+
+def test_dead_hyper_parameters_are_accepted_and_ignored():
+  made = build({"methods": "ngplus", "unlearning.ngplus.factor": "anything"})
+  assert made == build({"methods": "ngplus"})
+  assert "factor" not in made.unlearning["ngplus"]
+
+
+def test_one_number_serves_as_a_tuple_and_is_written_as_such():
+  made = build({"methods": "ngplus", "unlearning.ngplus.rates": 1})
+  assert made.unlearning["ngplus"]["rates"] == (1.0,)
+  assert made.to_dict()["unlearning"]["ngplus"]["rates"] == 1.0
+  assert made.hash8 == build({"methods": "ngplus", "unlearning.ngplus.rates": [1]}).hash8
+  assert build(methods="ngplus").to_dict()["unlearning"]["ngplus"]["rates"] == [0.1, 0.2]
+  assert Settings.from_config(made.to_dict(), CATALOG) == made
+
+
+def test_replaced_entries_are_checked_and_the_rest_stays():
+  made = build()
+  fewer = dataclasses.replace(made, seeds=(1,))
+  assert (fewer.seeds, fewer.methods, fewer.unlearning) == ((1,), made.methods, made.unlearning)
+  with pytest.raises(ValueError, match="above 0"):
+    dataclasses.replace(made.training, learning_rate=0)
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    made.seeds = ()
 
 
 @pytest.mark.parametrize(

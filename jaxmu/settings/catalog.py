@@ -1,0 +1,32 @@
+"""What a config may name: the registries of the rooms above, which settings may not import."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class HyperParameter(Protocol):
+  """One hyper-parameter of a method, as its method declares it."""
+
+  @property
+  def default(self) -> Any:
+    """Its value where a config says nothing."""
+    ...
+
+  @property
+  def dead(self) -> bool:
+    """Whether the reference accepts it and never reads it; so do we."""
+    ...
+
+  def read(self, given: Any) -> Any:
+    """Return the clean value; raise `ranges.Unfit`, whose text says what was expected."""
+    ...
+
+
+@dataclass(frozen=True)
+class Catalog:
+  """Name what a config may ask for; `methods` maps each one to its hyper-parameters by name."""
+
+  datasets: Collection[str]
+  models: Collection[str]
+  methods: Mapping[str, Mapping[str, HyperParameter]]

@@ -1,0 +1,173 @@
+"""Readers of entries that are more than a number or a text: each returns the clean value.
+
+They raise `Unfit` (what was expected instead) or `Refusal` (what is wrong, in other words).
+Registries come as the validation's context; where there is none, as in `dataclasses.replace`, the
+value has been checked before.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from pydantic import ValidationInfo
+
+from jaxmu.errors import closest, shown
+from jaxmu.settings.catalog import HyperParameter
+from jaxmu.settings.ranges import SEED, Range, Unfit, fit
+from jaxmu.settings.refusals import (
+  Refusal,
+  UnfitPart,
+  missing_section,
+  unknown_entry,
+  wrong_value,
+)
+
+NAME = 200  # characters: a folder's name has 255 bytes, and files in progress add to it
+PART, WHOLE = 255, 2048  # bytes of a folder's name and of a path
+
+
+def choose(given: Any, known: Collection[str]) -> str:
+  """Read one of some names."""
+  if not isinstance(given, str) or not given:
+    raise Unfit(f"one of {', '.join(sorted(known))}")
+  if given not in known:
+    raise Refusal(f": unknown {shown(given)}; {closest(given, known)}")
+  return given
+
+
+def known(registry: str) -> Callable[[Any, ValidationInfo], str]:
+  """Return a reader of one name out of a registry of the catalog."""
+
+  def read(given: Any, info: ValidationInfo) -> str:
+    text = fit(given, str)
+    return choose(text, getattr(info.context, registry)) if info.context else text
+
+  return read
+
+
+def file_name(given: Any, info: ValidationInfo) -> str:
+  """Read a text that can begin the name of a run directory."""
+  del info
+  if not isinstance(given, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given):
+    raise Unfit("letters, digits, '.', '_' or '-', as it names the run directory")
+  if len(given) > NAME:
+    raise Unfit(f"at most {NAME} characters, as it names the run directory")
+  return given
+
+
+def file_path(given: Any, info: ValidationInfo) -> str:
+  """Read a path that a file system can take; that it exists is another matter."""
+  del info
+  text = fit(given, str)
+  try:
+    path = os.fsencode(text)
+  except UnicodeEncodeError:  # half of a pair of surrogates
+    raise Unfit("a path that can be written in UTF-8") from None
+  if b"\0" in path:
+    raise Unfit("a path, which has no zero bytes")
+  if len(path) > WHOLE or any(len(part) > PART for part in path.split(b"/")):
+    raise Unfit(f"a path of at most {WHOLE} bytes, with names of at most {PART}")
+  return text
+
+
+def auto_or(within: Range) -> Callable[[Any, ValidationInfo], int | str]:
+  """Return a reader of "auto" or a whole number, which a command line gives as text."""
+
+  def read(given: Any, info: ValidationInfo) -> int | str:
+    del info
+    if isinstance(given, str) and given == "auto":
+      return given
+    try:
+      return fit(_number(given), int, within)
+    except Unfit:
+      raise Unfit(f"'auto' or a whole number {within}") from None
+
+  return read
+
+
+def seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
+  """Read the members' seeds: 0, '0,1,2', or a tuple of whole numbers."""
+  del info
+  found = []
+  for part in given if isinstance(given, tuple | list) else (given,):
+    for single in part.split(",") if isinstance(part, str) else (part,):
+      text = single.strip() if isinstance(single, str) else single
+      if isinstance(text, str) and not text:
+        continue
+      try:
+        found.append(fit(_number(text), int, SEED))
+      except Unfit as error:
+        raise UnfitPart(text, str(error)) from None
+  return _distinct(found, "at least one whole number, such as 0,1,2")
+
+
+def method_names(given: Any, info: ValidationInfo) -> tuple[str, ...]:
+  """Read a selection of methods: 'a,b', ('a', 'b'), or ('a,b',), as a command line makes it."""
+  if info.context is None:
+    return given
+  parts, methods = (given,) if isinstance(given, str) else given, info.context.methods
+  listed = ", ".join(sorted(methods))
+  if not isinstance(parts, tuple | list) or not all(isinstance(part, str) for part in parts):
+    raise Unfit(f"names separated by commas, out of {listed}")
+  found = [name.strip() for part in parts for name in part.split(",") if name.strip()]
+  for name in found:
+    choose(name, methods)
+  return _distinct(found, f"at least one of {listed}")
+
+
+def hyper_parameters(given: Any, info: ValidationInfo) -> dict[str, dict[str, Any]]:
+  """Read the overrides of all methods named, and complete those of the chosen ones."""
+  if info.context is None:
+    return given
+  known = info.context.methods
+  chosen = info.data.get("methods", ())  # absent where they are refused themselves
+  complete = {method: _defaults(known[method]) for method in chosen}
+  if not isinstance(given, Mapping):
+    raise missing_section("config.unlearning", given)
+  for method, overrides in given.items():
+    if method not in known:
+      raise Refusal(f": unknown method {shown(method)}; {closest(method, known)}")
+    clean = _overrides(f"config.unlearning.{method}", overrides, known[method])
+    if method in complete:
+      complete[method] |= clean
+  return complete
+
+
+def _defaults(known: Mapping[str, HyperParameter]) -> dict[str, Any]:
+  return {name: hyper.default for name, hyper in known.items() if not hyper.dead}
+
+
+def _overrides(path: str, given: Any, known: Mapping[str, HyperParameter]) -> dict[str, Any]:
+  """Read one method's hyper-parameters; those that it never reads may be anything."""
+  if not isinstance(given, Mapping):
+    raise missing_section(path, given)
+  clean = {}
+  for name, value in given.items():
+    if name not in known:
+      raise unknown_entry(path, name, _defaults(known), "hyper-parameter")
+    if known[name].dead:
+      continue
+    try:
+      clean[name] = known[name].read(value)
+    except Unfit as error:
+      raise wrong_value(f"{path}.{name}", value, str(error)) from None
+  return clean
+
+
+def _number(given: Any) -> Any:
+  """Return decimal digits as their number, all else as it is."""
+  try:
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
+  except ValueError:  # Python reads no more than some thousand digits
+    return given
+
+
+def _distinct(found: list[Any], expected: str) -> tuple[Any, ...]:
+  if not found:
+    raise UnfitPart(found, expected)
+  for entry, times in Counter(found).items():
+    if times > 1:
+      raise Refusal(f" names {entry} {times} times; expected each once: remove the repeats")
+  return tuple(found)
