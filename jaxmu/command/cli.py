@@ -8,18 +8,19 @@ import ast
 import os
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import ml_collections
+from typing import TYPE_CHECKING, Any
 
 from jaxmu import settings
-from jaxmu.errors import SettingsError, UserError, closest
+from jaxmu.errors import SettingsError, UserError, closest, shown
+
+if TYPE_CHECKING:
+  from ml_collections import ConfigDict
 
 OVERRIDE = "--config."
 INTERRUPTED = 130  # what shells report for Ctrl-C
-MISTAKES = (SyntaxError, ImportError, NameError, AttributeError, LookupError, TypeError, ValueError)
 EPILOG = (
   "Any entry of the config can be overridden: --config.training.num_epochs=5 "
   "--config.methods=msg,ct --config.seeds=0,1,2"
@@ -106,42 +107,95 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str
   return rest, overrides
 
 
-def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> ml_collections.ConfigDict:
-  """Load `FILE` or `FILE:ARGUMENT` and apply overrides (dotted key, text)."""
+def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> "ConfigDict":
+  """Load `FILE` or `FILE:ARGUMENT` and apply overrides (dotted key, text).
+
+  Raises:
+    SettingsError: there is no such file, it raises anything, or an override is wrong.
+  """
   file, _, argument = spec.partition(":")
-  path = Path(file)
-  if not path.is_file():
-    others = [str(path.parent / p.name) for p in path.parent.glob("*.py")]
-    raise SettingsError(
-      f"config file {file} does not exist; {closest(file, others) if others else 'check the path'}"
-    )
+  _check_file(file)
   try:
-    get_config = runpy.run_path(file)["get_config"]
-    config = get_config(argument) if argument else get_config()
-    config = ml_collections.ConfigDict(config)
-  except UserError:
+    config = _execute(file, argument)
+  except KeyboardInterrupt:
     raise
-  except MISTAKES as error:
-    where = f"config file {file}" + (f" with argument '{argument}'" if argument else "")
-    raise SettingsError(f"{where} cannot be used: {type(error).__name__}: {error}") from error
+  except BaseException as error:  # `sys.exit` in a config file is a mistake as well
+    line = _line(error, file)
+    where = f"config file {file}" + (f", line {line}," if line else "")
+    where += f" with argument '{argument}'" if argument else ""
+    raise SettingsError(f"{where} cannot be used: {_words(error)}") from error
   for key, text in overrides:
-    _override(config, key, text)
+    try:
+      _override(config, key, text)
+    except UserError:
+      raise
+    except Exception as error:  # frozen configs, references in circles ...
+      raise SettingsError(
+        f"--config.{key} cannot be set in config file {file}: {_words(error)}"
+      ) from error
   return config
 
 
-def _override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
+def _check_file(file: str) -> None:
+  path = Path(file)
+  try:
+    if path.is_file():
+      return
+    others = [str(path.parent / p.name) for p in path.parent.glob("*.py")]
+    folder = path.is_dir()
+  except (OSError, ValueError) as error:
+    raise SettingsError(f"config file {shown(file)} cannot be read: {_words(error)}") from error
+  if folder:
+    raise SettingsError(f"config file {shown(file)} is a folder; expected a Python file")
+  raise SettingsError(
+    f"config file {file} does not exist; {closest(file, others) if others else 'check the path'}"
+  )
+
+
+def _execute(file: str, argument: str) -> "ConfigDict":
+  """Run a config file; whatever it raises is passed on."""
+  from ml_collections import ConfigDict
+
+  get_config = runpy.run_path(file)["get_config"]
+  return ConfigDict(get_config(argument) if argument else get_config())
+
+
+def _line(error: BaseException, file: str) -> int | None:
+  """Find the last line of a file that an exception went through, or that cannot be parsed."""
+  if isinstance(error, SyntaxError) and error.filename == file:
+    return error.lineno
+  lines = [
+    line
+    for frame, line in traceback.walk_tb(error.__traceback__)
+    if frame.f_code.co_filename == file
+  ]
+  return lines[-1] if lines else None
+
+
+def _words(error: BaseException) -> str:
+  """Write an exception as its type and its text, where it has one that can be had."""
+  try:
+    text = str(error)
+  except Exception:  # exceptions of a user's own may have any fault
+    text = ""
+  return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _override(config: "ConfigDict", key: str, text: str) -> None:
   """Set one entry of a config from text, in the type that the settings expect there."""
+  from ml_collections import ConfigDict
+
   kind = _kind(key)
   value = literal(text) if kind is None else parse_text(f"config.{key}", text, kind)
   *sections, last = key.split(".")
   for depth, section in enumerate(sections):
     if section not in config:  # the settings have defaults for what a file leaves out
       with config.unlocked():
-        config[section] = ml_collections.ConfigDict()
+        config[section] = ConfigDict()
     config = config[section]
-    if not isinstance(config, ml_collections.ConfigDict):
+    if not isinstance(config, ConfigDict):
       path = ".".join(["config", *sections[: depth + 1]])
-      raise SettingsError(f"{path} is {config!r} in the config file; expected a section")
+      raise SettingsError(f"{path} is {shown(config)} in the config file; expected a section")
   with config.unlocked(), config.ignore_type():  # the settings check types, with better messages
     config[last] = value
 
@@ -192,6 +246,6 @@ def literal(text: str) -> Any:
   """Read a number, True or False; anything else is text."""
   try:
     value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
+  except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: nested too deeply
     return {"true": True, "false": False}.get(text, text)
   return value if isinstance(value, (bool, int, float)) else text

@@ -154,17 +154,77 @@ def broken(tmp_path, text):
 @pytest.mark.parametrize(
   ("text", "message"),
   [
-    ("def get_config(:", "SyntaxError"),
-    ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-    ("x = 1", "KeyError: 'get_config'"),
-    ("def get_config():\n  return undefined", "NameError: name 'undefined'"),
+    ("\ndef get_config(:", ", line 2, cannot be used: SyntaxError"),
+    ("import no_such_module", ", line 1, cannot be used: ModuleNotFoundError: No module named"),
+    ("x = 1", ".py cannot be used: KeyError: 'get_config'"),
+    ("def get_config():\n  return undefined", ", line 2, cannot be used: NameError: name 'undefin"),
     ("def get_config():\n  return 3", "Error"),
     ("get_config = lambda: {'training': 3}", "config.training is 3 in the config file"),
+    ("import json\njson.loads('{')", ", line 2, cannot be used: JSONDecodeError: Expecting"),
   ],
 )
 def test_broken_config_files_give_one_line(tmp_path, capsys, text, message):
   words = [f"--config={broken(tmp_path, text)}", "--config.training.num_epochs=1"]
   code, shown = run(words, capsys)
+  assert code == 2
+  assert message in shown
+  assert shown.count("\n") == 1
+
+
+RAISED = (
+  *("OSError(5, 'a')", "ZeroDivisionError('a')", "RuntimeError('a')", "AssertionError()"),
+  *("RecursionError('a')", "MemoryError()", "StopIteration()", "NotImplementedError('a')"),
+  *("SystemExit(0)", "Exception('a\\nb')", "GeneratorExit()", "ExceptionGroup('a', [OSError()])"),
+)
+
+
+@pytest.mark.parametrize("raised", RAISED)
+@pytest.mark.parametrize("form", ["raise {}", "def get_config():\n  raise {}"])
+def test_whatever_a_config_file_raises_is_one_line_with_its_place(tmp_path, capsys, raised, form):
+  path = broken(tmp_path, form.format(raised))
+  code, shown = run([f"--config={path}"], capsys)
+  line = 1 + form.count("\n")
+  assert code == 2
+  name = raised.partition("(")[0]
+  assert shown.startswith(f"error: config file {path}, line {line}, cannot be used: {name}")
+  assert shown.count("\n") == 1
+  assert not shown.rstrip().endswith(":")
+
+
+def test_an_exception_without_a_text_is_named(tmp_path, capsys):
+  text = "class Odd(Exception):\n  def __str__(self):\n    return 1 / 0\nraise Odd"
+  code, shown = run([f"--config={broken(tmp_path, text)}"], capsys)
+  assert code == 2
+  assert shown.endswith(", line 4, cannot be used: Odd\n")
+
+
+def test_ctrl_c_in_a_config_file_is_an_interruption(tmp_path, capsys):
+  code, shown = run([f"--config={broken(tmp_path, 'raise KeyboardInterrupt')}"], capsys)
+  assert (code, shown.count("\n")) == (130, 1)
+
+
+def test_overrides_of_a_frozen_config(tmp_path, capsys):
+  text = """
+    import ml_collections
+    get_config = lambda: {"training": ml_collections.FrozenConfigDict({"num_epochs": 3})}
+  """
+  code, shown = run(
+    [f"--config={broken(tmp_path, text)}", "--config.training.num_epochs=4"], capsys
+  )
+  assert (code, shown.count("\n")) in ((0, 0), (2, 1))
+
+
+@pytest.mark.parametrize(
+  ("spec", "message"),
+  [
+    ("{folder}", "is a folder; expected a Python file"),
+    ("{folder}/" + "a" * 300, "cannot be read: OSError: [Errno 36] File name too long"),
+    ("{folder}/a\0b.py", "does not exist; "),
+    ("", "config file '' is a folder"),
+  ],
+)
+def test_what_is_no_config_file(tmp_path, capsys, spec, message):
+  code, shown = run([f"--config={spec.format(folder=tmp_path)}"], capsys)
   assert code == 2
   assert message in shown
   assert shown.count("\n") == 1
