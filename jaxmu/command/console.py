@@ -1,7 +1,8 @@
-"""The command `jaxmu`: what can be asked without a config.
+"""The command `jaxmu`: what can be asked without running anything.
 
   jaxmu methods        all unlearning methods
   jaxmu methods msg    one of them: hyper-parameters, ranges, draws, what to know
+  jaxmu config         all entries of a config: types, defaults, meanings
 
 Experiments run through the scripts in bin/ (sweep.py, inspect.py, report.py, prepare_data.py).
 """
@@ -9,12 +10,15 @@ Experiments run through the scripts in bin/ (sweep.py, inspect.py, report.py, pr
 import sys
 
 from jaxmu.command import cli
-
-VERBS = ("methods",)
+from jaxmu.errors import SettingsError
 
 
 def main(args) -> None:
   """Print the listing that was asked for."""
+  VERBS[getattr(args, "verb", "methods")](args)
+
+
+def _methods(args) -> None:
   from jaxmu.command import listing
 
   if args.json:
@@ -33,6 +37,23 @@ def main(args) -> None:
     print("\nMore about one: jaxmu methods NAME")
 
 
+def _config(args) -> None:
+  from jaxmu.settings import entry_table
+  from jaxmu.sweep.preparation import catalog
+
+  if args.names:
+    raise SettingsError(f"unexpected argument '{args.names[0]}'; `jaxmu config` lists all entries")
+  if args.json:
+    import json
+
+    print(json.dumps([row._asdict() for row in entry_table.rows(catalog())], indent=1))
+  else:
+    print((entry_table.markdown if args.markdown else entry_table.text)(catalog()))
+
+
+VERBS = {"methods": _methods, "config": _config}
+
+
 def flags(script: str = "") -> cli.Parser:
   """Return the command's parser, or that of a script with its own help, which needs no verb."""
   made = cli.parser(script or __doc__, config=False)
@@ -41,7 +62,7 @@ def flags(script: str = "") -> cli.Parser:
   made.add_argument("names", metavar="NAME", nargs="*", help="methods to describe in full")
   form = made.add_mutually_exclusive_group()
   form.add_argument("--json", action="store_true", help="print JSON")
-  form.add_argument("--markdown", action="store_true", help="print the page docs/methods.md")
+  form.add_argument("--markdown", action="store_true", help="print what stands in docs/")
   return made
 
 

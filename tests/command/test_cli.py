@@ -1,12 +1,13 @@
 """The command line: flags, config files with an argument, overrides, one line for each mistake."""
 
+import json
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from jaxmu.command import cli
+from jaxmu.command import cli, console
 from jaxmu.errors import DataError
 
 CONFIG = """
@@ -315,3 +316,20 @@ def test_help_needs_no_jax():
   assert (done.returncode, done.stderr) == (0, "")
   assert done.stdout.startswith("usage:")
   assert "--config.methods=msg,ct" in done.stdout
+
+
+def test_the_command_lists_the_entries_of_a_config(capsys):
+  ask = lambda *words: cli.run(console.main, console.flags(), ["config", *words])
+  assert ask() == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].split()[:3] == ["name", "str", "required"]
+  assert ask("--markdown") == 0
+  assert "| **`training.num_epochs`** | int | 182 | epochs" in capsys.readouterr().out
+  assert ask("--json") == 0
+  shown = json.loads(capsys.readouterr().out)
+  assert len(shown) == len(lines)
+  assert shown[0]["default"] == "required"
+  assert ask("training") == 2
+  assert capsys.readouterr().err == (
+    "error: unexpected argument 'training'; `jaxmu config` lists all entries\n"
+  )
