@@ -24,7 +24,6 @@ def flags() -> cli.Parser:
   made.add_argument(
     "--images-per-second",
     type=float,
-    default=0.0,
     metavar="N",
     help="training speed of the whole machine that --plan assumes (default: as on 2 CPU cores)",
   )

@@ -5,27 +5,35 @@ from pathlib import Path
 from jaxmu.settings import Settings
 from jaxmu.shadows.models import draw, models
 from jaxmu.store import files
-from jaxmu.sweep.plan import bytes_text, dimensions, duration, stage_cost, work
+from jaxmu.sweep.plan import (
+  bytes_text,
+  dimensions,
+  duration,
+  run_directory,
+  stage_cost,
+  work,
+)
 from jaxmu.unlearning import ANCHORS
 
 
-def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
+def plan(settings: Settings, *, images_per_second: float | None = None) -> str:
   """Return a table: per stage models, those missing, steps, work, bytes and time.
 
   Args:
-    images_per_second: training speed of the whole machine, all models together; 0 takes what was
-      measured on two CPU cores.
+    images_per_second: training speed of the whole machine, all models together; None takes what
+      was measured on two CPU cores.
 
   Raises:
-    SettingsError: the data set's size is not known in advance (npz).
+    SettingsError: the data set's size is not known in advance (npz) or smaller than its subset,
+      the speed is no speed, or the output folder cannot be one.
     DataError: the pool does not fit the data set, or is too small to be attacked.
   """
   train, _, _, _, classes = dimensions(settings)
   chosen = settings.ulira
   study = draw(settings, train)
   sizes = study.split(0, 0).sizes
+  run = run_directory(settings)
   flops, weights, speed = work(settings, images_per_second)
-  run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"
   total = chosen.splits * chosen.forgets
   lines = [
     f"{settings.name}: U-LiRA study of {settings.model.name} ({weights:,} parameters, "

@@ -27,7 +27,7 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   """
   out = out or sys.stderr
   dataset, splits = preparation.load_data(settings)
-  _check_attackable(splits[0].sizes)
+  check_attackable(splits[0].sizes)
   chunk = tuning.resolve_chunk(settings, dataset, splits)
   lowering = lowerings.resolve(settings, dataset, chunk)
   manifest = preparation.manifest(settings, dataset, splits, chunk, lowering, command)
@@ -81,7 +81,7 @@ class _Original:
     return self.variables
 
 
-def _check_attackable(sizes: dict[str, int]) -> None:
+def check_attackable(sizes: dict[str, int]) -> None:
   """Refuse, before anything is trained, sets that are too small to be attacked afterwards."""
   for part in ("forget", "val", "test"):
     if sizes[part] < MINIMUM:

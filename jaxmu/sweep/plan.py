@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxmu import data
 from jaxmu.errors import SettingsError
 from jaxmu.execution import accounting
 from jaxmu.models.cost import forward_flops, parameter_count
 from jaxmu.settings import Settings
+from jaxmu.settings.ranges import Range
+from jaxmu.sweep.driver import check_attackable
 from jaxmu.sweep.preparation import hyperparameters, make_model
 from jaxmu.unlearning import ANCHORS, get
 
@@ -23,23 +26,26 @@ SIZES: Mapping[str, tuple[int, int, int, int, int]] = {
 }
 # FLOP/s that two AVX-512 cores reached in training (docs/benchmarks.md); --images-per-second wins.
 MEASURED_FLOPS = {"resnet18": 290e9, "tinyvit": 130e9, "cnn": 190e9}
+SPEED = Range(1e-3, 1e12)  # images a second of one machine
 
 
-def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
+def plan(settings: Settings, *, images_per_second: float | None = None) -> str:
   """Return a table: per stage members, steps, work, bytes, time, and whether it is done.
 
   Args:
-    images_per_second: training speed of the whole machine, all members together; 0 takes what was
-      measured on two CPU cores.
+    images_per_second: training speed of the whole machine, all members together; None takes what
+      was measured on two CPU cores.
 
   Raises:
-    SettingsError: the data set's size is not known in advance (npz).
+    SettingsError: the data set's size is not known in advance (npz) or smaller than its subset,
+      the speed is no speed, or the output folder cannot be one.
+    DataError: the split leaves a set empty, or too small to be attacked.
   """
   train, test, _, _, classes = dimensions(settings)
-  sizes = _split_sizes(settings, train)
+  sizes = _split_sizes(settings, train, test)
+  run = run_directory(settings)
   flops, weights, speed = work(settings, images_per_second)
   members = len(settings.seeds)
-  run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"
   lines = [
     f"{settings.name}: {settings.model.name} ({weights:,} parameters, {flops / 1e6:.1f} MFLOP an "
     f"image) on {settings.dataset}, {members} members",
@@ -67,8 +73,13 @@ def plan(settings: Settings, *, images_per_second: float = 0.0) -> str:
   return "\n".join(lines)
 
 
-def work(settings: Settings, images_per_second: float) -> tuple[int, int, float]:
+def work(settings: Settings, images_per_second: float | None) -> tuple[int, int, float]:
   """Return FLOPs of one image's forward pass, parameters, and training images per second."""
+  if images_per_second is not None and not SPEED.holds(images_per_second):
+    raise SettingsError(
+      f"--images-per-second is {images_per_second}; expected a number {SPEED}: leave it out for "
+      "the speed of 2 CPU cores"
+    )
   _, _, size, channels, classes = dimensions(settings)
   module = make_model(settings, classes)
   flops = forward_flops(module, size, channels)
@@ -90,22 +101,62 @@ def stage_cost(settings, name, sizes, classes, flops, members, speed):
   )
 
 
-def dimensions(settings):
+def dimensions(settings: Settings) -> tuple[int, int, int, int, int]:
   """Return train and test samples, image size, channels and classes; SettingsError if unknown."""
   if settings.dataset not in SIZES:
     raise SettingsError(
       f"--plan does not know the size of data set '{settings.dataset}' without reading it; "
       f"known: {', '.join(SIZES)}"
     )
-  train, test, *rest = SIZES[settings.dataset]
-  return settings.data.subset_train or train, settings.data.subset_test or test, *rest
+  train, test, size, channels, classes = SIZES[settings.dataset]
+  return (
+    _subset("subset_train", settings.data.subset_train, train),
+    _subset("subset_test", settings.data.subset_test, test),
+    *(size, channels, classes),
+  )
 
 
-def _split_sizes(settings, train):
-  """Repeat the arithmetic of data_models.md 3.1: held-out parts are rounded up."""
-  val = int(np.ceil(settings.data.val_fraction * train))
-  forget = int(np.ceil(settings.data.forget_fraction * (train - val)))
-  return {"retain": train - val - forget, "forget": forget, "val": val}
+def _subset(name: str, wanted: int, available: int) -> int:
+  """Return how many samples of a part are kept; 0 keeps all."""
+  if wanted > available:
+    raise SettingsError(
+      f"config.data.{name} is {wanted}; expected 0 (keep all) or 1 to {available}, the number "
+      "there is"
+    )
+  return wanted or available
+
+
+def _split_sizes(settings: Settings, train: int, test: int) -> dict[str, int]:
+  """Count the samples of each set, refusing what the run itself would refuse."""
+  chosen = settings.data
+  split = data.fixed_split(
+    train,
+    train + test,
+    val_fraction=chosen.val_fraction,
+    forget_fraction=chosen.forget_fraction,
+    seed=chosen.split_seed,
+  )
+  check_attackable(split.sizes)
+  return split.sizes
+
+
+def run_directory(settings: Settings) -> Path:
+  """Return where the run is or will be; SettingsError where no folder can be made."""
+  run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"
+  try:
+    existing = next((path for path in (run, *run.parents) if path.exists()), run)
+    blocked = existing.is_file()
+  except OSError as error:
+    raise SettingsError(
+      f"config.output_dir is '{run.parent}', which cannot be read: {error.strerror}; give another "
+      "folder"
+    ) from None
+  if blocked:
+    raise SettingsError(
+      f"config.output_dir is '{run.parent}', but {existing} is a file; give a folder that exists "
+      "or can be made"
+    )
+  return run
 
 
 def duration(hours: float) -> str:
