@@ -45,7 +45,12 @@ def closest(name: str, known: Collection[str]) -> str:
 def shown(given: Any) -> str:
   """Write a given value for a message: on one line, cut where it is long, whatever it is."""
   try:
-    text = " ".join(repr(given).split())
+    return short(repr(given))
   except Exception:  # what a user gives may have any fault, its own text included
-    text = f"a value of type {type(given).__name__}"
+    return f"a value of type {type(given).__name__}"
+
+
+def short(text: str) -> str:
+  """Put a given text on one line, cut where it is long."""
+  text = " ".join(text.split())
   return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"

@@ -9,12 +9,12 @@ import os
 import runpy
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxmu import settings
-from jaxmu.errors import SettingsError, UserError, closest, shown
+from jaxmu.errors import SettingsError, UserError, closest, short, shown
 
 if TYPE_CHECKING:
   from ml_collections import ConfigDict
@@ -143,8 +143,8 @@ def _check_file(file: str) -> None:
       return
     others = [str(path.parent / p.name) for p in path.parent.glob("*.py")]
     folder = path.is_dir()
-  except (OSError, ValueError) as error:
-    raise SettingsError(f"config file {shown(file)} cannot be read: {_words(error)}") from error
+  except OSError as error:
+    raise SettingsError(f"config file {shown(file)} cannot be read: {error.strerror}") from error
   if folder:
     raise SettingsError(f"config file {shown(file)} is a folder; expected a Python file")
   raise SettingsError(
@@ -157,7 +157,10 @@ def _execute(file: str, argument: str) -> "ConfigDict":
   from ml_collections import ConfigDict
 
   get_config = runpy.run_path(file)["get_config"]
-  return ConfigDict(get_config(argument) if argument else get_config())
+  config = get_config(argument) if argument else get_config()
+  if not isinstance(config, ConfigDict | Mapping):
+    raise TypeError(f"get_config returns {shown(config)}; expected an ml_collections.ConfigDict")
+  return ConfigDict(config)
 
 
 def _line(error: BaseException, file: str) -> int | None:
@@ -175,7 +178,7 @@ def _line(error: BaseException, file: str) -> int | None:
 def _words(error: BaseException) -> str:
   """Write an exception as its type and its text, where it has one that can be had."""
   try:
-    text = str(error)
+    text = str(error.msg if isinstance(error, SyntaxError) else error)  # its line is told apart
   except Exception:  # exceptions of a user's own may have any fault
     text = ""
   return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -234,12 +237,12 @@ def parse_text(path: str, text: str, kind: type) -> Any:
     known = {"true": True, "1": True, "false": False, "0": False}
     if text.lower() in known:
       return known[text.lower()]
-    raise SettingsError(f"--{path}={text}: expected true or false")
+    raise SettingsError(f"--{path}={short(text)}: expected true or false")
   try:
     return kind(text)
   except ValueError as error:
     expected = "a whole number" if kind is int else "a number"
-    raise SettingsError(f"--{path}={text}: expected {expected}") from error
+    raise SettingsError(f"--{path}={short(text)}: expected {expected}") from error
 
 
 def literal(text: str) -> Any:

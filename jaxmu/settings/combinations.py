@@ -50,5 +50,5 @@ def _check_split_seeds(settings: "Settings") -> None:
   if drawn and not SEED.holds(data.split_seed + largest):
     raise SettingsError(
       f"config.data.split_seed is {data.split_seed} and config.seeds goes up to {largest}; with "
-      f"config.data.split_per_seed their sum is a seed, expected {SEED}: give smaller ones"
+      f"config.data.split_per_seed their sum is a seed, at most {SEED.high}: give smaller ones"
     )

@@ -21,7 +21,7 @@ class Range(NamedTuple):
     """Tell whether a number lies inside; NaN and infinities never do."""
     above = number > self.low if self.low_open else number >= self.low
     below = number < self.high if self.high_open else number <= self.high
-    return above and below and math.isfinite(number)
+    return above and below and -math.inf < number < math.inf  # of any size, unlike `isfinite`
 
   def __str__(self) -> str:
     """Say it in words, for messages: "at least 0 and below 1"."""

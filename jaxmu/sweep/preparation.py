@@ -63,9 +63,11 @@ def _hyper(method: Method) -> dict[str, hyper.Hyper]:
 
 
 def _within(method: Method, name: str) -> hyper.Range:
+  usual = (1, hyper.EPOCHS.high) if type(method.defaults[name]) is int else hyper.FINITE
   if name in method.limits:
-    return hyper.Range(*method.limits[name])
-  return next((within for end, within in _ENDINGS.items() if name.endswith(end)), hyper.FINITE)
+    low, high = method.limits[name]
+    return hyper.Range(low, min(high, hyper.Range(*usual).high))
+  return next((r for end, r in _ENDINGS.items() if name.endswith(end)), hyper.Range(*usual))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
