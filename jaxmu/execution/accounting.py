@@ -4,46 +4,48 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxmu.data import streams
-from jaxmu.training.method import Method
+from jaxmu.training import Pass, Phase
+from jaxmu.training.method import Method, Sizes
+from jaxmu.training.phase import Options
+
+Hp = Mapping[str, Any]  # one member's hyper-parameters, Python numbers
 
 
-def epoch_samples(phase, static, sizes, epoch=0, hp=None):
-  """Count the samples of one epoch; with `hp`, without the passes that are over by then."""
-  passes = [p for p in phase.passes if hp is None or p.epochs is None or epoch < p.epochs(hp)]
-  return sum(streams.visits(p.stream, sizes, static[p.batch_size]) for p in passes)
+def epoch_samples(phase: Phase, sizes: Sizes, epoch: int, hp: Hp) -> int:
+  """Count the samples of one epoch, without the passes that are over by then."""
+  passes = [p for p in phase.passes if p.epochs is None or epoch < p.epochs(hp)]
+  return sum(streams.visits(p.stream, sizes, p.batch_size) for p in passes)
 
 
-def steps(method: Method, phases: Sequence[Any], hp: Mapping[str, Any], sizes) -> int:
+def steps(method: Method, phases: Sequence[Phase], hp: Hp, sizes: Sizes) -> int:
   """Count the optimizer steps of one member."""
   hp = {**hp, **method.derive(hp, sizes)}
   each = [(_epochs(phase, p, hp), p) for phase in phases for p in phase.passes]
   return sum(
-    p.budget(hp) if p.budget else epochs * streams.steps(p.stream, sizes, hp[p.batch_size])
+    p.budget(hp) if p.budget else epochs * streams.steps(p.stream, sizes, p.batch_size)
     for epochs, p in each
   )
 
 
-def sample_passes(method: Method, phases: Sequence[Any], hp: Mapping[str, Any], sizes) -> float:
-  """Return equivalent sample-passes of one member: 3 per sample trained on (evaluation.md 5).
-
-  Args:
-    hp: the member's, with `fidelity` and `num_classes` (C pullbacks cost FF C backward passes).
-  """
+def sample_passes(
+  method: Method, phases: Sequence[Phase], hp: Hp, sizes: Sizes, options: Options
+) -> float:
+  """Return equivalent sample-passes of one member: 3 per sample trained on (evaluation.md 5)."""
   hp = {**hp, **method.derive(hp, sizes)}
   trained = sum(_pass_samples(phase, p, hp, sizes) for phase in phases for p in phase.passes)
-  return float(method.prepare_samples(hp, sizes) + 3 * trained)
+  return float(method.prepare_samples(hp, sizes, options) + 3 * trained)
 
 
-def _epochs(phase, p, hp) -> int:
+def _epochs(phase: Phase, p: Pass, hp: Hp) -> int:
   """Count the epochs that include a pass."""
   epochs = int(phase.epochs(hp))
   return epochs if p.epochs is None else min(epochs, int(p.epochs(hp)))
 
 
-def _pass_samples(phase, p, hp, sizes):
+def _pass_samples(phase: Phase, p: Pass, hp: Hp, sizes: Sizes) -> int:
   """Count the samples that a pass reads in all epochs of its phase."""
-  visits = streams.visits(p.stream, sizes, hp[p.batch_size])
+  visits = streams.visits(p.stream, sizes, p.batch_size)
   if p.budget is None:
     return _epochs(phase, p, hp) * visits
-  rounds, left = divmod(p.budget(hp), streams.steps(p.stream, sizes, hp[p.batch_size]))
-  return rounds * visits + min(left * hp[p.batch_size], visits)
+  rounds, left = divmod(p.budget(hp), streams.steps(p.stream, sizes, p.batch_size))
+  return rounds * visits + min(left * p.batch_size, visits)

@@ -4,13 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.engine import memory
 from jaxmu.engine.memory import Memory
-from jaxmu.engine.population import Program, nbytes
+from jaxmu.engine.population import Population, Program, nbytes
 from jaxmu.execution import members, programs
+from jaxmu.execution.programs import Programs, Shared
+from jaxmu.execution.runner import Problem
 from jaxmu.training.method import Method
+from jaxmu.training.phase import Variables
 
 
 class Capacity(NamedTuple):
@@ -42,8 +46,8 @@ class Capacity(NamedTuple):
 
 def capacity(
   method: Method,
-  problem: Any,
-  variables: Any,
+  problem: Problem,
+  variables: Variables,
   *,
   hp: Sequence[Mapping[str, Any]],
   fidelity: str | None = None,
@@ -53,7 +57,7 @@ def capacity(
   """Predict what a method needs, by compiling its programs for all members; nothing is allocated.
 
   Args:
-    problem: a `runner.Problem`; its data lie on the devices already.
+    problem: its data lie on the devices already.
     variables: leaves [K, ...], arrays or descriptions of them.
     hp, fidelity, draws: as for `runner.run`.
     limit: bytes of each device that may be used; what `memory.limit` says where None.
@@ -63,16 +67,17 @@ def capacity(
   """
   population = problem.population
   hp = [{**each, **method.derive(each, problem.sizes)} for each in hp]
-  static = members.static_values(method, hp, fidelity)
-  members.check(method, problem, static, draws or {})
-  compiled = programs.build(population, problem.task, method, static)
+  options = members.options(method, problem.task, hp, fidelity)
+  members.check(method, problem, draws or {})
+  compiled = programs.build(population, problem.task, method, options)
   before = compiled.compile_seconds
-  keys = jax.random.wrap_key_data(np.zeros((population.size, 2), np.uint32))
-  member = members.stack(method, problem, static, hp, keys, None, draws or {})
-  shapes = population.shapes((variables, member))
-  calls = _calls(compiled, population, *shapes, programs.Shared(problem.arrays, np.int32(0)))
+  keys = jax.random.wrap_key_data(jnp.zeros((population.size, 2), jnp.uint32))
+  member = members.stack(method, problem, options, hp, keys, None, draws or {})
+  variables, member = population.shapes((variables, member))
+  shared = Shared(problem.arrays, np.int32(0))
+  calls = _calls(compiled, population, variables, member, shared)
   # The original models stay beside whatever a program works on.
-  kept = nbytes(shapes[0]) // population.padded
+  kept = nbytes(variables) // population.padded
   measured = [memory.measure(*call) for call in calls]
   needs = tuple(need._replace(per_place=need.per_place + kept) for need in measured)
   limit = memory.limit(population.devices) if limit is None else limit
@@ -83,11 +88,11 @@ def capacity(
 
 
 def _calls(
-  compiled, population, variables, member, shared
+  compiled: Programs, population: Population, variables: Variables, member: Any, shared: Shared
 ) -> Iterator[tuple[Program, Any, Any, Any]]:
   """Yield every program of a run with descriptions of its arguments, in the order of the run."""
 
-  def call(program, state, constant):
+  def call(program: Program, state: Any, constant: Any) -> tuple[Program, Any, Any, Any]:
     return (program, state, constant, shared)
 
   yield (prepare := call(compiled.prepare, variables, member))

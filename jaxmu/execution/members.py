@@ -1,17 +1,38 @@
 """From what a caller gives for each member to the arrays that a population's programs read."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.errors import MethodError
 from jaxmu.execution import programs
+from jaxmu.training import Task
 from jaxmu.training.epoch import NO_LIMIT
+from jaxmu.training.method import Method
+from jaxmu.training.phase import Options
+
+Hps = Sequence[Mapping[str, Any]]  # hyper-parameters of each member
 
 
-def static_values(method, hp, fidelity):
-  """Split off what all members must share, the fidelity included."""
-  static = {"fidelity": method.resolve_fidelity(fidelity)}
+class Sets(Protocol):
+  """What a problem knows of its sets (`runner.Problem`)."""
+
+  @property
+  def index(self) -> Mapping[str, np.ndarray]: ...
+  @property
+  def sizes(self) -> Mapping[str, int]: ...
+
+
+def options(method: Method, task: Task, hp: Hps, fidelity: str | None) -> dict[str, Any]:
+  """Return what all members must share: static hyper-parameters, "fidelity", "num_classes".
+
+  Raises:
+    MethodError: members differ in a static value.
+  """
+  found = {"fidelity": method.resolve_fidelity(fidelity), "num_classes": task.num_classes}
   for name in sorted(method.static):
     values = {member[name] for member in hp}
     if len(values) != 1:
@@ -20,11 +41,12 @@ def static_values(method, hp, fidelity):
         "run one population per value"
       )
     (value,) = values
-    static[name] = value if isinstance(value, bool | str) else int(value)
-  return static
+    found[name] = value if isinstance(value, bool | str) else int(value)
+  return found
 
 
-def check(method, problem, static, draws):
+def check(method: Method, problem: Sets, draws: Mapping[str, Any]) -> None:
+  """Refuse missing and empty sets, and draws that the method does not have; MethodError."""
   missing = sorted(method.needs - set(problem.index))
   if missing:
     raise MethodError(f"{method.name} needs the {missing[0]} set, which was not given")
@@ -37,20 +59,29 @@ def check(method, problem, static, draws):
       raise MethodError(f"the {name} set is empty")
 
 
-def stack(method, problem, static, hp, keys, order_keys, draws):
+def stack(
+  method: Method,
+  problem: Sets,
+  options: Options,
+  hp: Hps,
+  keys: jax.Array,
+  order_keys: jax.Array | None,
+  draws: Mapping[str, Any],
+) -> programs.Member:
   """Stack what differs between members: leaves [K, ...], not laid out over devices yet."""
-  traced = [name for name in hp[0] if name not in static]
+  traced = [name for name in hp[0] if name not in options]
+  defaults = method.defaults
   return programs.Member(
     key=np.asarray(jax.random.key_data(keys)),
     order_key=np.asarray(jax.random.key_data(keys if order_keys is None else order_keys)),
     index={name: np.asarray(problem.index[name], np.int32) for name in sorted(method.needs)},
-    hp={name: _stack([h[name] for h in hp], method.defaults.get(name)) for name in traced},
+    hp={name: _stack([h[name] for h in hp], defaults.get(name)) for name in traced},
     draws=dict(draws),
     until=np.full(len(hp), NO_LIMIT, np.int32),
   )
 
 
-def _stack(values, default):
+def _stack(values: list[Any], default: Any) -> np.ndarray:
   """Stack one hyper-parameter of all members; a shorter list repeats its last entry."""
   whole = isinstance(values[0] if default is None else default, int)
   dtype = np.int32 if whole else np.dtype(jnp.result_type(float))

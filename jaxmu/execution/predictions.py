@@ -52,10 +52,10 @@ def logits(
 
 @functools.lru_cache(maxsize=16)
 def _program(population: Population, task: Task, n: int, batch_size: int) -> Program:
-  def evaluate(state, variables, arrays):
+  def evaluate(state: Any, variables: Any, arrays: Arrays) -> tuple[Any, jax.Array]:
     view = View(task, arrays, {}, {})
 
-    def batch(index):
+    def batch(index: jax.Array) -> jax.Array:
       x = view.fetch(Samples(index)).x
       return task.forward(variables["params"], variables["batch_stats"], x, train=False)[0]
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxmu.engine.population import Population, Program
-from jaxmu.training import Phase, Task, TrainState, View, run_epoch, start_phase
+from jaxmu.training import Phase, Step, Task, TrainState, View, run_epoch, start_phase
 from jaxmu.training.epoch import NEVER
-from jaxmu.training.method import Method
+from jaxmu.training.method import Finish, Method, Rewind
+from jaxmu.training.phase import NOT_HERE, Options, Variables
 from jaxmu.training.task import Arrays
 
 PREPARE, ORDER, STEP, REWIND = range(4)  # purposes folded into a member's key
@@ -32,7 +33,7 @@ class Member(NamedTuple):
 
   key: Any
   order_key: Any
-  index: Mapping[str, Any]
+  index: Mapping[str, Any]  # type: ignore[assignment]  # tuples have such a method
   hp: Mapping[str, Any]
   draws: Mapping[str, Any]
   until: Any
@@ -42,7 +43,7 @@ class Shared(NamedTuple):
   """What all members read: the data, and the number of the epoch."""
 
   arrays: Arrays
-  epoch: jax.Array
+  epoch: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,80 +66,103 @@ class Programs:
     return sum(program.compile_seconds for program in every if program)
 
 
-def begun(variables, failed_at, fresh) -> TrainState:
+def begun(variables: Variables, failed_at: Any, fresh: tuple[Any, Any]) -> TrainState:
   """Make a phase's first state from the results of its `start` program (or their shapes)."""
   optimizers, memory = fresh
   return TrainState(variables["params"], variables["batch_stats"], optimizers, failed_at, memory)
 
 
-def build(population: Population, task: Task, method: Method, static) -> Programs:
+def build(population: Population, task: Task, method: Method, options: Options) -> Programs:
   """Make (or find) the programs; calls that differ only in traced values share them.
 
   So do populations that differ only in how many of their places are free.
 
   Args:
-    static: the static hyper-parameters, batch sizes and fidelity: a mapping, or its sorted items.
+    options: the static hyper-parameters, "fidelity" and "num_classes".
   """
-  return _build(population.frame, task, method, tuple(sorted(dict(static).items())))
+  return _build(population.frame, task, method, tuple(sorted(options.items())))
 
 
 @functools.lru_cache(maxsize=32)
-def _build(population, task, method, static) -> Programs:
-  fixed = dict(static)
-  phases = method.phases(fixed)
-  hp_of = lambda member: {**member.hp, **fixed}
+def _build(
+  population: Population, task: Task, method: Method, items: tuple[tuple[str, Any], ...]
+) -> Programs:
+  model = _Model(task, method, dict(items))
+  phases = method.phases(model.options)
+  return Programs(
+    prepare=population.map(model.prepare),
+    start=tuple(population.map(model.starter(phase)) for phase in phases),
+    epoch=tuple(population.map(model.runner(i, phase)) for i, phase in enumerate(phases)),
+    rewind=population.map(model.rewinder(method.rewind)) if method.rewind else None,
+    finish=population.map(model.finisher(method.finish)) if method.finish else None,
+    phases=phases,
+  )
 
-  def view(member, shared):
-    return View(task, shared.arrays, member.index, member.draws)
 
-  def prepare(variables, member, shared):
-    key = jax.random.fold_in(jax.random.wrap_key_data(member.key), PREPARE)
-    return method.prepare(key, variables, view(member, shared), hp_of(member))
+class _Model(NamedTuple):
+  """What each program does for ONE model."""
 
-  def starter(phase):
-    def start(variables, member_aux, shared):
-      del shared
-      member, aux, failed_at = member_aux
-      state = start_phase(
-        phase, variables["params"], variables["batch_stats"], failed_at, hp_of(member), aux
-      )
+  task: Task
+  method: Method
+  options: Options
+
+  def prepare(self, variables: Variables, member: Member, shared: Shared) -> Any:
+    return self.method.prepare(variables, self.step(member, shared, PREPARE))
+
+  def starter(self, phase: Phase) -> Callable[..., Any]:
+    """Return the function that begins a phase."""
+
+    def start(variables: Variables, constants: tuple, shared: Shared) -> Any:
+      member, aux, failed_at = constants
+      step = self.step(member, shared)._replace(aux=aux)
+      state = start_phase(phase, variables["params"], variables["batch_stats"], failed_at, step)
       # Variables and state as results would be two models per member where one is enough.
       return variables, (state.optimizers, state.memory)
 
     return start
 
-  def runner(number, phase):
-    def epoch(state, member_aux, shared):
-      member, aux = member_aux
-      keys = [
-        jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(data), purpose), number)
-        for data, purpose in ((member.order_key, ORDER), (member.key, STEP))
-      ]
-      return run_epoch(
-        phase, task, view(member, shared), state, aux, hp_of(member), *keys, shared.epoch,
-        member.until,
-      )  # fmt: skip
+  def runner(self, number: int, phase: Phase) -> Callable[..., Any]:
+    """Return the function that runs an epoch of a phase."""
+
+    def epoch(state: TrainState, constants: tuple, shared: Shared) -> Any:
+      member, aux = constants
+      of_phase = lambda data, purpose: jax.random.fold_in(_folded(data, purpose), number)
+      step = self.step(member, shared)._replace(
+        key=of_phase(member.key, STEP), aux=aux, epoch=shared.epoch
+      )
+      return run_epoch(phase, state, step, of_phase(member.order_key, ORDER), member.until)
 
     return epoch
 
-  def rewind(variables, constants, shared):
-    """Choose the epoch to go back to; a member that does starts again as `prepare` left it."""
-    member, aux, memory, failed_at, prepared = constants
-    key = jax.random.fold_in(jax.random.wrap_key_data(member.key), REWIND)
-    target = method.rewind(key, view(member, shared), variables, memory, aux, hp_of(member))
-    target = jnp.where(failed_at == NEVER, target, 0).astype(jnp.int32)
-    return jax.tree.map(partial(jnp.where, target > 0), prepared, variables), target
+  def rewinder(self, choose: Rewind) -> Callable[..., Any]:
+    """Return the function that chooses the epoch to go back to.
 
-  def finish(variables, member_aux, shared):
-    del shared
-    member, aux = member_aux
-    return method.finish(variables, aux, hp_of(member)), ()
+    A member that does starts again as `prepare` left it.
+    """
 
-  return Programs(
-    prepare=population.map(prepare),
-    start=tuple(population.map(starter(phase)) for phase in phases),
-    epoch=tuple(population.map(runner(i, phase)) for i, phase in enumerate(phases)),
-    rewind=population.map(rewind) if method.rewind else None,
-    finish=population.map(finish) if method.finish else None,
-    phases=phases,
-  )
+    def rewind(variables: Variables, constants: tuple, shared: Shared) -> Any:
+      member, aux, memory, failed_at, prepared = constants
+      step = self.step(member, shared, REWIND)._replace(aux=aux, memory=memory)
+      target = jnp.where(failed_at == NEVER, choose(variables, step), 0).astype(jnp.int32)
+      return jax.tree.map(partial(jnp.where, target > 0), prepared, variables), target
+
+    return rewind
+
+  def finisher(self, change: Finish) -> Callable[..., Any]:
+    """Return the function of the last change."""
+
+    def finish(variables: Variables, constants: tuple, shared: Shared) -> Any:
+      member, aux = constants
+      return change(variables, self.step(member, shared)._replace(aux=aux)), ()
+
+    return finish
+
+  def step(self, member: Member, shared: Shared, purpose: int | None = None) -> Step:
+    """Return what a member's functions know, with a key of one purpose."""
+    view = View(self.task, shared.arrays, member.index, member.draws)
+    key = NOT_HERE if purpose is None else _folded(member.key, purpose)
+    return Step(member.hp, self.options, view, key)
+
+
+def _folded(data: jax.Array, purpose: int) -> jax.Array:
+  return jax.random.fold_in(jax.random.wrap_key_data(data), purpose)

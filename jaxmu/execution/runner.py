@@ -9,61 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmu.engine.population import Population
+from jaxmu.engine.population import Population, Program
 from jaxmu.execution import accounting, members, programs
-from jaxmu.training import Task, TrainState
+from jaxmu.execution.observations import Leg, Outcome, Snapshot
+from jaxmu.execution.programs import Member, Programs
+from jaxmu.training import EpochMetrics, Phase, Task, TrainState
 from jaxmu.training.epoch import NEVER
 from jaxmu.training.method import Method
+from jaxmu.training.phase import Options, Variables
 from jaxmu.training.task import Arrays
-
-
-class Leg(NamedTuple):
-  """What is known after one epoch of a population.
-
-  Attributes:
-    phase, number: name and position of the phase.
-    epoch, epochs: 0-based epoch and the largest number of epochs of any member.
-    steps: optimizer steps of the epoch.
-    metrics: EpochMetrics of NumPy arrays [K, T].
-    samples: training samples that the population read.
-    seconds: wall time of the leg, compilation excluded.
-    snapshot: call it for the state as NumPy arrays (to save it).
-    replay: True where epochs are run again only to rewind; their metrics are known already.
-    members: which members these are, where waves of them follow each other.
-    wave, waves: number of the wave, and how many there are.
-  """
-
-  phase: str
-  number: int
-  epoch: int
-  epochs: int
-  steps: int
-  metrics: Any
-  samples: int
-  seconds: float
-  snapshot: Callable[[], dict[str, Any]]
-  replay: bool = False
-  members: slice = slice(None)
-  wave: int = 0
-  waves: int = 1
-
-
-class Outcome(NamedTuple):
-  """Result of a method on a population.
-
-  Attributes:
-    variables: {"params", "batch_stats"}, leaves [K, ...], on the devices (free places included).
-    failures: per member "" or the steps in which it was non-finite before it was frozen.
-    seconds: wall time of prepare, phases and finish, compilation and replays excluded.
-    compile_seconds: time spent compiling.
-    passes: equivalent sample-passes per member (forward 1, backward 2; evaluation.md 5).
-  """
-
-  variables: Any
-  failures: tuple[str, ...]
-  seconds: float
-  compile_seconds: float
-  passes: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +43,7 @@ class Problem:
 def run(
   method: Method,
   problem: Problem,
-  variables: Any,
+  variables: Variables,
   *,
   hp: Sequence[Mapping[str, Any]],
   keys: jax.Array,
@@ -97,7 +51,7 @@ def run(
   fidelity: str | None = None,
   draws: Mapping[str, Any] | None = None,
   on_leg: Callable[[Leg], None] = lambda leg: None,
-  resume: Mapping[str, Any] | None = None,
+  resume: Snapshot | None = None,
 ) -> Outcome:
   """Run `method` for every member of a population.
 
@@ -113,126 +67,170 @@ def run(
 
   Raises:
     MethodError: for unknown draws, missing sets, or members that differ in a static value.
-  """  # fmt: skip
+  """
   hp = [{**each, **method.derive(each, problem.sizes)} for each in hp]
-  static = members.static_values(method, hp, fidelity)
-  members.check(method, problem, static, draws or {})
-  compiled = programs.build(problem.population, problem.task, method, static)
-  member = members.stack(method, problem, static, hp, keys, order_keys, draws or {})
-  return _Execution(method, problem, compiled, static, hp, on_leg).run(variables, member, resume)
+  options = members.options(method, problem.task, hp, fidelity)
+  members.check(method, problem, draws or {})
+  compiled = programs.build(problem.population, problem.task, method, options)
+  member = members.stack(method, problem, options, hp, keys, order_keys, draws or {})
+  execution = _Execution(method, problem, compiled, options, hp, on_leg)
+  return execution.run(variables, member, resume)
+
+
+class _Span(NamedTuple):
+  """Epochs to run one after another: a phase, or its repetition up to where members go back to.
+
+  Attributes:
+    name, number: of the phase, for whoever looks on.
+    phase, program: what runs.
+    ends: per member, the number of epochs in which it takes part.
+    targets: the same of a repetition; () else.
+  """
+
+  name: str
+  number: int
+  phase: Phase
+  program: Program
+  ends: tuple[int, ...]
+  targets: tuple[int, ...] = ()
 
 
 class _Execution:
   """One run in progress: holds what every leg needs, and adds up times."""
 
-  def __init__(self, method, problem, compiled, static, hp, on_leg):
+  def __init__(
+    self,
+    method: Method,
+    problem: Problem,
+    compiled: Programs,
+    options: Options,
+    hp: Sequence[Mapping[str, Any]],
+    on_leg: Callable[[Leg], None],
+  ):
     self.method, self.problem, self.compiled = method, problem, compiled
-    self.static, self.hp, self.on_leg = static, hp, on_leg
+    self.options, self.hp, self.on_leg = options, hp, on_leg
     self.seconds = 0.0
     self.compiled_before = compiled.compile_seconds
     self.failures = [""] * problem.population.size
 
-  def run(self, original, member, resume):
-    population = self.problem.population
+  def run(self, original: Variables, member: Member, resume: Snapshot | None) -> Outcome:
+    population, compiled = self.problem.population, self.compiled
     original, member = population.place(original), population.place(member)
-    variables, aux = self._timed(self.compiled.prepare, _copy(original), member)
+    variables, aux = self._timed(compiled.prepare, _copy(original), member)
     failed_at = population.place(np.full((population.size,), NEVER, np.int32))
     first, memory = 0, ()
     if resume is not None:
-      first, self.failures = int(resume["phase"]), list(resume["failures"])
-      self.seconds = float(resume["seconds"])
-      variables, failed_at = (population.place(resume[k]) for k in ("variables", "failed_at"))
-    for number in range(first, len(self.compiled.phases)):
-      start_phase = self.compiled.start[number]
-      variables, fresh = self._timed(start_phase, variables, (member, aux, failed_at))
-      state = programs.begun(variables, failed_at, fresh)
-      start = 0
-      if resume is not None and number == first:
-        start = int(resume["epoch"]) + 1
-        state = _restore(state, resume["optimizers"], population)
-      state = self._phase(number, state, member, aux, start)
+      first, self.failures, self.seconds = resume.phase, list(resume.failures), resume.seconds
+      variables, failed_at = population.place(resume.variables), population.place(resume.failed_at)
+    for number in range(first, len(compiled.phases)):
+      state = self._begin(number, variables, member, aux, failed_at, self._timed)
+      going_on = resume if number == first else None
+      state = self._run(self._phase(number), state, member, aux, going_on)
       variables = {"params": state.params, "batch_stats": state.batch_stats}
       failed_at, memory = state.failed_at, state.memory
-    if self.compiled.rewind is not None:
-      replaying = resume if first == len(self.compiled.phases) else None
-      variables = self._rewind(original, variables, member, aux, memory, failed_at, replaying)
-    if self.compiled.finish is not None:
-      variables, _ = self._timed(self.compiled.finish, variables, (member, aux))
-    spent = self.compiled.compile_seconds - self.compiled_before
-    known = {"fidelity": self.static["fidelity"], "num_classes": self.problem.task.num_classes}
-    passes = tuple(
-      accounting.sample_passes(
-        self.method, self.compiled.phases, {**hp, **known}, self.problem.sizes
-      )
-      for hp in self.hp
-    )
-    return Outcome(variables, tuple(self.failures), self.seconds, spent, passes)
+    if compiled.rewind is not None:
+      replaying = resume if first == len(compiled.phases) else None
+      constants = member, aux, memory, failed_at
+      variables = self._rewind(compiled.rewind, original, variables, constants, replaying)
+    if compiled.finish is not None:
+      variables, _ = self._timed(compiled.finish, variables, (member, aux))
+    spent = compiled.compile_seconds - self.compiled_before
+    return Outcome(variables, tuple(self.failures), self.seconds, spent, self._passes())
 
-  def _phase(self, number, state, member, aux, start):
+  def _passes(self) -> tuple[float, ...]:
+    sizes, phases = self.problem.sizes, self.compiled.phases
+    count = lambda hp: accounting.sample_passes(self.method, phases, hp, sizes, self.options)
+    return tuple(count(hp) for hp in self.hp)
+
+  def _begin(
+    self, number: int, variables: Variables, member: Member, aux: Any, failed_at: Any, call: Any
+  ) -> TrainState:
+    program = self.compiled.start[number]
+    variables, fresh = call(program, variables, (member, aux, failed_at))
+    return programs.begun(variables, failed_at, fresh)
+
+  def _phase(self, number: int) -> _Span:
     phase = self.compiled.phases[number]
-    epochs = max(int(phase.epochs(hp)) for hp in self.hp)
-    for epoch in range(start, epochs):
-      before = self.seconds
-      state, metrics = self._timed(self.compiled.epoch[number], state, (member, aux), epoch)
-      metrics = self.problem.population.collect(metrics)
-      self._note_failures(phase, epoch, metrics, self.problem.population.collect(state.failed_at))
-      samples = sum(
-        accounting.epoch_samples(phase, self.static, self.problem.sizes, epoch, hp)
-        for hp in self.hp if epoch < phase.epochs(hp)
-      )  # fmt: skip
-      self.on_leg(
-        Leg(
-          phase.name, number, epoch, epochs, metrics.loss.shape[1], metrics,
-          samples,
-          self.seconds - before, lambda s=state, e=epoch: self._snapshot(number, e, s),
-        )
-      )  # fmt: skip
+    ends = tuple(int(phase.epochs(hp)) for hp in self.hp)
+    return _Span(phase.name, number, phase, self.compiled.epoch[number], ends)
+
+  def _run(
+    self, span: _Span, state: TrainState, member: Member, aux: Any, resume: Snapshot | None
+  ) -> TrainState:
+    """Run the epochs of a span, or those that a snapshot has not seen yet."""
+    start = 0
+    if resume is not None:
+      start = resume.epoch + 1
+      state = _restore(state, resume.optimizers, self.problem.population)
+    for epoch in range(start, max(span.ends)):
+      call = self._call if span.targets else self._timed
+      before = time.perf_counter()
+      compiled_before = self.compiled.compile_seconds
+      state, metrics = call(span.program, state, (member, aux), epoch)
+      compiling = self.compiled.compile_seconds - compiled_before
+      seconds = time.perf_counter() - before - compiling
+      self._tell(span, epoch, state, self.problem.population.collect(metrics), seconds)
     return state
 
-  def _rewind(self, original, variables, member, aux, memory, failed_at, resume):
+  def _tell(
+    self, span: _Span, epoch: int, state: TrainState, metrics: EpochMetrics, seconds: float
+  ) -> None:
+    sizes = self.problem.sizes
+    if not span.targets:
+      failed_at = self.problem.population.collect(state.failed_at)
+      self._note_failures(span.name, epoch, metrics, failed_at)
+    samples = sum(
+      accounting.epoch_samples(span.phase, sizes, epoch, hp)
+      for hp, end in zip(self.hp, span.ends)
+      if epoch < end
+    )
+    self.on_leg(
+      Leg(
+        phase=span.name,
+        number=span.number,
+        epoch=epoch,
+        epochs=max(span.ends),
+        steps=metrics.loss.shape[1],
+        metrics=metrics,
+        samples=samples,
+        seconds=seconds,
+        snapshot=lambda: self._snapshot(span, epoch, state),
+        replay=bool(span.targets),
+      )
+    )
+
+  def _rewind(
+    self,
+    choose: Program,
+    original: Variables,
+    variables: Variables,
+    constants: tuple,
+    resume: Snapshot | None,
+  ) -> Variables:
     """Take members back to the epochs they chose, by running the only phase again up to there.
 
     The same programs on the same keys give the same models bit for bit, and no epoch's weights need
     to be kept. A member that keeps its last model rests meanwhile. Replays are no run time of the
     method: an implementation for one model would have kept the weights.
     """
-    population, start = self.problem.population, 0
+    population, compiled = self.problem.population, self.compiled
+    member, aux, memory, failed_at = constants
     if resume is None:
-      prepared, _ = self._call(self.compiled.prepare, _copy(original), member)
-      constants = (member, aux, memory, failed_at, prepared)
-      variables, targets = self._call(self.compiled.rewind, variables, constants)
-      targets = population.collect(targets)
+      prepared, _ = self._call(compiled.prepare, _copy(original), member)
+      known = (member, aux, memory, failed_at, prepared)
+      variables, chosen = self._call(choose, variables, known)
+      targets = tuple(int(target) for target in population.collect(chosen))
     else:
-      targets, start = np.asarray(resume["targets"], np.int32), int(resume["epoch"]) + 1
-    if not targets.any():
+      targets = resume.targets
+    if not any(targets):
       return variables
-    member = member._replace(until=population.place(targets))
-    variables, fresh = self._call(self.compiled.start[0], variables, (member, aux, failed_at))
-    state = programs.begun(variables, failed_at, fresh)
-    if resume is not None:
-      state = _restore(state, resume["optimizers"], population)
-    epochs, phase = int(targets.max()), self.compiled.phases[0]
-    for epoch in range(start, epochs):
-      before = time.perf_counter()
-      state, metrics = self._call(self.compiled.epoch[0], state, (member, aux), epoch)
-      metrics, seconds = population.collect(metrics), time.perf_counter() - before
-      samples = sum(
-        accounting.epoch_samples(phase, self.static, self.problem.sizes, epoch, hp)
-        for hp, target in zip(self.hp, targets) if epoch < target
-      )  # fmt: skip
-      snapshot = lambda s=state, e=epoch: {
-        **self._snapshot(1, e, s),
-        "targets": [int(target) for target in targets],
-      }
-      self.on_leg(
-        Leg(
-          "rewind", 1, epoch, epochs, metrics.loss.shape[1], metrics,
-          samples, seconds, snapshot, replay=True,
-        )
-      )  # fmt: skip
+    member = member._replace(until=population.place(np.asarray(targets, np.int32)))
+    state = self._begin(0, variables, member, aux, failed_at, self._call)
+    again = self._phase(0)._replace(name="rewind", number=1, ends=targets, targets=targets)
+    state = self._run(again, state, member, aux, resume)
     return {"params": state.params, "batch_stats": state.batch_stats}
 
-  def _timed(self, program, state, constant, epoch=0):
+  def _timed(self, program: Program, state: Any, constant: Any, epoch: int = 0) -> Any:
     """Run a program and add its time to the method's run time."""
     program.compile(state, constant, self._shared(epoch))
     start = time.perf_counter()
@@ -240,33 +238,34 @@ class _Execution:
     self.seconds += time.perf_counter() - start
     return result
 
-  def _call(self, program, state, constant, epoch=0):
+  def _call(self, program: Program, state: Any, constant: Any, epoch: int = 0) -> Any:
     shared, population = self._shared(epoch), self.problem.population
     return jax.block_until_ready(program(state, constant, shared, population))
 
-  def _shared(self, epoch):
+  def _shared(self, epoch: int) -> programs.Shared:
     return programs.Shared(self.problem.arrays, np.int32(epoch))
 
-  def _note_failures(self, phase, epoch, metrics, failed_at):
-    steps = metrics.loss.shape[1]
+  def _note_failures(
+    self, phase: str, epoch: int, metrics: EpochMetrics, failed_at: np.ndarray
+  ) -> None:
+    last = (epoch + 1) * metrics.loss.shape[1] - 1
     for k, step in enumerate(failed_at):
       if step != NEVER and not self.failures[k]:
-        self.failures[k] = (
-          f"{phase.name}: epoch {epoch + 1} (steps {step}-{(epoch + 1) * steps - 1})"
-        )
+        self.failures[k] = f"{phase}: epoch {epoch + 1} (steps {step}-{last})"
 
-  def _snapshot(self, number, epoch, state: TrainState):
+  def _snapshot(self, span: _Span, epoch: int, state: TrainState) -> Snapshot:
     collect = self.problem.population.collect
     leaves = jax.tree.leaves(collect((state.optimizers, state.memory)))
-    return {
-      "phase": number,
-      "epoch": epoch,
-      "seconds": self.seconds,
-      "failures": list(self.failures),
-      "variables": {"params": collect(state.params), "batch_stats": collect(state.batch_stats)},
-      "failed_at": collect(state.failed_at),
-      "optimizers": {str(i): leaf for i, leaf in enumerate(leaves)},
-    }
+    return Snapshot(
+      phase=span.number,
+      epoch=epoch,
+      seconds=self.seconds,
+      failures=tuple(self.failures),
+      variables={"params": collect(state.params), "batch_stats": collect(state.batch_stats)},
+      failed_at=collect(state.failed_at),
+      optimizers={str(i): leaf for i, leaf in enumerate(leaves)},
+      targets=span.targets,
+    )
 
 
 def _restore(state: TrainState, saved: Mapping[str, Any], population: Population) -> TrainState:
@@ -276,6 +275,6 @@ def _restore(state: TrainState, saved: Mapping[str, Any], population: Population
   return state._replace(optimizers=optimizers, memory=memory)
 
 
-def _copy(tree):
+def _copy(tree: Any) -> Any:
   """Copy arrays: programs write into the buffers that they are given."""
   return jax.tree.map(jnp.copy, tree)

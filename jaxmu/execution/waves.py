@@ -9,8 +9,10 @@ import numpy as np
 
 from jaxmu.engine.population import Wave
 from jaxmu.execution import members, runner
-from jaxmu.execution.runner import Leg, Outcome, Problem
+from jaxmu.execution.observations import Leg, Outcome, Snapshot
+from jaxmu.execution.runner import Problem
 from jaxmu.training.method import Method
+from jaxmu.training.phase import Variables
 
 
 class Kept(Protocol):
@@ -26,7 +28,7 @@ class Kept(Protocol):
 def run(
   method: Method,
   problem: Problem,
-  variables: Any,
+  variables: Variables | Callable[[Wave], Variables],
   *,
   hp: Sequence[Mapping[str, Any]],
   keys: jax.Array,
@@ -35,7 +37,7 @@ def run(
   fidelity: str | None = None,
   draws: Mapping[str, Any] | None = None,
   on_leg: Callable[[Leg], None] = lambda leg: None,
-  resume: Mapping[str, Any] | None = None,
+  resume: Snapshot | None = None,
   kept: Kept | None = None,
 ) -> Outcome:
   """Run `method` for all members, at most `at_once` of them together.
@@ -59,30 +61,34 @@ def run(
     UserError: `at_once` is below 1.
   """
   waves = problem.population.waves(at_once)
-  members.static_values(method, hp, fidelity)  # must agree between waves, too
+  members.options(method, problem.task, hp, fidelity)  # must agree between waves, too
   outcomes = []
   for number, wave in enumerate(waves):
-    alone = len(waves) == 1 or kept is None
-    outcome = None if alone else kept.get(wave)
+    keeper = None if len(waves) == 1 else kept
+    outcome = None if keeper is None else keeper.get(wave)
     if outcome is None:
       part = _cutter(wave, problem.population.size)
       outcome = runner.run(
-        method, restrict(problem, wave),
+        method,
+        restrict(problem, wave),
         variables(wave) if callable(variables) else part(variables),
-        hp=part(list(hp)), keys=part(keys), order_keys=part(order_keys), fidelity=fidelity,
+        hp=part(list(hp)),
+        keys=part(keys),
+        order_keys=part(order_keys),
+        fidelity=fidelity,
         draws=part(dict(draws or {})),
         on_leg=_relay(on_leg, wave, number, len(waves)),
         resume=resume if resume is not None and _covers(resume, wave, len(waves)) else None,
-      )  # fmt: skip
+      )
       if len(waves) > 1:  # only the host has room for all
         outcome = outcome._replace(variables=wave.population.collect(outcome.variables))
-      if not alone:
-        kept.put(wave, outcome)
+      if keeper is not None:
+        keeper.put(wave, outcome)
     outcomes.append(outcome)
   return outcomes[0] if len(waves) == 1 else _joined(outcomes)
 
 
-def _cutter(wave, size):
+def _cutter(wave: Wave, size: int) -> Callable[[Any], Any]:
   """Return a function that takes the wave's members out of lists and trees of all members."""
   if wave.population.size == size:
     return lambda tree: tree
@@ -99,24 +105,26 @@ def restrict(problem: Problem, wave: Wave) -> Problem:
   return dataclasses.replace(problem, population=wave.population, index=index)
 
 
-def _relay(on_leg, wave, number, waves):
+def _relay(
+  on_leg: Callable[[Leg], None], wave: Wave, number: int, waves: int
+) -> Callable[[Leg], None]:
   """Say of each leg, and in each snapshot, which members it is about."""
-  ends = [wave.members.start, wave.members.stop]
+  ends = (wave.members.start, wave.members.stop)
 
-  def relay(leg):
-    snapshot = lambda: {**leg.snapshot(), "members": ends}
+  def relay(leg: Leg) -> None:
+    snapshot = lambda: leg.snapshot()._replace(members=ends)
     on_leg(leg._replace(snapshot=snapshot, members=wave.members, wave=number, waves=waves))
 
   return relay
 
 
-def _covers(resume, wave, waves):
+def _covers(resume: Snapshot, wave: Wave, waves: int) -> bool:
   """Tell whether a snapshot is of this wave; one that does not say so is of all members."""
-  ends = [wave.members.start, wave.members.stop]
-  return list(resume["members"]) == ends if "members" in resume else waves == 1
+  ends = (wave.members.start, wave.members.stop)
+  return resume.members == ends if resume.members else waves == 1
 
 
-def _joined(outcomes):
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
   return Outcome(
     variables=jax.tree.map(
       lambda *leaves: np.concatenate(leaves), *(outcome.variables for outcome in outcomes)

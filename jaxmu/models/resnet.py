@@ -1,5 +1,7 @@
 """ResNet-18 in its ImageNet layout, also at 32 pixels (He et al. 2015; spec data_models 4)."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,8 @@ class BasicBlock(nn.Module):
 
 class ResNet18(nn.Module):
   """Classify x [B, H, W, C]; logits [B, num_classes]. Stages 1-4 are the blocks 1-4."""
+
+  in_the_reference: ClassVar[bool] = True
 
   num_classes: int
   lowering: Choice = "auto"

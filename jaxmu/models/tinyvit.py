@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -158,6 +159,9 @@ class TinyViT(nn.Module):
   `drop_path` is the last block's rate of stochastic depth: rates rise linearly from 0. `padded`
   computes attention on padded windows, as published; the result is the same.
   """
+
+  in_the_reference: ClassVar[bool] = True
+  stem_is_a_layer: ClassVar[bool] = False  # but a part of the patch embedding
 
   num_classes: int
   drop_path: float = 0.1

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from jaxmu.engine.population import Population
-from jaxmu.execution.runner import Leg
+from jaxmu.execution.observations import Leg, Snapshot
 from jaxmu.store import Run, checkpoint
 from jaxmu.sweep.progress import Progress
 
@@ -40,24 +39,25 @@ class Legs:
     if last or time.monotonic() - self.saved_at < self.every:
       return
     snapshot = leg.snapshot()
-    arrays = {key: snapshot.pop(key) for key in ("variables", "failed_at", "optimizers")}
     number = (1000 * leg.wave + leg.number) * 1_000_000 + leg.epoch
     extra = {"curves": curves, "identity": self.identity}
-    checkpoint.save_leg(self.run, self.name, number, arrays, snapshot | extra)
+    record = snapshot.record() | extra
+    checkpoint.save_leg(self.run, self.name, number, snapshot.arrays(), record)
     self.saved_at = time.monotonic()
 
-  def resume(self, population: Population, at_once: int | None = None) -> dict[str, Any] | None:
+  def resume(self, population: Population, at_once: int | None = None) -> Snapshot | None:
     """Return the saved leg of these members in waves of `at_once`; None where there is none."""
     found = checkpoint.latest_leg(self.run, self.name)
     if found is None:
       return None
-    _, arrays, metadata = found
-    if metadata["identity"] != self.identity:  # saved by a run of other settings: start anew
+    _, arrays, record = found
+    if record["identity"] != self.identity:  # saved by a run of other settings: start anew
       return None
-    members = slice(*metadata.get("members", (0, population.size)))
+    arrays["variables"].setdefault("batch_stats", {})  # no arrays, no entry in a checkpoint
+    snapshot = Snapshot.of(arrays, record)
+    members = slice(*snapshot.members) if snapshot.members else slice(0, population.size)
     if members not in [wave.members for wave in population.waves(at_once)]:
       return None  # saved where more or fewer fitted
-    self.record(members, metadata["curves"])
-    self.progress.line(f"resuming after epoch {metadata['epoch'] + 1}")
-    arrays["variables"].setdefault("batch_stats", {})  # no arrays, no entry in a checkpoint
-    return {**arrays, **metadata}
+    self.record(members, record["curves"])
+    self.progress.line(f"resuming after epoch {snapshot.epoch + 1}")
+    return snapshot

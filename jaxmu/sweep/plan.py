@@ -90,10 +90,10 @@ def work(settings: Settings, images_per_second: float | None) -> tuple[int, int,
 def stage_cost(settings, name, sizes, classes, flops, members, speed):
   """Return steps per model, PFLOP and hours of one stage of `members` models."""
   method, hp = get(name), hyperparameters(settings, name)
-  static = {**hp, "fidelity": method.resolve_fidelity(settings.fidelity)}
-  phases = method.phases(static)
-  known = {**static, "num_classes": classes}
-  passes = accounting.sample_passes(method, phases, known, sizes) * members
+  known = {"fidelity": method.resolve_fidelity(settings.fidelity), "num_classes": classes}
+  options = {name: hp[name] for name in method.static} | known
+  phases = method.phases(options)
+  passes = accounting.sample_passes(method, phases, hp, sizes, options) * members
   return (
     accounting.steps(method, phases, hp, sizes),
     passes * flops / 1e15,

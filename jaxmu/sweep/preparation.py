@@ -21,8 +21,7 @@ from jaxmu.engine.population import Population, Program, Wave, member_keys
 from jaxmu.execution.runner import Problem
 from jaxmu.kernels.conv import Choice
 from jaxmu.settings import Catalog, Settings
-from jaxmu.training import Task, hyper
-from jaxmu.training.method import Method
+from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import ANCHORS, METHODS, describe, get
 
@@ -35,39 +34,8 @@ def catalog() -> Catalog:
   return Catalog(
     datasets=data.DATASETS,
     models=models.MODELS,
-    methods={name: _hyper(method) for name, method in METHODS.items()},
+    methods={name: method.hyper for name, method in METHODS.items()},
   )
-
-
-# TEMPORARY BRIDGE, until methods declare `Hyper` values themselves; then `catalog` passes
-# `methods={name: method.hyper for name, method in METHODS.items()}`, and this goes.
-_ENDINGS = {
-  "batch_size": hyper.SAMPLES,
-  "num_epochs": hyper.EPOCHS,
-  "learning_rate": hyper.POSITIVE,
-  "momentum": hyper.BELOW_ONE,
-  "weight_decay": hyper.NOT_NEGATIVE,
-  "temperature": hyper.POSITIVE,
-  "init_rate": hyper.UNIT,
-}
-
-
-def _hyper(method: Method) -> dict[str, hyper.Hyper]:
-  dead = dict.fromkeys(method.dead, hyper.DEAD)
-  return dead | {
-    name: hyper.option(default, *method.choices[name])
-    if name in method.choices
-    else hyper.Hyper(default, _within(method, name))
-    for name, default in method.defaults.items()
-  }
-
-
-def _within(method: Method, name: str) -> hyper.Range:
-  usual = (1, hyper.EPOCHS.high) if type(method.defaults[name]) is int else hyper.FINITE
-  if name in method.limits:
-    low, high = method.limits[name]
-    return hyper.Range(low, min(high, hyper.Range(*usual).high))
-  return next((r for end, r in _ENDINGS.items() if name.endswith(end)), hyper.Range(*usual))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

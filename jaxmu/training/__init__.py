@@ -1,21 +1,23 @@
 """One training step of ONE model, epochs as scans; what is trained is a value (`Phase`)."""
 
-from jaxmu.training import losses, schedules
+from jaxmu.training import hyper, losses, schedules
 from jaxmu.training.epoch import EpochMetrics, TrainState, run_epoch, start_phase
 from jaxmu.training.optimizers import adam, sgd
-from jaxmu.training.phase import Known, Pass, Phase
+from jaxmu.training.phase import Pass, Phase, Report, Step
 from jaxmu.training.task import Batch, Task, View
 
 __all__ = [
   "Batch",
   "EpochMetrics",
-  "Known",
   "Pass",
   "Phase",
+  "Report",
+  "Step",
   "Task",
   "TrainState",
   "View",
   "adam",
+  "hyper",
   "losses",
   "run_epoch",
   "schedules",

@@ -1,48 +1,53 @@
 """The two anchors of every comparison: the original and the retrained model (methods.md 1)."""
 
-from jaxmu.training import Pass, Phase, schedules, sgd
+from collections.abc import Callable
+
+from jaxmu.training import Pass, Phase, hyper, schedules, sgd
 from jaxmu.training.method import Method
 from jaxmu.training.objectives import classification
+from jaxmu.training.phase import Options
 
-DEFAULTS = {
-  "learning_rate": 0.1,
-  "momentum": 0.9,
-  "weight_decay": 5e-4,
-  "batch_size": 256,
-  "num_epochs": 182,
-}
+UNION_ORDER = "int [n_retain + n_forget], visiting order, retain samples counted first"
 
 
-def _training(stream: str):
+def _training(stream: str) -> Callable[[Options], tuple[Phase, ...]]:
   """Augmentation, cross-entropy, heavy-ball SGD, cosine per epoch: the recipe of both anchors."""
 
-  recipe = Pass(
-    stream=stream,
-    loss=classification,
-    transform=lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"]),
-    schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
-    augment=True,
-  )
-  return lambda hp: (Phase("train", (recipe,)),)
+  def phases(options: Options) -> tuple[Phase, ...]:
+    recipe = Pass(
+      stream=stream,
+      batch_size=options["batch_size"],
+      loss=classification,
+      transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
+      schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
+      augment=True,
+    )
+    return (Phase("train", (recipe,)),)
+
+  return phases
 
 
 ORIGINAL = Method(
   name="original",
+  label="Original",
   title="Original model",
   summary="Trained on retain and forget set together; the input of every unlearning method.",
   paper="Cadet et al. 2024, arXiv 2410.01276",
   needs=frozenset({"retain", "forget"}),
-  defaults=DEFAULTS,
+  hyper=hyper.training(learning_rate=0.1, num_epochs=182),
   phases=_training("union"),
-  draws={"union_order": "int [n_retain + n_forget], visiting order, retain samples counted first"},
+  draws={"union_order": UNION_ORDER},
 )
 
 RETRAINED = Method(
   name="retrained",
+  label="Retrained",
   title="Retrained model",
   summary="Trained on the retain set alone from the same initial weights; the gold standard.",
   paper="Cadet et al. 2024, arXiv 2410.01276",
   needs=frozenset({"retain"}),
-  defaults=DEFAULTS,
+  hyper=hyper.training(learning_rate=0.1, num_epochs=182),
   phases=_training("retain"),
 )
+
+ANCHORS: dict[str, Method] = {"original": ORIGINAL, "retrained": RETRAINED}

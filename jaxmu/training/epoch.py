@@ -1,5 +1,6 @@
 """One epoch of ONE model: a scan over equal batches and one step for the shorter last one."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,8 +9,17 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmu.training.phase import Hp, Known, Pass, Phase
-from jaxmu.training.task import Task, View
+from jaxmu.training.phase import (
+  NOT_HERE,
+  Array,
+  Count,
+  Forward,
+  Hook,
+  Pass,
+  Phase,
+  Step,
+  Tree,
+)
 
 NEVER = -1
 NO_LIMIT = 2**31 - 1  # of epochs
@@ -45,67 +55,74 @@ class EpochMetrics(NamedTuple):
   learning_rate: jax.Array
 
 
-def optimizer(p: Pass, hp: Hp, aux: Any, steps: int) -> optax.GradientTransformation:
+def optimizer(p: Pass, step: Step, steps: int) -> optax.GradientTransformation:
   """Chain a pass's transform with its learning rate, applied last."""
-  return optax.chain(p.transform(hp, aux), optax.scale_by_learning_rate(p.schedule(hp, steps)))
+  rate = p.schedule(step.hp, steps)
+  return optax.chain(p.transform(step), optax.scale_by_learning_rate(rate))
 
 
-def start_phase(phase: Phase, params, batch_stats, failed_at, hp: Hp, aux: Any) -> TrainState:
+def start_phase(
+  phase: Phase, params: Tree, batch_stats: Tree, failed_at: jax.Array, step: Step
+) -> TrainState:
   """Give a model fresh optimizer states, and its memory, for `phase`."""
-  memory = () if phase.memory is None else phase.memory(params, aux, hp)
-  known = _known(phase, aux, memory)
-  slots = {p.slot: optimizer(p, hp, known, 1).init(params) for p in phase.passes}
+  memory = () if phase.memory is None else phase.memory(params, step)
+  known = step._replace(memory=memory)
+  slots = {p.slot: optimizer(p, known, 1).init(params) for p in phase.passes}
   return TrainState(params, batch_stats, slots, failed_at, memory)
 
 
 def run_epoch(
   phase: Phase,
-  task: Task,
-  view: View,
   state: TrainState,
-  aux: Any,
-  hp: Hp,
+  step: Step,
   order_key: jax.Array,
-  key: jax.Array,
-  epoch: jax.Array,
   until: jax.Array | int = NO_LIMIT,
 ) -> tuple[TrainState, EpochMetrics]:
-  """Run epoch number `epoch` of a phase, or leave the state alone where it is not this model's.
+  """Run one epoch of a phase, or leave the state alone where it is not this model's.
 
   A model rests when it has fewer epochs than others of its population, or when it turned
   non-finite; its metrics of that epoch are NaN.
 
   Args:
+    step: what the model knows; its `epoch` is the one to run, and its `key` draws everything but
+      the batch order (augmentation, labels, noise): it differs between members.
     order_key: draws the batch order; members may share it.
-    key: draws everything else (augmentation, labels, noise); differs between members.
     until: the model rests from this epoch on.
-  """  # fmt: skip
+  """
+  epoch = step.epoch
 
-  def run(state):
+  def run(state: TrainState) -> tuple[TrainState, EpochMetrics]:
     before, parts = state.failed_at, []
-    hook_keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, HOOK), epoch))
-    state = _hook(phase.before, hook_keys[0], view, state, epoch, aux, hp)
+    # The hooks' keys come from beside the passes', so that a further pass changes no noise.
+    at_start, at_end = jax.random.split(_of_epoch(step.key, HOOK, epoch))
+    state = _hook(phase.before, state, step._replace(key=at_start))
     for i, p in enumerate(phase.passes):
-      keys = [jax.random.fold_in(jax.random.fold_in(k, i), epoch) for k in (order_key, key)]
-      known = _known(phase, aux, state.memory)
+      own = step._replace(key=_of_epoch(step.key, i, epoch), memory=state.memory)
       if phase.fresh:
-        state = state._replace(optimizers=_emptied(p, state, hp, known))
-      state, metrics = _maybe(
-        _lasts(p, epoch, hp), partial(_run_pass, p, task, view, known, hp, *keys), state
-      )
+        state = state._replace(optimizers=_emptied(p, state, own))
+      run_pass = partial(_run_pass, p, own, _of_epoch(order_key, i, epoch))
+      state, metrics = _maybe(_lasts(p.epochs, epoch, step), run_pass, state)
       parts.append(metrics)
-    state = _hook(phase.after, hook_keys[1], view, state, epoch, aux, hp)
+    state = _hook(phase.after, state, step._replace(key=at_end))
     metrics = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    bad = ~jnp.isfinite(metrics.loss) & ~jnp.isnan(metrics.learning_rate)
-    step = epoch * metrics.loss.shape[0] + jnp.argmax(bad)
-    failed = jnp.where(jnp.any(bad) & (before == NEVER), step.astype(before.dtype), before)
-    return state._replace(failed_at=failed), metrics
+    return state._replace(failed_at=_failed_at(before, metrics, epoch)), metrics
 
-  mine = epoch < jnp.minimum(phase.epochs(hp), until)
+  mine = epoch < jnp.minimum(phase.epochs(step.hp), until)
   return _maybe(mine & (state.failed_at == NEVER), run, state)
 
 
-def _maybe(condition, run, state):
+def _of_epoch(key: jax.Array, purpose: int, epoch: jax.Array | int) -> jax.Array:
+  return jax.random.fold_in(jax.random.fold_in(key, purpose), epoch)
+
+
+def _failed_at(before: jax.Array, metrics: EpochMetrics, epoch: jax.Array | int) -> jax.Array:
+  """Return the first step with a non-finite loss so far; steps left out have no rate either."""
+  bad = ~jnp.isfinite(metrics.loss) & ~jnp.isnan(metrics.learning_rate)
+  step = epoch * metrics.loss.shape[0] + jnp.argmax(bad)
+  return jnp.where(jnp.any(bad) & (before == NEVER), step.astype(before.dtype), before)
+
+
+def _maybe(condition: Any, run: Callable[..., Any], state: TrainState) -> Any:
   """Run `run(state) -> (state, metrics)` if `condition`; else keep the state, metrics NaN."""
   if condition is True:
     return run(state)
@@ -115,72 +132,66 @@ def _maybe(condition, run, state):
   return lax.cond(condition, run, idle, state)
 
 
-def _known(phase, aux, memory):
-  return aux if phase.memory is None else Known(aux, memory)
+def _lasts(epochs: Count | None, epoch: jax.Array | int, step: Step) -> Any:
+  return True if epochs is None else epoch < epochs(step.hp)
 
 
-def _lasts(p, epoch, hp):
-  return True if p.epochs is None else epoch < p.epochs(hp)
-
-
-def _hook(hook, key, view, state, epoch, aux, hp):
+def _hook(hook: Hook | None, state: TrainState, step: Step) -> TrainState:
   if hook is None:
     return state
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  params, memory = hook(key, view, variables, state.memory, epoch, aux, hp)
+  params, memory = hook(variables, step._replace(memory=state.memory))
   return state._replace(params=params, memory=memory)
 
 
-def _emptied(p, state, hp, known):
+def _emptied(p: Pass, state: TrainState, step: Step) -> dict[str, Any]:
   """Give a pass's slot a fresh optimizer state that keeps the step count of its schedule."""
   *_, count = state.optimizers[p.slot]
-  *fresh, _ = optimizer(p, hp, known, 1).init(state.params)
+  *fresh, _ = optimizer(p, step, 1).init(state.params)
   return {**state.optimizers, p.slot: (*fresh, count)}
 
 
-def _run_pass(p, task, view, aux, hp, order_key, key, state):
-  batch_size = hp[p.batch_size]
-  pad = task.pads(p.batch_norm) and view.uneven(p.stream, batch_size)
-  order = view.order(p.stream, order_key, batch_size, pad=pad, shuffle=p.shuffle)
+def _run_pass(
+  p: Pass, step: Step, order_key: jax.Array, state: TrainState
+) -> tuple[TrainState, EpochMetrics]:
+  view = step.view
+  # A batch that is filled up is exact where BatchNorm can leave the filling out, and saves
+  # compiling a second step for the shorter batch.
+  pad = view.task.pads(p.batch_norm) and view.uneven(p.stream, p.batch_size)
+  order = view.order(p.stream, order_key, p.batch_size, pad=pad, shuffle=p.shuffle)
   n_full = jax.tree.leaves(order.full)[0].shape[0]
   n_steps = n_full + (order.rest is not None)
-  step = _step(p, task, view, aux, hp, n_steps, key)
+  train_step = _train_step(p, step, n_steps)
   outs = []
   if n_full:
-    state, full = lax.scan(step, state, (jnp.arange(n_full), order.full))
+    state, full = lax.scan(train_step, state, (jnp.arange(n_full), order.full))
     outs.append(full)
   if order.rest is not None:
-    state, last = step(state, (jnp.asarray(n_full), order.rest))
+    state, last = train_step(state, (jnp.asarray(n_full), order.rest))
     outs.append(jax.tree.map(lambda leaf: leaf[None], last))
   return state, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outs)
 
 
-def _step(p, task, view, aux, hp, n_steps, key):
+def _train_step(p: Pass, step: Step, n_steps: int) -> Callable[..., Any]:
   """Return (state, (number, samples)) -> (state, metrics): one optimizer step of one model."""
-  update_rule = optimizer(p, hp, aux, n_steps)
-  schedule = p.schedule(hp, n_steps)
+  update_rule = optimizer(p, step, n_steps)
+  schedule = p.schedule(step.hp, n_steps)
 
-  def step(state, numbered):
+  def one(state: TrainState, numbered: Any) -> tuple[TrainState, EpochMetrics]:
     if p.budget is None:
       return take(state, numbered)
-    within = state.optimizers[p.slot][-1].count < p.budget(hp)
+    within = state.optimizers[p.slot][-1].count < p.budget(step.hp)
     return _maybe(within, lambda state: take(state, numbered), state)
 
-  def take(state, numbered):
+  def take(state: TrainState, numbered: Any) -> tuple[TrainState, EpochMetrics]:
     number, samples = numbered
-    train = (
-      p.batch_norm(state.params, aux, hp) if callable(p.batch_norm) else p.batch_norm == "train"
+    step_key = jax.random.fold_in(step.key, number)
+    batch = step.view.fetch(samples, jax.random.fold_in(step_key, 0), p.augment)
+    known = step._replace(
+      key=jax.random.fold_in(step_key, 1),
+      forward=_network(p, step, state.params, jax.random.fold_in(step_key, 2)),
     )
-    step_key = jax.random.fold_in(key, number)
-    batch = view.fetch(samples, jax.random.fold_in(step_key, 0), p.augment)
-    dropout = jax.random.fold_in(step_key, 2)
-
-    def forward(params, batch_stats, x, mask=None):
-      return task.forward(params, batch_stats, x, train=train, mask=mask, key=dropout)
-
-    loss_fn = lambda params: p.loss(
-      forward, params, state.batch_stats, batch, aux, hp, jax.random.fold_in(step_key, 1)
-    )
+    loss_fn = lambda params: p.loss(params, state.batch_stats, batch, known)
     (loss, report), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     opt_state = state.optimizers[p.slot]
     rate = schedule(opt_state[-1].count)
@@ -195,4 +206,17 @@ def _step(p, task, view, aux, hp, n_steps, key):
     # Accuracy and rate are reported in the loss's dtype, so that a scan stacks one kind of leaf.
     return new, EpochMetrics(loss, report.accuracy.astype(loss.dtype), rate.astype(loss.dtype))
 
-  return step
+  return one
+
+
+def _network(p: Pass, step: Step, params: Tree, dropout: jax.Array) -> Forward:
+  """Return the network in a pass's BatchNorm mode, with one step's dropout."""
+  known = step._replace(key=NOT_HERE)
+  train = p.batch_norm(params, known) if callable(p.batch_norm) else p.batch_norm == "train"
+
+  def forward(
+    params: Tree, batch_stats: Tree, x: Array, weight: Array | None = None
+  ) -> tuple[Array, Tree]:
+    return step.view.task.forward(params, batch_stats, x, train=train, mask=weight, key=dropout)
+
+  return forward

@@ -82,7 +82,7 @@ class Hyper:
       Unfit: whose text says what was expected, as in "a number above 0".
     """
     if self.choices:
-      if not isinstance(given, type(self.default)) or given not in self.choices:
+      if type(given) is not type(self.default) or given not in self.choices:
         raise Unfit(f"one of {', '.join(map(str, self.choices))}")
       return given
     if isinstance(self.default, tuple):
@@ -93,12 +93,14 @@ class Hyper:
     return fit(given, type(self.default), self.within)
 
 
+WARM = Range(1e-6)  # below, logits divided by a temperature overflow
 DEAD = Hyper(dead=True)
+EPOCHS_SEARCHED = Distribution("integer", 1, None)
 BATCHES = Distribution("categorical", choices=(64, 128, 256))
 
 
-def rate(default: float) -> Hyper:
-  """Return a learning rate (LR)."""
+def rate(default: float | tuple[float, ...]) -> Hyper:
+  """Return a learning rate (LR), or a list of them."""
   return Hyper(default, POSITIVE, Distribution("log_uniform", 1e-5, 1e-1))
 
 
@@ -117,9 +119,14 @@ def batch(default: int, search: Distribution | None = BATCHES) -> Hyper:
   return Hyper(default, SAMPLES, search, static=True)
 
 
-def epochs(default: int, **options: Any) -> Hyper:
-  """Return a number of epochs (EP), at least 1 unless told otherwise."""
-  return Hyper(default, **{"within": EPOCHS, "search": Distribution("integer", 1, None)} | options)
+def epochs(
+  default: float,
+  within: Range = EPOCHS,
+  search: Distribution = EPOCHS_SEARCHED,
+  amended: Distribution | None = None,
+) -> Hyper:
+  """Return a number of epochs (EP), at least 1 unless told otherwise; whole if `default` is."""
+  return Hyper(default, within, search, amended)
 
 
 def share(default: float) -> Hyper:
@@ -134,9 +141,7 @@ def strength(default: float, amended: Distribution | None = None) -> Hyper:
 
 def temperature(default: float) -> Hyper:
   """Return a softmax temperature (TEMP); the reference searches from 0, where it divides by 0."""
-  return Hyper(
-    default, POSITIVE, Distribution("uniform", 0.0, 5.0), Distribution("uniform", 0.1, 5.0)
-  )
+  return Hyper(default, WARM, Distribution("uniform", 0.0, 5.0), Distribution("uniform", 0.1, 5.0))
 
 
 def option(default: bool | str, *choices: bool | str) -> Hyper:

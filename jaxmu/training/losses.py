@@ -12,7 +12,9 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   return -jnp.sum(shifted * chosen, axis=-1)
 
 
-def divergence(teacher: jax.Array, student: jax.Array, temperature=1.0) -> jax.Array:
+def divergence(
+  teacher: jax.Array, student: jax.Array, temperature: jax.Array | float = 1.0
+) -> jax.Array:
   """Return KL(p_t^T || p_s^T) per example, teacher first, in nats, no T^2 factor: [B, C] -> [B]."""
   # Not a quotient: XLA makes a product of it in programs for several devices only (jax 0.10), and
   # the last bit of the result would depend on their number.

@@ -9,32 +9,33 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+Number = jax.Array | float  # traced, or the same for all members
 Schedule = Callable[[jax.Array], jax.Array]
 
 
-def constant(learning_rate) -> Schedule:
+def constant(learning_rate: Number) -> Schedule:
   """Return learning_rate at every step."""
   return lambda count: jnp.asarray(learning_rate)
 
 
-def cosine(learning_rate, epochs, steps: int) -> Schedule:
+def cosine(learning_rate: Number, epochs: Number, steps: int) -> Schedule:
   """Anneal per epoch: lr (1 + cos(pi e / E)) / 2, e = 0 ... E-1; never reaches 0."""
   return lambda count: _cosine(learning_rate, count // steps, epochs, 0.0)
 
 
-def cosine_step(learning_rate, horizon, minimum=0.0) -> Schedule:
+def cosine_step(learning_rate: Number, horizon: Number, minimum: Number = 0.0) -> Schedule:
   """Anneal per step over `horizon` steps down to `minimum`."""
   return lambda count: _cosine(learning_rate, count, horizon, minimum)
 
 
-def _cosine(top, k, horizon, bottom):
+def _cosine(top: Number, k: Number, horizon: Number, bottom: Number) -> jax.Array:
   return bottom + (top - bottom) * (1 + jnp.cos(jnp.pi * k / horizon)) / 2
 
 
-def triangle(learning_rate, epochs, steps: int) -> Schedule:
+def triangle(learning_rate: Number, epochs: Number, steps: int) -> Schedule:
   """Rise and fall per epoch: lr (e+1)/A up to e+1 = A = floor((E+1)/2), then lr (E-e)/(E+1-A)."""
 
-  def schedule(count):
+  def schedule(count: jax.Array) -> jax.Array:
     epoch = jnp.asarray(count // steps, float)  # quotients of int32 would be float32 in any mode
     peak = (jnp.asarray(epochs) + 1) // 2
     rising, falling = (epoch + 1) / peak, (epochs - epoch) / (epochs + 1 - peak)
@@ -43,13 +44,15 @@ def triangle(learning_rate, epochs, steps: int) -> Schedule:
   return schedule
 
 
-def drop(learning_rate, epochs, decay, steps: int, first: int = 0) -> Schedule:
+def drop(
+  learning_rate: Number, epochs: Number, decay: Number, steps: int, first: int = 0
+) -> Schedule:
   """Multiply by `decay` for each milestone E/2, 4E/5, 9E/10 (floors) below j = e + `first`.
 
   Milestones count with multiplicity, as in the reference (SCRUB: first=1; CF-k, EU-k: first=0).
   """
 
-  def schedule(count):
+  def schedule(count: jax.Array) -> jax.Array:
     epochs_ = jnp.asarray(epochs)
     milestones = jnp.stack([epochs_ // 2, 4 * epochs_ // 5, 9 * epochs_ // 10])
     passed = jnp.sum(milestones < count // steps + first)

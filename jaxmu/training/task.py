@@ -13,8 +13,7 @@ from jax import lax
 from jaxmu import models
 from jaxmu.data import augment, streams
 from jaxmu.errors import MethodError
-
-COMPUTE = ("float32", "bfloat16")
+from jaxmu.settings.choices import COMPUTE
 
 
 class Arrays(NamedTuple):
@@ -37,7 +36,7 @@ class Batch(NamedTuple):
   y: jax.Array
   weight: jax.Array | None = None
   origin: jax.Array | None = None
-  index: jax.Array | None = None
+  index: jax.Array | None = None  # type: ignore[assignment]  # tuples have such a method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Task:
   shuffle: bool = True
   compute: str = "float32"
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.compute not in COMPUTE:
       raise MethodError(f"a task computes in {' or '.join(COMPUTE)}, not in '{self.compute}'")
 
@@ -67,7 +66,16 @@ class Task:
     """Tell whether a short batch may be filled up: it is exact, and saves compiling a step."""
     return batch_norm == "eval" or models.takes_mask(self.module)
 
-  def forward(self, params, batch_stats, x, *, train, mask=None, key=None):
+  def forward(
+    self,
+    params: Any,
+    batch_stats: Any,
+    x: jax.Array,
+    *,
+    train: Any,
+    mask: jax.Array | None = None,
+    key: jax.Array | None = None,
+  ) -> tuple[jax.Array, Any]:
     """Return logits [B, C] and the new BatchNorm statistics (unchanged in eval mode)."""
     apply = partial(models.forward, self.module, train=train, mask=mask, key=key)
     if self.compute == "float32":
@@ -77,7 +85,7 @@ class Task:
     return logits.astype(x.dtype), jax.tree.map(like, moved, batch_stats)
 
 
-def _rounded(leaf):
+def _rounded(leaf: jax.Array) -> jax.Array:
   """Round floating-point numbers to bfloat16; their gradient comes back in their own type."""
   return leaf.astype(jnp.bfloat16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
@@ -101,7 +109,7 @@ class View:
     """Number of samples in a set; MethodError where the method did not declare it."""
     return self._set(name).shape[0]
 
-  def _set(self, name):
+  def _set(self, name: str) -> jax.Array:
     if name not in self.index:
       raise MethodError(f"the {name} set is not among the method's needs ({', '.join(self.index)})")
     return self.index[name]
@@ -111,7 +119,7 @@ class View:
     return jnp.take(self._arrays.labels, self._set(name), axis=0)
 
   def logits(
-    self, variables: Mapping[str, Any], name: str, batch_size: int, task=None
+    self, variables: Mapping[str, Any], name: str, batch_size: int, task: Task | None = None
   ) -> jax.Array:
     """Return eval-mode logits [n, C] of a model on a set, in stored order.
 
@@ -120,7 +128,7 @@ class View:
     """
     task = task or self.task
 
-    def step(_, samples):
+    def step(_: None, samples: streams.Samples) -> tuple[None, jax.Array]:
       x = self.fetch(samples).x
       params, batch_stats = variables["params"], variables["batch_stats"]
       return None, task.forward(params, batch_stats, x, train=False)[0]
@@ -149,10 +157,10 @@ class View:
     streams.check(stream)
     for name in sorted(streams.STREAMS[stream]):
       self._set(name)
+    given, shuffled = self.draws.get("union_order"), self.task.shuffle and shuffle
     return streams.order(
-      stream, key, self.index, batch_size, shuffle=self.task.shuffle and shuffle,
-      union_order=self.draws.get("union_order"), pad=pad,
-    )  # fmt: skip
+      stream, key, self.index, batch_size, shuffle=shuffled, union_order=given, pad=pad
+    )
 
   def uneven(self, stream: str, batch_size: int) -> bool:
     """Tell whether a pass of `stream` has full batches and a shorter one besides."""

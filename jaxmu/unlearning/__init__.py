@@ -1,51 +1,19 @@
 """Unlearning methods: one file each, one line each in the registry."""
 
+import importlib
 from typing import Any
 
 from jaxmu.errors import MethodError, closest
-from jaxmu.training import anchors
+from jaxmu.training.anchors import ANCHORS
 from jaxmu.training.method import Method
-from jaxmu.unlearning import (
-  bt,
-  cfk,
-  cfw,
-  ct,
-  euk,
-  fcs,
-  ff,
-  ft,
-  ga,
-  iu,
-  kde,
-  msg,
-  ngplus,
-  prmq,
-  rni,
-  salun,
-  scrub,
-  srl,
-)
 
-ANCHORS: dict[str, Method] = {"original": anchors.ORIGINAL, "retrained": anchors.RETRAINED}
+# Every method, in the order in which tables show them: the file of each one is named as it is.
+NAMES = (
+  *("ft", "ga", "srl", "ngplus", "cfk", "euk", "ff", "iu", "bt", "scrub", "salun"),
+  *("fcs", "msg", "cfw", "prmq", "ct", "kde", "rni"),
+)
 METHODS: dict[str, Method] = {
-  "ft": ft.METHOD,
-  "ga": ga.METHOD,
-  "srl": srl.METHOD,
-  "ngplus": ngplus.METHOD,
-  "cfk": cfk.METHOD,
-  "euk": euk.METHOD,
-  "ff": ff.METHOD,
-  "iu": iu.METHOD,
-  "bt": bt.METHOD,
-  "scrub": scrub.METHOD,
-  "salun": salun.METHOD,
-  "fcs": fcs.METHOD,
-  "msg": msg.METHOD,
-  "cfw": cfw.METHOD,
-  "prmq": prmq.METHOD,
-  "ct": ct.METHOD,
-  "kde": kde.METHOD,
-  "rni": rni.METHOD,
+  name: importlib.import_module(f"jaxmu.unlearning.{name}").METHOD for name in NAMES
 }
 
 
@@ -64,18 +32,21 @@ def describe(method: Method) -> dict[str, Any]:
   (methods.md 10.4); "ignored" names what the reference searches but never reads.
   """
   listed = lambda value: list(value) if isinstance(value, tuple) else value
+  live = method.live
   return {
+    "label": method.label,
     "title": method.title,
     "summary": method.summary,
     "paper": method.paper,
     "needs": sorted(method.needs),
-    "hyperparameters": {name: listed(value) for name, value in method.defaults.items()},
-    "choices": {name: list(values) for name, values in method.choices.items()},
+    "hyperparameters": {name: listed(each.default) for name, each in live.items()},
+    "choices": {name: list(each.choices) for name, each in live.items() if each.choices},
     "search": {
-      name: {"reference": str(found), "fixed": str(method.amended.get(name, found))}
-      for name, found in method.space.items()
+      name: {"reference": str(each.search), "fixed": str(each.amended or each.search)}
+      for name, each in live.items()
+      if each.search
     },
-    "ignored": list(method.dead),
+    "ignored": [name for name, each in method.hyper.items() if each.dead],
     "fidelity": method.fidelity,
     "fidelities": list(method.fidelities),
     "oddities": method.oddities,

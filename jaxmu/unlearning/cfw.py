@@ -7,38 +7,40 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmu import models
 from jaxmu.models import structure
-from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.training.losses import correct, cross_entropy, mean
-from jaxmu.training.method import COMMON, SIG, Method
-from jaxmu.training.phase import Report
+from jaxmu.training import Pass, Phase, Report, Step, hyper, schedules, sgd
+from jaxmu.training.losses import cross_entropy, mean
+from jaxmu.training.method import Method
+from jaxmu.training.objectives import report
+from jaxmu.training.phase import Array, Options, Tree, Variables
+from jaxmu.training.task import Batch
 from jaxmu.unlearning.parts import draws
-from jaxmu.unlearning.parts.gates import stem_is_a_layer
 
 
-def prepare(key, variables, view, hp):
+def prepare(variables: Variables, step: Step) -> tuple[Variables, Array]:
   """Confuse the convolution; return the class weights besides, [C]."""
-  std = hp["start_confuser_std"]
-  params = add_noise(std > 0, key, view, variables["params"], hp, "noise0", std)
-  weights = balanced_weights(view.labels("retain"), view.task.num_classes)
+  std = step.hp["start_confuser_std"]
+  params = add_noise(std > 0, variables["params"], step, "noise0", std)
+  weights = balanced_weights(step.view.labels("retain"), step.options["num_classes"])
   return {**variables, "params": params}, weights
 
 
-def add_noise(when, key, view, params, hp, draw, std):
+def add_noise(when: Array, params: Tree, step: Step, draw: str, std: Array) -> Tree:
   """theta <- theta + std xi on the convolutions in `scope` if `when`, xi standard normal.
 
   A branch is compiled alike in every program. Outside of one XLA would fuse the sum with what
   follows, and round it once or twice depending on the number of members.
   """
-  everywhere = hp["scope"] == "all_convs"
-  stem = stem_is_a_layer(view.task.module)
+  view, everywhere = step.view, step.options["scope"] == "all_convs"
+  stem = models.stem_is_a_layer(view.task.module)
   chosen = lambda leaf: leaf.kind == "conv" and (everywhere or (leaf.stem and stem))
   noisy = structure.mask(params, chosen)
   given = draws.given(view, "cfw", draw, params if everywhere else structure.stem_kernel(params))
 
-  def add(params):
+  def add(params: Tree) -> Tree:
     if given is None:
-      noise = draws.unit_normals(key, params, noisy)
+      noise = draws.unit_normals(step.key, params, noisy)
     else:
       noise = given if everywhere else jax.tree.map(lambda _: given, params)
     shift = lambda p, xi, here: p + jnp.asarray(std, p.dtype) * xi if here else p
@@ -47,39 +49,42 @@ def add_noise(when, key, view, params, hp, draw, std):
   return lax.cond(when, add, lambda params: params, params)
 
 
-def balanced_weights(labels, num_classes):
+def balanced_weights(labels: Array, num_classes: int) -> Array:
   """Return w_c = n / (C n_c), with C the number of classes that occur; 0 for the others."""
   counts = jnp.bincount(labels, length=num_classes).astype(float)
   occurring = jnp.sum(counts > 0)
   return jnp.where(counts > 0, labels.size / (occurring * jnp.maximum(counts, 1)), 0)
 
 
-def loss(forward, params, batch_stats, batch, class_weights, hp, key):
+def loss(params: Tree, batch_stats: Tree, batch: Batch, step: Step) -> tuple[Array, Report]:
   """CE(B) times the mean class weight of the batch; `per_sample` weights each sample by its own."""
-  del key
-  logits, batch_stats = forward(params, batch_stats, batch.x, batch.weight)
-  values, weights = cross_entropy(logits, batch.y), class_weights[batch.y]
-  if hp["per_sample"]:
+  logits, batch_stats = step.forward(params, batch_stats, batch.x, batch.weight)
+  values, weights = cross_entropy(logits, batch.y), step.aux[batch.y]
+  if step.options["per_sample"]:
     value = mean(weights * values, batch.weight)
   else:
     value = mean(weights, batch.weight) * mean(values, batch.weight)
-  return value, Report(batch_stats, mean(correct(logits, batch.y), batch.weight))
+  return value, report(batch_stats, logits, batch.y, batch)
 
 
-def weaken(key, view, variables, memory, epoch, class_weights, hp):
+def weaken(variables: Variables, step: Step) -> tuple[Tree, tuple]:
   """Add the second noise at the end of the last epoch but one; momentum is kept."""
-  del class_weights
-  now = epoch == hp["num_epochs"] - 2
-  std = hp["final_confuser_std"]
-  return add_noise(now, key, view, variables["params"], hp, "noise1", std), memory
+  now = step.epoch == step.hp["num_epochs"] - 2
+  std = step.hp["final_confuser_std"]
+  return add_noise(now, variables["params"], step, "noise1", std), step.memory
 
 
-FINE_TUNE = Pass(
-  stream="retain",
-  loss=loss,
-  transform=lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"]),
-  schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
-)
+def phases(options: Options) -> tuple[Phase, ...]:
+  """Fine-tune with class weights, cosine per epoch."""
+  step = Pass(
+    stream="retain",
+    batch_size=options["batch_size"],
+    loss=loss,
+    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
+    schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
+  )
+  return (Phase("weighted fine-tune", (step,), after=weaken),)
+
 
 NOISE = (
   "unit normal array like the stem's kernel; with scope all_convs a tree like params, whose "
@@ -88,27 +93,22 @@ NOISE = (
 
 METHOD = Method(
   name="cfw",
+  label="CFW",
   title="Confuse, fine-tune, weaken",
   summary="Add noise to the first convolution, fine-tune on retain with class weights, and add a "
   "little noise again before the last epoch.",
   paper="NeurIPS 2023 unlearning challenge, rank 3",
   needs=frozenset({"retain"}),
-  defaults={
-    "start_confuser_std": 0.6,
-    "final_confuser_std": 0.005,
-    "learning_rate": 7e-4,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "batch_size": 64,
-    "num_epochs": 4,
-    "scope": "stem",
-    "per_sample": False,
+  hyper={
+    "start_confuser_std": hyper.strength(0.6),
+    "final_confuser_std": hyper.strength(0.005),
+    **hyper.training(learning_rate=7e-4, batch_size=64, num_epochs=4),
+    "scope": hyper.option("stem", "stem", "all_convs"),
+    "per_sample": hyper.option(False, False, True),
+    "class_weight": hyper.DEAD,
   },
-  space={"start_confuser_std": SIG, "final_confuser_std": SIG, **COMMON},
-  choices={"scope": ("stem", "all_convs"), "per_sample": (False, True)},
-  dead=("class_weight",),
   prepare=prepare,
-  phases=lambda hp: (Phase("weighted fine-tune", (FINE_TUNE,), after=weaken),),
+  phases=phases,
   oddities="Noise reaches the first convolution only, and none of TinyViT's (option scope: "
   "all_convs). The class weights multiply the batch's mean loss by their own mean, so they do not "
   "weigh classes against one another (option per_sample does).",

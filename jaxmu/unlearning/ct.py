@@ -10,17 +10,18 @@ import jax.numpy as jnp
 
 from jaxmu.errors import MethodError
 from jaxmu.models import structure
-from jaxmu.training.method import COMMON, Method
+from jaxmu.training import Step, hyper
+from jaxmu.training.method import Method
+from jaxmu.training.phase import Tree, Variables
 from jaxmu.unlearning.parts.fine_tuning import fine_tune
 
 
-def prepare(key, variables, view, hp):
+def prepare(variables: Variables, step: Step) -> tuple[Variables, tuple]:
   """Swap the spatial axes of every convolution kernel; nothing else changes.
 
   Raises:
     MethodError: for a kernel that is not square.
   """
-  del key, view, hp
   turned = transpose_kernels(variables["params"])
   for old, new in zip(jax.tree.leaves(variables["params"]), jax.tree.leaves(turned)):
     if old.shape != new.shape:
@@ -28,7 +29,7 @@ def prepare(key, variables, view, hp):
   return {**variables, "params": turned}, ()
 
 
-def transpose_kernels(params):
+def transpose_kernels(params: Tree) -> Tree:
   """Swap the two spatial axes of every convolution kernel [h, w, I, O]; an involution."""
   convolutional = structure.mask(params, lambda leaf: leaf.kind == "conv")
   swap = lambda leaf, conv: jnp.swapaxes(leaf, 0, 1) if conv else leaf
@@ -37,18 +38,12 @@ def transpose_kernels(params):
 
 METHOD = Method(
   name="ct",
+  label="CT",
   title="Convolution transpose",
   summary="Transpose every convolution kernel spatially, then fine-tune on the retain set.",
   paper="NeurIPS 2023 unlearning challenge, rank 5",
   needs=frozenset({"retain"}),
-  defaults={
-    "learning_rate": 1e-3,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "batch_size": 64,
-    "num_epochs": 3,
-  },
-  space=COMMON,
+  hyper=hyper.training(learning_rate=1e-3, batch_size=64, num_epochs=3),
   prepare=prepare,
-  phases=lambda hp: (fine_tune(),),
+  phases=fine_tune,
 )

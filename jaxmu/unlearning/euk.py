@@ -4,19 +4,22 @@ As CF-k (methods.md 3.2), but the trainable part forgets everything first, sees 
 and is anchored to its new random weights.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
 
 from jaxmu.models import structure
 from jaxmu.models.initialisers import glorot_uniform, he_uniform_out
+from jaxmu.training import Phase, Step
 from jaxmu.training.method import FIXED, REFERENCE, Method
+from jaxmu.training.phase import Array, Options, Tree, Variables
 from jaxmu.unlearning.parts import draws
 from jaxmu.unlearning.parts.last_blocks import (
-  AMENDED,
-  DEAD,
-  DEFAULTS,
-  SPACE,
+  HYPER,
+  Anchored,
   anchored,
   anchored_fine_tuning,
   first_block,
@@ -26,32 +29,32 @@ from jaxmu.unlearning.parts.last_blocks import (
 INITIALISERS = {"conv": he_uniform_out, "linear_w": glorot_uniform}
 
 
-def prepare(key, variables, view, hp):
+def prepare(variables: Variables, step: Step) -> tuple[Variables, Anchored]:
   """Re-initialise the last k blocks and the head, and anchor the result; statistics stay."""
-  params, classes = variables["params"], view.task.num_classes
-  fresh = draws.given(view, "euk", "fresh", params)
+  params, classes = variables["params"], step.options["num_classes"]
+  fresh = draws.given(step.view, "euk", "fresh", params)
   if fresh is None:
-    fresh = _fresh(key, params)
+    fresh = _fresh(step.key, params)
   batch_norms = {path[:-1] for path in flax.traverse_util.flatten_dict(variables["batch_stats"])}
   renew = lambda leaf, old, new, gate: jnp.where(gate, _reset(leaf, old, new, batch_norms), old)
-  inside = last_blocks(params, hp, classes)
+  inside = last_blocks(params, step.hp, classes)
   params = structure.map_leaves(renew, params, fresh, inside, num_classes=classes)
-  return {**variables, "params": params}, anchored(params, hp, classes, "eval")
+  return {**variables, "params": params}, anchored(params, step, "eval")
 
 
-def _fresh(key, params):
+def _fresh(key: Array, params: Tree) -> Tree:
   """Draw new values for the kernels of all convolutions and linear layers."""
   leaves, tree = jax.tree.flatten(params)
   keys = jax.tree.unflatten(tree, list(jax.random.split(key, len(leaves))))
 
-  def draw(leaf, old, key):
+  def draw(leaf: structure.Leaf, old: Array, key: Array) -> Array:
     initialise = INITIALISERS.get(leaf.kind)
     return initialise(key, old.shape, old.dtype) if initialise else old
 
   return structure.map_leaves(draw, params, keys)
 
 
-def _reset(leaf, old, new, batch_norms):
+def _reset(leaf: structure.Leaf, old: Array, new: Array, batch_norms: set) -> Array:
   """Return a leaf's `euk_reset` value (methods.md 0.7).
 
   LayerNorms and attention biases stay; biases of linear layers, and of convolutions, become 0.
@@ -63,30 +66,31 @@ def _reset(leaf, old, new, batch_norms):
   return jnp.zeros_like(old) if leaf.path[-1] == "bias" and leaf.kind != "norm" else old
 
 
-def train_mode_inside(params, aux, hp):
+def train_mode_inside(params: Tree, step: Step) -> Callable[[tuple[str, ...]], Any]:
   """Fixed fidelity: BatchNorm of re-initialised blocks in train mode, all others in eval mode.
 
   Statistics of the old weights would normalise the new ones wrongly for the whole run.
   """
-  del aux
-  first = first_block(params, hp)
+  first = first_block(params, step.hp)
   return lambda path: (structure.block_id(path) or 0) >= first
+
+
+def phases(options: Options) -> tuple[Phase, ...]:
+  """Fine-tune as CF-k does, on augmented images."""
+  batch_norm = "eval" if options["fidelity"] == REFERENCE else train_mode_inside
+  return anchored_fine_tuning(options, batch_norm, augment=True)
 
 
 METHOD = Method(
   name="euk",
+  label="EU-k",
   title="Exact unlearning of the last k blocks",
   summary="Re-initialise the last k blocks and the head, and train only them on augmented retain.",
   paper="Goel et al. 2022, arXiv 2201.06640",
   needs=frozenset({"retain"}),
-  defaults=DEFAULTS,
-  space=SPACE,
-  amended=AMENDED,
-  dead=DEAD,
+  hyper=HYPER,
   prepare=prepare,
-  phases=lambda hp: (
-    anchored_fine_tuning("eval" if hp["fidelity"] == REFERENCE else train_mode_inside, True),
-  ),
+  phases=phases,
   fidelity=FIXED,
   fidelities=(REFERENCE, FIXED),
   oddities="The reference keeps eval-mode BatchNorm, so re-initialised blocks are normalised with "

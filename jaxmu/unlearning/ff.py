@@ -7,8 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmu.data.streams import Samples
 from jaxmu.models import structure
-from jaxmu.training.method import BS, FIXED, REFERENCE, SIG, Distribution, Method
+from jaxmu.training import Step, View, hyper
+from jaxmu.training.hyper import Distribution
+from jaxmu.training.method import FIXED, REFERENCE, Method, Sizes
+from jaxmu.training.phase import Array, Hp, Options, Tree, Variables
 from jaxmu.unlearning.parts import draws
 
 EPSILON = 1e-8  # keeps 1 / Phi finite
@@ -16,20 +20,21 @@ CAP, HEAD_CAP = 1e3, 1e2  # largest variance before alpha and the boost
 BOOST = 10.0  # of the head's and of one-dimensional leaves' variance
 
 
-def prepare(key, variables, view, hp):
+def prepare(variables: Variables, step: Step) -> tuple[Variables, tuple]:
   """theta <- theta + sqrt(v) xi, xi ~ N(0, I); BatchNorm statistics stay."""
-  params = variables["params"]
-  batch_size = 1 if hp["fidelity"] == FIXED else min(hp["batch_size"], view.size("retain"))
+  params, options, view = variables["params"], step.options, step.view
+  fixed = options["fidelity"] == FIXED
+  batch_size = 1 if fixed else min(options["batch_size"], view.size("retain"))
   phi = fisher(params, variables["batch_stats"], view, batch_size)
-  spread = variance(phi, hp["alpha"], view.task.num_classes)
+  spread = variance(phi, step.hp["alpha"], options["num_classes"])
   noise = draws.given(view, "ff", "noise", params)
   if noise is None:
-    noise = draws.unit_normals(key, params, jax.tree.map(lambda _: True, params))
+    noise = draws.unit_normals(step.key, params, jax.tree.map(lambda _: True, params))
   add = lambda p, v, xi: p + (jnp.sqrt(v) * xi).astype(p.dtype)
   return {**variables, "params": jax.tree.map(add, params, spread, noise)}, ()
 
 
-def fisher(params, batch_stats, view, batch_size):
+def fisher(params: Tree, batch_stats: Tree, view: View, batch_size: int) -> Tree:
   """Return the Fisher diagonal Phi of the retain set, a tree like params.
 
   Phi = mean over batches of sum_y q_y g_y^2, with q_y the mean probability of class y in the batch
@@ -37,14 +42,14 @@ def fisher(params, batch_stats, view, batch_size):
   sample give the Fisher information of the model's own distribution.
   """
 
-  def add_batch(total, samples):
+  def add_batch(total: Tree, samples: Samples) -> tuple[Tree, None]:
     batch = view.fetch(samples)
     network = lambda params: view.task.forward(params, batch_stats, batch.x, train=False)[0]
     logits, pull = jax.vjp(network, params)
     p = jax.nn.softmax(logits)
     share = (batch.weight / jnp.sum(batch.weight)).astype(p.dtype)  # 1/|b|, padding 0
 
-    def add_class(total, class_):
+    def add_class(total: Tree, class_: tuple[Array, Array]) -> tuple[Tree, None]:
       q, onehot = class_
       (g,) = pull((p - onehot) * share[:, None])
       return jax.tree.map(lambda t, g: t + q * jnp.square(g), total, g), None
@@ -58,10 +63,10 @@ def fisher(params, batch_stats, view, batch_size):
   return jax.tree.map(lambda t: t / order.index.shape[0], total)
 
 
-def variance(phi, alpha, num_classes):
+def variance(phi: Tree, alpha: Array | float, num_classes: int) -> Tree:
   """Return the noise's variance v per weight: alpha / Phi, capped, and averaged along one axis."""
 
-  def of_leaf(leaf, phi):
+  def of_leaf(leaf: structure.Leaf, phi: Array) -> Array:
     v = alpha * jnp.minimum(1 / (phi + EPSILON), HEAD_CAP if leaf.head else CAP)
     if v.ndim >= 2:
       mean = jnp.mean(v, axis=_averaged_axis(leaf, v.ndim), keepdims=True)
@@ -71,7 +76,7 @@ def variance(phi, alpha, num_classes):
   return structure.map_leaves(of_leaf, phi, num_classes=num_classes)
 
 
-def _averaged_axis(leaf, ndim):
+def _averaged_axis(leaf: structure.Leaf, ndim: int) -> int:
   """Return the counterpart of PyTorch's axis 1: a kernel's inputs, the offsets of a bias table.
 
   A `kernel` of any number of axes ends in (inputs, outputs); other arrays keep PyTorch's order.
@@ -79,23 +84,30 @@ def _averaged_axis(leaf, ndim):
   return ndim - 2 if leaf.path[-1] == "kernel" else 1
 
 
+def work(hp: Hp, sizes: Sizes, options: Options) -> float:
+  """Count a forward pass and C backward passes of the retain set."""
+  return (1 + 2 * options["num_classes"]) * sizes["retain"]
+
+
 METHOD = Method(
   name="ff",
+  label="FF",
   title="Fisher forgetting",
   summary="Add noise to every weight, with a variance inversely proportional to the retain set's "
   "Fisher information.",
   paper="Golatkar et al., Eternal Sunshine of the Spotless Net, CVPR 2020",
   needs=frozenset({"retain"}),
-  defaults={"alpha": 0.2, "batch_size": 64},
-  space={"alpha": SIG, "batch_size": BS},
-  amended={"alpha": Distribution("log_uniform", 1e-10, 1e-2)},
+  hyper={
+    "alpha": hyper.strength(1e-6, amended=Distribution("log_uniform", 1e-10, 1e-2)),
+    "batch_size": hyper.batch(64),
+  },
   prepare=prepare,
-  phases=lambda hp: (),
-  prepare_samples=lambda hp, sizes: (1 + 2 * hp["num_classes"]) * sizes["retain"],
+  phases=lambda options: (),
+  prepare_samples=work,
   fidelities=(REFERENCE, FIXED),
   oddities="Squares the gradient of the batch mean, so the noise grows with the batch size "
   "(reference, our default); 'fixed' squares each sample's gradient, at many times the run time. "
-  "The default alpha and the reference's range for it, up to 1, add so much noise that nothing is "
-  "left of the model; the amended range ends at 0.01.",
+  "The reference's default alpha, 0.2, and its range, up to 1, add so much noise that nothing is "
+  "left of the model; values in use lie between 1e-7 and 3e-6, and the amended range ends at 0.01.",
   draws={"noise": "tree like params of unit normal values"},
 )

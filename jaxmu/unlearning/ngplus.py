@@ -1,70 +1,92 @@
 """NG+, negative gradient plus: descend on retain and ascend on forget in the same step."""
 
-import optax
+import jax
 
+from jaxmu.data.streams import Pair
 from jaxmu.models import structure
-from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.training.method import COMMON, FIXED, REFERENCE, U01, Method
+from jaxmu.settings.ranges import NOT_NEGATIVE
+from jaxmu.training import Pass, Phase, Report, Step, hyper, schedules, sgd
+from jaxmu.training.hyper import Hyper
+from jaxmu.training.method import FIXED, REFERENCE, Method
 from jaxmu.training.objectives import anchor_penalty, classification
-from jaxmu.unlearning.parts.gates import gate_updates, moves
+from jaxmu.training.phase import Array, Options, Tree, Variables
+from jaxmu.unlearning.parts.gates import has_gradient
 
 
-def prepare(key, variables, view, hp):
+def prepare(variables: Variables, step: Step) -> tuple[Variables, Tree]:
   """Keep the original's weights as the anchor."""
-  del key, view, hp
   return variables, variables["params"]
 
 
-def loss(forward, params, batch_stats, batch, anchor, hp, key):
+def loss(params: Tree, batch_stats: Tree, batch: Pair, step: Step) -> tuple[Array, Report]:
   """alpha [CE(B_r) + (omega/2) ||theta - theta_a||^2] - (1 - alpha) CE(B_f) (methods.md 2.4).
 
   Two forward passes; in train mode BatchNorm's statistics move on retain, then on forget samples.
   """
-  retain, first = classification(forward, params, batch_stats, batch.retain, anchor, hp, key)
-  forget, last = classification(forward, params, first.batch_stats, batch.forget, anchor, hp, key)
-  retain = retain + anchor_penalty(hp["anchor"], params, anchor)
-  return hp["alpha"] * retain - (1 - hp["alpha"]) * forget, last._replace(accuracy=first.accuracy)
+  alpha, read = step.hp["alpha"], with_copies(params, step)
+  retain, first = classification(read, batch_stats, batch.retain, step)
+  forget, last = classification(read, first.batch_stats, batch.forget, step)
+  retain = retain + anchor_penalty(step.hp["anchor"], params, step.aux)
+  return alpha * retain - (1 - alpha) * forget, last._replace(accuracy=first.accuracy)
 
 
-def transform(hp, anchor):
-  """SGD on all leaves that the fidelity lets move."""
-  gates = structure.mask(anchor, lambda leaf: moves(leaf, hp, hp["bn_mode"]))
-  return optax.chain(sgd(hp["momentum"], hp["weight_decay"]), gate_updates(gates))
+def copies(params: Tree, step: Step) -> tuple[Array, ...]:
+  """Return the leaves of which the reference's network reads a copy: TinyViT's attention biases.
+
+  It is made when an epoch switches to eval mode. The cross-entropies give these leaves no gradient,
+  but the anchor term still reads them, so that autograd's is exactly zero and not none: decay and
+  momentum move them, and the network sees that in the next epoch.
+  """
+  leaves = zip(jax.tree.leaves(params), jax.tree.leaves(_copied(params, step.options)))
+  return tuple(leaf for leaf, copied in leaves if copied)
 
 
-def descend_and_ascend(batch_norm: str) -> Pass:
-  return Pass(
+def with_copies(params: Tree, step: Step) -> Tree:
+  """Return the parameters as the network reads them: copies in the place of their leaves."""
+  kept = iter(step.memory)
+  choose = lambda leaf, copied: next(kept) if copied else leaf
+  return jax.tree.map(choose, params, _copied(params, step.options))
+
+
+def refresh(variables: Variables, step: Step) -> tuple[Tree, tuple[Array, ...]]:
+  """Begin an epoch: copy what is copied anew."""
+  return variables["params"], copies(variables["params"], step)
+
+
+def _copied(params: Tree, options: Options) -> Tree:
+  return structure.mask(params, lambda leaf: not has_gradient(leaf, options, options["bn_mode"]))
+
+
+def phases(options: Options) -> tuple[Phase, ...]:
+  """Descend and ascend at a constant rate."""
+  step = Pass(
     stream="zip_cycle",
+    batch_size=options["batch_size"],
     loss=loss,
-    transform=transform,
+    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
     schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
-    batch_norm=batch_norm,
+    batch_norm=options["bn_mode"],
   )
+  return (Phase("descend and ascend", (step,), memory=copies, before=refresh),)
 
 
 METHOD = Method(
   name="ngplus",
+  label="NG+",
   title="Negative gradient plus",
   summary="Descend on retain and ascend on forget batches in one step, BatchNorm frozen.",
   paper="Kurmanji et al., NeurIPS 2023",
   needs=frozenset({"retain", "forget"}),
-  defaults={
-    "learning_rate": 0.01,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "batch_size": 256,
-    "num_epochs": 10,
-    "alpha": 0.95,
-    "anchor": 0.0,
-    "bn_mode": "eval",
+  hyper={
+    **hyper.training(learning_rate=0.01, weight_decay=0.0, num_epochs=10),
+    "alpha": hyper.share(0.95),
+    "anchor": Hyper(0.0, NOT_NEGATIVE),
+    "bn_mode": hyper.option("eval", "eval", "train"),
   },
-  space={**COMMON, "alpha": U01},
-  limits={"alpha": (0, 1)},
-  choices={"bn_mode": ("eval", "train")},
   prepare=prepare,
-  phases=lambda hp: (Phase("descend and ascend", (descend_and_ascend(hp["bn_mode"]),)),),
+  phases=phases,
   fidelities=(REFERENCE, FIXED),
-  oddities="Eval-mode BatchNorm throughout (option bn_mode), and attention biases, which get no "
-  "gradient in eval mode, stay as they are; 'fixed' trains them. The anchor penalty is a constant "
-  "0 in the reference and an option here.",
+  oddities="Eval-mode BatchNorm throughout (option bn_mode). TinyViT's attention biases get no "
+  "gradient in eval mode, but weight decay and momentum move them; 'fixed' trains them. The anchor "
+  "penalty is a constant 0 in the reference and an option here.",
 )

@@ -4,22 +4,27 @@ Solution 4 of the NeurIPS 2023 unlearning challenge (methods.md 6.4).
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxmu.data import streams
-from jaxmu.errors import MethodError
 from jaxmu.models import structure
-from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.training.losses import correct, cross_entropy, entropy, mean
-from jaxmu.training.method import BS, EPF, LR, MOM, U01, WD, Method
-from jaxmu.training.phase import Report
+from jaxmu.settings.ranges import EPOCHS, Range
+from jaxmu.training import Pass, Phase, Report, Step, View, hyper, schedules, sgd
+from jaxmu.training.hyper import Distribution
+from jaxmu.training.losses import cross_entropy, entropy, mean
+from jaxmu.training.method import Method, Sizes
+from jaxmu.training.objectives import report
+from jaxmu.training.phase import Array, Hp, Options, Tree, Variables
+from jaxmu.training.task import Batch
 from jaxmu.unlearning.parts import draws
 from jaxmu.unlearning.parts.selection import count, smallest
 
+REAL_EPOCHS = Range(0, EPOCHS.high, low_open=True)
 POOL = ("conv", "linear_w", "linear_b")  # kinds of leaves that are pruned together
 WEIGHTS = ("conv", "linear_w")  # those whose zeros are redrawn
 COUNT_POWER = -0.1  # w_c = n_c^-0.1
@@ -37,71 +42,71 @@ class Teacher(NamedTuple):
   class_weights: jax.Array
 
 
-def prepare(key, variables, view, hp):
+def prepare(variables: Variables, step: Step) -> tuple[Variables, Teacher]:
   """Cache the teacher's entropies; prune, and redraw what is zero."""
-  entropies = entropy(view.logits(variables, "retain", hp["batch_size"]))
-  counts = jnp.bincount(view.labels("retain"), length=view.task.num_classes).astype(float)
+  view, hp, options = step.view, step.hp, step.options
+  entropies = entropy(view.logits(variables, "retain", options["batch_size"]))
+  counts = jnp.bincount(view.labels("retain"), length=options["num_classes"]).astype(float)
   weights = jnp.where(counts > 0, jnp.maximum(counts, 1) ** COUNT_POWER, 0)
   params = variables["params"]
   pruned = prune(params, count(hp["prune_amount"], pool_size(params), rest=hp["prune_rest"]))
-  params = reinitialise(key, view, params, pruned)
+  params = reinitialise(step.key, view, params, pruned)
   return {**variables, "params": params}, Teacher(view.table({"retain": entropies}), weights)
 
 
-def pool_size(params) -> int:
+def pool_size(params: Tree) -> int:
   """Return Q, the number of weights and linear biases of all convolutions and linear layers."""
   pooled = structure.mask(params, lambda leaf: leaf.kind in POOL)
   sizes = jax.tree.map(lambda p, chosen: p.size if chosen else 0, params, pooled)
   return sum(jax.tree.leaves(sizes))
 
 
-def prune(params, number):
+def prune(params: Tree, number: Array) -> Tree:
   """Mark the `number` smallest |theta| of the whole pool: tree like params of bool arrays."""
   pooled = structure.mask(params, lambda leaf: leaf.kind in POOL)
   leaves, form = jax.tree.flatten(params)
   chosen = jax.tree.leaves(pooled)
   pool = [jnp.abs(leaf).reshape(-1) for leaf, inside in zip(leaves, chosen) if inside]
   marks = smallest(jnp.concatenate(pool), number)
-  marks = iter(jnp.split(marks, _ends(pool)))
-  spread = lambda leaf, inside: next(marks).reshape(leaf.shape) if inside else jnp.zeros((), bool)
+  each = iter(jnp.split(marks, _ends(pool)))
+  spread = lambda leaf, inside: next(each).reshape(leaf.shape) if inside else jnp.zeros((), bool)
   return jax.tree.unflatten(form, [spread(*each) for each in zip(leaves, chosen)])
 
 
-def _ends(arrays):
+def _ends(arrays: Sequence[Array]) -> list[int]:
   """Return the places at which a concatenation falls apart again."""
   return [sum(a.size for a in arrays[:i]) for i in range(1, len(arrays))]
 
 
-def reinitialise(key, view, params, pruned):
+def reinitialise(key: Array, view: View, params: Tree, pruned: Tree) -> Tree:
   """Redraw every weight that is pruned or zero from U[+-1/sqrt(fan_in)]; pruned biases become 0."""
   weights = structure.mask(params, lambda leaf: leaf.kind in WEIGHTS)
   fresh = draws.renew(key, view, "prmq", params, weights)
 
-  def renew(old, new, gone, is_weight):
+  def renew(old: Array, new: Array, gone: Array, is_weight: bool) -> Array:
     return jnp.where(gone | (old == 0), new, old) if is_weight else jnp.where(gone, 0, old)
 
   return jax.tree.map(renew, params, fresh, pruned, weights)
 
 
-def loss(forward, params, batch_stats, batch, teacher, hp, key):
+def loss(params: Tree, batch_stats: Tree, batch: Batch, step: Step) -> tuple[Array, Report]:
   """CE_w(B) + mean (H(p) - H(p_teacher))^2, CE_w a weighted mean by class."""
-  del hp, key
-  logits, batch_stats = forward(params, batch_stats, batch.x, batch.weight)
+  teacher = step.aux
+  logits, batch_stats = step.forward(params, batch_stats, batch.x, batch.weight)
   weights = teacher.class_weights[batch.y]
   if batch.weight is not None:
     weights = weights * batch.weight.astype(weights.dtype)
   apart = jnp.square(entropy(logits) - teacher.entropy[batch.index])
   value = mean(cross_entropy(logits, batch.y), weights) + mean(apart, batch.weight)
-  return value, Report(batch_stats, mean(correct(logits, batch.y), batch.weight))
+  return value, report(batch_stats, logits, batch.y, batch)
 
 
-def quantise(variables, teacher, hp):
+def quantise(variables: Variables, step: Step) -> Variables:
   """Round parameters and running statistics to the nearest float16, in their own dtype."""
-  del teacher, hp
   return jax.tree.map(nearest_half, variables)
 
 
-def nearest_half(x):
+def nearest_half(x: Array) -> Array:
   """Round to float16 and back.
 
   Written out because XLA may drop a pair of conversions (xla_allow_excess_precision). It never
@@ -114,10 +119,8 @@ def nearest_half(x):
   return jnp.where(jnp.abs(single) < 2.0**-14, subnormal, rounded).astype(x.dtype)
 
 
-def derive(hp, sizes):
+def derive(hp: Mapping[str, Any], sizes: Sizes) -> dict[str, float]:
   """Count steps and epochs; and find what `prune_amount` loses in the arrays' precision."""
-  if not hp["num_epochs"] > 0:
-    raise MethodError(f"prmq: num_epochs must be positive, got {hp['num_epochs']!r}")
   batches = streams.steps("retain", sizes, hp["batch_size"])
   steps = math.floor(hp["num_epochs"] * batches) + 1  # the reference stops after its budget
   stored = float(jnp.asarray(hp["prune_amount"], float))
@@ -128,43 +131,47 @@ def derive(hp, sizes):
   }
 
 
-FINE_TUNE = Pass(
-  stream="retain",
-  loss=loss,
-  transform=lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"]),
-  schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
-  budget=lambda hp: hp["steps"],
-)
+def phases(options: Options) -> tuple[Phase, ...]:
+  """Fine-tune at a constant rate for a number of steps, not of epochs."""
+  step = Pass(
+    stream="retain",
+    batch_size=options["batch_size"],
+    loss=loss,
+    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
+    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    budget=lambda hp: hp["steps"],
+  )
+  return (Phase("match entropies", (step,), epochs=lambda hp: hp["epochs"]),)
+
+
+def work(hp: Hp, sizes: Sizes, options: Options) -> float:
+  """Count the teacher's answers."""
+  return sizes["retain"]
+
 
 METHOD = Method(
   name="prmq",
+  label="PRMQ",
   title="Prune, reinitialise, match, quantise",
   summary="Redraw the smallest weights, fine-tune on retain while matching the original's output "
   "entropy, and round to half precision.",
   paper="NeurIPS 2023 unlearning challenge, rank 4",
   needs=frozenset({"retain"}),
-  defaults={
-    "prune_amount": 0.99,
-    "learning_rate": 5e-4,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "batch_size": 64,
-    "num_epochs": 3.2,
+  hyper={
+    "prune_amount": hyper.share(0.99),
+    "learning_rate": hyper.rate(5e-4),
+    "momentum": hyper.mom(0.9),
+    "weight_decay": hyper.decay(5e-4),
+    "batch_size": hyper.batch(64),
+    "num_epochs": hyper.epochs(3.2, within=REAL_EPOCHS, search=Distribution("uniform", 1.0, None)),
   },
-  space={
-    "prune_amount": U01, "learning_rate": LR, "momentum": MOM, "weight_decay": WD,
-    "batch_size": BS, "num_epochs": EPF,
-  },
-  limits={"prune_amount": (0, 1)},
   prepare=prepare,
-  phases=lambda hp: (
-    Phase("match entropies", (FINE_TUNE,), epochs=lambda hp: hp["epochs"]),
-  ),
+  phases=phases,
   derive=derive,
   finish=quantise,
-  prepare_samples=lambda hp, sizes: sizes["retain"],
+  prepare_samples=work,
   oddities="The number of epochs is real; training goes on for one step beyond it. A class that "
   "does not occur in retain gets weight 0, where the reference fails. Exact zeros are redrawn even "
   "if they were not pruned. The result holds float16 values.",
   draws={"fresh": "tree like params; its convolution and linear kernels replace the drawn ones"},
-)  # fmt: skip
+)

@@ -9,7 +9,7 @@ from support import problems
 from jaxmu.engine import memory, runtime
 from jaxmu.engine.memory import Memory
 from jaxmu.engine.population import Population, nbytes
-from jaxmu.execution import programs
+from jaxmu.execution import members, programs
 from jaxmu.execution.capacity import capacity
 from jaxmu.execution.runner import run
 from jaxmu.unlearning import get
@@ -42,7 +42,7 @@ def test_a_small_population_predicts_a_large_one(devices, chunk):
   small, *_ = needs("ft", 2 * devices * chunk, devices, chunk)
   large, problem, method, hp = needs("ft", 16 * devices, devices, chunk)
   assert large.places == 16
-  static = {"batch_size": hp[0]["batch_size"], "fidelity": method.fidelity}
+  static = members.options(method, problem.task, hp, None)
   built = programs.build(problem.population, problem.task, method, static)
   originals = nbytes(problems.weights([0])) * 16
   real = originals + max(map(compiled_bytes, (built.prepare, *built.start, *built.epoch)))
@@ -68,10 +68,8 @@ def test_the_bytes_of_a_place_are_those_of_the_live_arrays():
 def test_nothing_is_allocated_and_the_run_finds_its_programs_compiled():
   """The programs of `capacity` are the run's own: no trace and no compilation is repeated."""
   found, problem, method, hp = needs("scrub", 3)  # with a teacher, two phases' passes, a rewind
-  fixed = {name: hp[0][name] for name in method.static if name in hp[0]}
-  built = programs.build(
-    problem.population, problem.task, method, {**fixed, "fidelity": method.fidelity}
-  )
+  static = members.options(method, problem.task, hp, None)
+  built = programs.build(problem.population, problem.task, method, static)
   every = [built.prepare, *built.start, *built.epoch, built.rewind]
   assert found.compile_seconds == built.compile_seconds > 0
   before = [program.traces for program in every]

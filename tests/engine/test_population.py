@@ -10,7 +10,7 @@ from support import problems
 
 from jaxmu.engine.population import AXIS, Population, fold_keys, member_keys
 from jaxmu.errors import UserError
-from jaxmu.execution import programs
+from jaxmu.execution import members, programs
 from jaxmu.training.epoch import NEVER, NO_LIMIT
 from jaxmu.unlearning import get
 
@@ -130,8 +130,8 @@ def epoch_program(devices):
   """Return (program, its arguments) of one training epoch of three tiny networks."""
   problem, ft = problems.problem(3, devices=devices), get("ft")
   hp = {**ft.defaults, **problems.TABLE["ft"].small}
-  fixed = {"batch_size": hp["batch_size"], "fidelity": "reference"}
-  built = programs.build(problem.population, problem.task, ft, tuple(sorted(fixed.items())))
+  fixed = members.options(ft, problem.task, [hp], None)
+  built = programs.build(problem.population, problem.task, ft, fixed)
   keys = np.asarray(jax.random.key_data(member_keys(range(3))))
   rates = {name: np.full(3, hp[name], np.float32) for name in hp if name not in fixed}
   rates["num_epochs"] = np.full(3, 2, np.int32)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems
+from support import contract, problems
 
 from jaxmu.engine.population import member_keys
 from jaxmu.execution import predictions, runner
@@ -27,10 +27,10 @@ HP = {
 FREE = -1
 
 
-def obey(key, view, variables, errors, aux, hp):
+def obey(variables, step):
   """Go back to the epoch that a further traced number names; FREE leaves the choice to SCRUB."""
-  chosen = scrub.rewind(key, view, variables, errors, aux, hp)
-  return jnp.where(hp["target"] == FREE, chosen, hp["target"])
+  target = step.hp["target"]
+  return jnp.where(target == FREE, scrub.rewind(variables, step), target)
 
 
 TOLD = dataclasses.replace(scrub.METHOD, name="told", rewind=obey)
@@ -86,7 +86,8 @@ def choose(errors, wrong_val, *, forget, val):
   epochs = len(errors) - 1
   memory = jnp.zeros(scrub.LONGEST + 1, jnp.int32).at[:epochs].set(jnp.asarray(errors[:-1]))
   view = Told(forget, val, errors[-1], wrong_val)
-  return int(scrub.rewind(None, view, None, memory, None, {**HP, "sgda_num_epochs": epochs}))
+  known = contract.step({**HP, "sgda_num_epochs": epochs}, view, memory=memory)
+  return int(scrub.rewind(None, known))
 
 
 TEN = [0] * 5 + [1] * 5  # forget labels: classes 2 and 3 do not occur
@@ -151,7 +152,7 @@ def test_members_go_back_to_epochs_of_their_own_bit_for_bit(start):
   found, legs, snapshots = execute(TOLD, problems.problem(3, devices=2), start, hp)
   assert [leg.replay for leg in legs] == [False] * 4 + [True] * 3
   for k, (target, last) in enumerate(zip(targets, epochs)):
-    wanted = snapshots[(target or last) - 1]["variables"]
+    wanted = snapshots[(target or last) - 1].variables
     assert problems.equal(member(found, k), member(wanted, k)), k
   kept = execute(TOLD, problems.problem(3, devices=2), start, [{**h, "target": 0} for h in hp])
   assert not any(leg.replay for leg in kept[1])
@@ -181,8 +182,8 @@ def test_a_member_that_failed_is_not_replayed(start):
   problem = problems.problem(3, devices=2)
   healthy, _, _ = execute(TOLD, problem, start, hp)
   found, legs, snapshots = execute(TOLD, problem, sick, hp)
-  assert snapshots[-1]["targets"] == [1, 0, 3]
-  assert snapshots[-1]["failures"][1] == "leave and come back: epoch 1 (steps 0-4)"
+  assert snapshots[-1].targets == (1, 0, 3)
+  assert snapshots[-1].failures[1] == "leave and come back: epoch 1 (steps 0-4)"
   for k in (0, 2):
     assert problems.equal(member(found, k), member(healthy, k))
   assert np.isnan(legs[-1].metrics.learning_rate[1]).all()
@@ -195,7 +196,7 @@ def test_a_replay_costs_no_run_time_and_reports_what_it_read(start):
   execute(TOLD, problem, start, hp)
   runner.run(
     TOLD, problem, start, hp=hp, keys=member_keys(SEEDS),
-    on_leg=lambda leg: seconds.append((leg.snapshot()["seconds"], leg.samples)),
+    on_leg=lambda leg: seconds.append((leg.snapshot().seconds, leg.samples)),
   )  # fmt: skip
   assert len({spent for spent, _ in seconds[3:]}) == 1  # stands still from the last epoch on
   # Two epochs of 10 + 22 samples, then of 22; the replay is of 2, 1 and 1 members.
@@ -224,7 +225,7 @@ def test_scrub_returns_the_model_whose_forget_error_is_closest_to_unseen_data(st
   _, y = problems.samples()
   index = {name: places[0] for name, places in problems.index().items()}
   unseen = index["val"][np.isin(y[index["val"]], y[index["forget"]])]
-  models = [start, *(snapshot["variables"] for snapshot in trained)]
+  models = [start, *(snapshot.variables for snapshot in trained)]
   logits = [predictions.logits(problem.population, problem.task, problem.arrays, m) for m in models]
   wrong = np.stack([each.argmax(-1) != y for each in logits])  # [E + 1, K, N]
   error = lambda w: Fraction(int(w.sum()), len(w))
@@ -233,8 +234,8 @@ def test_scrub_returns_the_model_whose_forget_error_is_closest_to_unseen_data(st
     target = error(wrong[-1, k, unseen])
     gaps = [abs(error(wrong[i, k, index["forget"]]) - target) for i in range(5)]
     choices.append(gaps.index(min(gaps)))
-    wanted = trained[(choices[k] or 4) - 1]["variables"]
+    wanted = trained[(choices[k] or 4) - 1].variables
     assert problems.equal(member(found, k), member(wanted, k)), k
-    remembered = trained[-1]["optimizers"][str(len(trained[-1]["optimizers"]) - 1)]
+    remembered = trained[-1].optimizers[str(len(trained[-1].optimizers) - 1)]
     np.testing.assert_array_equal(remembered[k, :4], wrong[:4, k][:, index["forget"]].sum(1))
   assert set(choices) & {1, 2, 3}, choices  # one at least goes back

@@ -7,7 +7,7 @@ from support import problems, sweeps
 
 from jaxmu.engine.population import Population, member_keys
 from jaxmu.errors import UserError
-from jaxmu.execution import predictions, programs, waves
+from jaxmu.execution import members, predictions, programs, waves
 from jaxmu.store import Run
 from jaxmu.sweep.legs import Legs
 from jaxmu.unlearning import get
@@ -24,8 +24,8 @@ def test_waves_cover_all_members_once_in_equal_places(size, at_once, devices, ch
   assert covered == list(range(size))
   assert len(split) == -(-size // at_once)
   assert len({wave.population.frame for wave in split}) == 1
-  for members, wave in split:
-    assert wave.size == members.stop - members.start <= at_once
+  for chosen, wave in split:
+    assert wave.size == chosen.stop - chosen.start <= at_once
     tree = {"a": np.arange(wave.size * 3).reshape(wave.size, 3)}
     placed = wave.place(tree)
     assert placed["a"].shape == (wave.padded, 3)
@@ -46,10 +46,6 @@ def test_all_members_are_one_wave_unless_told_otherwise():
     who.waves(0)
 
 
-def fixed(method, hp):
-  return {name: hp[name] for name in method.static if name in hp}
-
-
 def execute(name, at_once=None, devices=1, vary=True, **options):
   """Run a method on five members of different splits and rates; returns outcome, legs, programs."""
   method, problem = get(name), problems.problem(5, devices=devices, shifts=[0, 3, 5, 7, 11])
@@ -66,7 +62,7 @@ def execute(name, at_once=None, devices=1, vary=True, **options):
     method, problem, problems.weights(SEEDS), hp=hp, keys=member_keys(SEEDS),
     at_once=at_once, on_leg=note, **options,
   )  # fmt: skip
-  static = {**fixed(method, hp[0]), "fidelity": method.fidelity}
+  static = members.options(method, problem.task, hp, None)
   frame = problem.population.waves(at_once)[0].population
   built = programs.build(frame, problem.task, method, static)
   variables = problem.population.collect(outcome.variables)

@@ -44,10 +44,10 @@ def check_selection(golden, legs):
   sets["unseen"] = sets["val"][np.isin(y[sets["val"]], y[sets["forget"]])]
   assert len(sets["unseen"]) == 29
   for leg, row in zip(legs, wanted[1:], strict=True):
-    variables = leg.snapshot["variables"]
+    variables = leg.snapshot.variables
     wrong = predictions.logits(population, task, arrays, variables, 44)[0].argmax(1) != y
     np.testing.assert_allclose([100 * wrong[i].mean() for i in sets.values()], row, atol=1e-9)
-  *_, remembered = legs[-1].snapshot["optimizers"].values()
+  *_, remembered = legs[-1].snapshot.optimizers.values()
   np.testing.assert_allclose(
     100 / len(sets["forget"]) * remembered[0, : len(legs)], wanted[:-1, 1], atol=1e-9
   )

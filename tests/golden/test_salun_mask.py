@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import contract
 from support import golden_rules as rules
 
 from jaxmu import models
@@ -24,7 +25,8 @@ def test_the_mask_equals_the_references(fidelity):
     task = Task(models.make("resnet18", 10), 10, shuffle=False)
     view = View(task, arrays, {"forget": jnp.arange(len(y))}, {})
     hp = {"batch_size": 32, "threshold": 0.1, "threshold_rest": 0.0, "fidelity": fidelity}
-    prepare = jax.jit(lambda v: salun.prepare(jax.random.key(0), v, view, hp)[1]["mask"])
+    known = contract.step(hp, view, key=jax.random.key(0))
+    prepare = jax.jit(lambda v: salun.prepare(v, known)[1].mask)
     mask = models.to_torch("resnet18", {"params": prepare(variables)})
   parts = [mask[name].reshape(-1) for name in golden["x/mask_names"]]
   assert [part.sum() for part in parts] == golden["x/mask_counts"].tolist()

@@ -71,7 +71,10 @@ def samples():
 
 
 def run(name, start, *hp, module=None, fidelity=None, shuffle=False, draws=None):
-  """Run one member per mapping of hyper-parameters; returns (variables [K, ...], legs)."""
+  """Run one member per mapping of hyper-parameters; returns (variables [K, ...], legs).
+
+  Their values are not checked, so that a rate may be 0.
+  """
   x, y = samples()
   problem = problems.problem(len(hp), x=x, y=y)
   problem = dataclasses.replace(
@@ -81,7 +84,7 @@ def run(name, start, *hp, module=None, fidelity=None, shuffle=False, draws=None)
   many = lambda leaf: np.repeat(leaf, len(hp), 0)
   outcome = runner.run(
     method, problem, jax.tree.map(many, start),
-    hp=[method.hyperparameters(given) for given in hp],
+    hp=[{**method.defaults, **given} for given in hp],
     keys=member_keys([5] * len(hp)), fidelity=fidelity, on_leg=legs.append,
     draws={n: jax.tree.map(lambda leaf: many(leaf[None]), d) for n, d in (draws or {}).items()},
   )  # fmt: skip

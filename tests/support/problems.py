@@ -46,15 +46,21 @@ class Row(NamedTuple):
   random: bool = True
 
 
-def usual(batch_size="batch_size", epochs="num_epochs", rate="learning_rate", **others):
-  """Return the row of a method with one rate and one number of epochs."""
-  sized = {name: 8 for name in batch_size.split()}
+def usual(name: str) -> Row:
+  """Return the row of a method with one rate and one number of epochs, from what it declares."""
+  method = get(name)
+  static = {key: method.defaults[key] for key in method.static}
+  phases = method.phases({**static, "fidelity": method.fidelity, "num_classes": CLASSES})
   return Row(
-    small={**sized, epochs: 2},
-    longer={epochs: 3},
-    vary=({rate: 0.01, epochs: 1}, {rate: 0.03, epochs: 2}, {rate: 0.02, epochs: 2}),
-    gentle={rate: 1e-3},
-    **others,
+    small={**{key: 8 for key in static if key.endswith("batch_size")}, "num_epochs": 2},
+    longer={"num_epochs": 3},
+    vary=tuple(
+      {"learning_rate": rate, "num_epochs": epochs}
+      for rate, epochs in ((0.01, 1), (0.03, 2), (0.02, 2))
+    ),
+    gentle={"learning_rate": 1e-3},
+    legs=2 * len(phases),
+    frozen_norm=all(p.batch_norm == "eval" for phase in phases for p in phase.passes),
   )
 
 
@@ -62,19 +68,12 @@ class Rows(dict):
   """Method -> row; a method without one is taken for a usual one."""
 
   def __missing__(self, name):
-    return usual()
+    return usual(name)
 
 
 TABLE = Rows(
   {
-    "original": usual(),
-    "retrained": usual(),
-    "ft": usual(),
-    "ga": usual(),
-    "ngplus": usual(frozen_norm=True),
-    "cfk": usual(frozen_norm=True),
-    "euk": usual(frozen_norm=True),  # the only norm layer lies outside of the blocks
-    "srl": usual(),
+    "euk": usual("euk")._replace(frozen_norm=True),  # the only norm layer is outside the blocks
     "ff": Row(
       small={"batch_size": 8, "alpha": 1e-4},
       longer={},
@@ -92,7 +91,6 @@ TABLE = Rows(
       frozen_norm=True,
       random=False,
     ),
-    "bt": usual(),
     "scrub": Row(  # at this rate a member goes back to its first epoch
       small={
         "retain_batch_size": 8,
@@ -108,7 +106,6 @@ TABLE = Rows(
       ),
       gentle={"sgda_learning_rate": 1e-3},
     ),
-    "salun": usual(),
     "fcs": Row(
       small={"batch_size": 8, "num_epochs": 2},
       longer={"num_epochs": 3},
@@ -120,8 +117,6 @@ TABLE = Rows(
       gentle={"learning_rate": 1e-3},
       legs=3,
     ),
-    "msg": usual(),
-    "cfw": usual(),
     "prmq": Row(  # 3 batches: 6 steps, 9 steps
       small={"batch_size": 8, "num_epochs": 1.9, "prune_amount": 0.5},
       longer={"num_epochs": 2.9},
@@ -132,7 +127,6 @@ TABLE = Rows(
       ),
       gentle={"learning_rate": 1e-3},
     ),
-    "ct": usual(),
     "kde": Row(
       small={"batch_size": 8, "num_epochs": 1, "retain_num_epochs": 2},
       longer={"num_epochs": 2},

@@ -50,12 +50,15 @@ def view(shuffle=False, **draws):
 
 
 def execute(name, hp, *, shuffle=False, fidelity=None, variables=None, **draws):
-  """Run a method on one model; return (variables, losses [E, T], accuracies, rates)."""
+  """Run a method on one model; return (variables, losses [E, T], accuracies, rates).
+
+  Hyper-parameters are not checked, so that a rate may be 0.
+  """
   x, y = data()
   problem, legs = problems.problem(1, x=x, y=y, shuffle=shuffle), []
   outcome = runner.run(
     get(name), problem, start() if variables is None else variables,
-    hp=[get(name).hyperparameters(hp)], keys=member_keys([3]), fidelity=fidelity,
+    hp=[{**get(name).defaults, **hp}], keys=member_keys([3]), fidelity=fidelity,
     draws=jax.tree.map(lambda leaf: leaf[None], draws), on_leg=legs.append,
   )  # fmt: skip
   names = ("loss", "accuracy", "learning_rate")

@@ -81,7 +81,7 @@ def test_training_lowers_the_loss_and_keeps_its_state_in_float32():
   _, outcome, legs = trained("bfloat16")
   first, last = legs[0][0].loss.mean(1), legs[-1][0].loss.mean(1)
   assert (last < 0.7 * first).all()
-  kept = (outcome.variables, legs[-1][1]["optimizers"], legs[0][0])
+  kept = (outcome.variables, legs[-1][1].optimizers, legs[0][0])
   inexact = [leaf for leaf in jax.tree.leaves(kept) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
   assert len(inexact) > 10
   assert {leaf.dtype.name for leaf in inexact} == {"float32"}

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support import contract
 
 from jaxmu.data import augment, streams
 from jaxmu.errors import MethodError
@@ -42,8 +43,9 @@ class Normed(nn.Module):
 def one_pass(stream="retain", loss=classification, **options):
   settings = {
     "stream": stream,
+    "batch_size": BATCH,
     "loss": loss,
-    "transform": lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"]),
+    "transform": lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
     "schedule": lambda hp, n: schedules.cosine(hp["learning_rate"], hp["num_epochs"], n),
   }
   return Pass(**{**settings, **options})
@@ -65,13 +67,16 @@ def start():
 def epochs_of(phase, data, shuffle=False, hp=HP):
   """Compile one epoch of `phase` on the data: (state, number of the epoch) -> (state, metrics)."""
   view = View(Task(Normed(), CLASSES, shuffle=shuffle), Arrays(*map(jnp.asarray, data)), INDEX, {})
+  key, order_key = KEYS
+  known = contract.step(hp, view, key=key)
   return jax.jit(
-    lambda state, number: run_epoch(phase, view.task, view, state, (), hp, *KEYS, number)
+    lambda state, number: run_epoch(phase, state, known._replace(epoch=number), order_key)
   )
 
 
 def begin(phase, start, failed_at=NEVER):
-  return start_phase(phase, *jax.tree.map(jnp.asarray, start), jnp.int32(failed_at), HP, ())
+  params, batch_stats = jax.tree.map(jnp.asarray, start)
+  return start_phase(phase, params, batch_stats, jnp.int32(failed_at), contract.step(HP))
 
 
 # The same network, loss and update without this package, flax or optax.
@@ -114,7 +119,8 @@ def test_sgd_is_heavy_ball_with_coupled_decay_and_the_rate_last():
   rng = np.random.default_rng(0)
   theta, buffer = rng.normal(size=5), np.zeros(5)
   rates = [0.3, 0.01, 0.2, 0.05]
-  rule = optimizer(one_pass(schedule=lambda hp, n: lambda c: jnp.asarray(rates)[c]), HP, (), 1)
+  rated = one_pass(schedule=lambda hp, n: lambda c: jnp.asarray(rates)[c])
+  rule = optimizer(rated, contract.step(HP), 1)
   params = {"w": jnp.asarray(theta)}
   state = rule.init(params)
   for rate in rates:

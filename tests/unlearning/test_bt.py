@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems
+from support import contract, problems
 from support.relabelling import INDEX, ORDER, alone, close, cut, data, execute, start
 
 from jaxmu import models
@@ -98,8 +98,10 @@ def test_the_whole_method_equals_a_loop(given):
 def value_of(teachers, logits, temperature=1.0, weight=None, index=None):
   index = jnp.arange(len(logits)) if index is None else index
   batch = Batch(None, jnp.zeros(len(logits), int), weight, None, index)
-  forward = lambda *given: (logits, "moved")
-  return bt.loss(forward, None, None, batch, teachers, {"kl_temperature": temperature}, KEY)
+  known = contract.step(
+    {"kl_temperature": temperature}, aux=teachers, forward=lambda *given: (logits, "moved")
+  )
+  return bt.loss(None, None, batch, known)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -121,12 +123,11 @@ def test_a_student_like_its_teacher_has_loss_and_gradient_zero():
   teachers = eval_logits(problems.TinyNet(), variables, x)
   batch = Batch(jnp.asarray(x[:8]), jnp.zeros(8, int), None, None, jnp.arange(8))
 
-  def loss(params):
-    forward = lambda params, stats, x, mask: models.forward(
-      problems.TinyNet(), params, stats, x, train=False
-    )
-    stats = variables["batch_stats"]
-    return bt.loss(forward, params, stats, batch, teachers, {"kl_temperature": 2.0}, KEY)[0]
+  forward = lambda params, stats, x, weight: models.forward(
+    problems.TinyNet(), params, stats, x, train=False
+  )
+  known = contract.step({"kl_temperature": 2.0}, aux=teachers, forward=forward)
+  loss = lambda params: bt.loss(params, variables["batch_stats"], batch, known)[0]
 
   value, slope = jax.value_and_grad(loss)(variables["params"])
   assert abs(value) < 1e-15
@@ -137,9 +138,9 @@ def test_a_student_like_its_teacher_has_loss_and_gradient_zero():
 
 
 def prepared(module, variables, key=KEY, choice="auto", **draws):
-  view = view_of(module, **draws)
-  hp = {"batch_size": 6, "bad_teacher": choice}
-  return jax.jit(lambda variables, key: bt.prepare(key, variables, view, hp))(variables, key)
+  known = contract.step({"batch_size": 6, "bad_teacher": choice}, view_of(module, **draws))
+  prepare = lambda variables, key: bt.prepare(variables, known._replace(key=key))
+  return jax.jit(prepare)(variables, key)
 
 
 def test_each_set_has_its_own_teacher_in_eval_mode():
@@ -195,7 +196,7 @@ def test_the_references_networks_get_a_resnet18_and_others_their_own(monkeypatch
   assert bt.bad_module(vit, C, "same") == vit
   assert bt.bad_module(tiny, C, "auto") == bt.bad_module(tiny, C, "same") == tiny
   assert bt.bad_module(tiny, C, "resnet18") == resnet
-  monkeypatch.setattr(bt, "REFERENCE_NETWORKS", (problems.TinyNet,))
+  monkeypatch.setattr(problems.TinyNet, "in_the_reference", True, raising=False)
   assert bt.bad_module(tiny, C, "auto") == resnet
   assert bt.bad_module(tiny, C, "same") == tiny
 
@@ -231,12 +232,14 @@ def test_a_bad_teacher_of_the_wrong_form_is_refused():
 def test_hyper_parameters_are_checked():
   method = get("bt")
   assert method.hyperparameters({"optimizer": {"momentum": 0.9}}) == method.hyperparameters({})
-  with pytest.raises(MethodError, match="kl_temperature must be finite and at least 1e-06, got 0"):
+  with pytest.raises(
+    MethodError, match=r"bt: kl_temperature must be a number at least 1e-06, got 0\.0"
+  ):
     method.hyperparameters({"kl_temperature": 0.0})
   with pytest.raises(MethodError, match="bad_teacher must be one of auto, resnet18, same, got"):
     method.hyperparameters({"bad_teacher": "vit"})
-  assert method.prepare_samples({}, {"retain": 90, "forget": 10}) == 100
-  assert method.amended["kl_temperature"].low == 0.1
+  assert method.prepare_samples({}, {"retain": 90, "forget": 10}, {}) == 100
+  assert method.hyper["kl_temperature"].amended.low == 0.1
 
 
 def test_the_smallest_temperature_stays_finite():

@@ -4,6 +4,7 @@ import flax
 import jax
 import numpy as np
 import pytest
+from support import contract
 from support.layerwise import (
   HP,
   Blocks,
@@ -104,8 +105,8 @@ def test_train_mode_moves_all_statistics_and_trains_attention_biases(start):
 @pytest.mark.parametrize("fidelity", ["reference", "fixed"])
 @pytest.mark.parametrize("bn_mode", ["eval", "train"])
 def test_attention_biases_rest_in_the_references_eval_mode_alone(start, fidelity, bn_mode):
-  hp = {"num_blocks": 1, "fidelity": fidelity}
-  gates = anchored(member(start["params"], 0), hp, 4, bn_mode).trainable
+  known = contract.step({"num_blocks": 1, "fidelity": fidelity, "num_classes": 4})
+  gates = anchored(member(start["params"], 0), known, bn_mode).trainable
   moves = (fidelity, bn_mode) != ("reference", "eval")
   assert bool(gates["stage2_attention"]["attention_biases"]) == moves
   assert gates["stage2_dense"]["kernel"] and not gates["stage1_conv"]["kernel"]
@@ -130,7 +131,8 @@ def test_refuses_an_unknown_mode_and_takes_what_the_reference_never_reads(start)
   method = get("cfk")
   with pytest.raises(MethodError, match="cfk: bn_mode must be one of eval, train, got 'frozen'"):
     method.hyperparameters({"bn_mode": "frozen"})
-  with pytest.raises(MethodError, match="cfk: num_blocks must be finite and at least 1, got 0"):
+  message = "^cfk: num_blocks must be a whole number at least 1 and at most 1000, got 0$"
+  with pytest.raises(MethodError, match=message):
     method.hyperparameters({"num_blocks": 0})
   dead = {"sgda_learning_rate": 0.5, "momentum": 0.3, "training_epoch_factor": 10}
   assert method.hyperparameters({**HP, **dead}) == method.hyperparameters(HP)

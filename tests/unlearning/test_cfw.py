@@ -1,11 +1,13 @@
 """CFW: where noise goes and when, class weights, and fine-tuning as its limit (methods.md 6.3)."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems, replays
+from support import contract, problems, replays
 
 from jaxmu.errors import MethodError
 from jaxmu.execution import runner
@@ -14,12 +16,14 @@ from jaxmu.unlearning import cfw, get
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 
-HP = {**cfw.METHOD.defaults, "batch_size": 8, "fidelity": "reference"}
+HP = {**cfw.METHOD.defaults, "batch_size": 8}
 KEY = jax.random.key(3)
 
 
-class TinyViT(nn.Module):
-  """Only the name counts: the first convolution lies inside a patch embedding."""
+class Embedded(nn.Module):
+  """Only the trait counts: the first convolution lies inside a patch embedding."""
+
+  stem_is_a_layer: ClassVar[bool] = False
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def start():
 
 def prepare(start, key=KEY, module=None, draws=None, **hp):
   view = replays.view(["retain"], module, **(draws or {}))
-  return cfw.prepare(key, start, view, {**HP, **hp})
+  return cfw.prepare(start, contract.step({**HP, **hp}, view, key=key))
 
 
 def changed(before, after):
@@ -47,8 +51,8 @@ def changed(before, after):
     ({}, {"stem"}),
     ({"scope": "all_convs"}, {"stem", "stage1"}),
     ({"start_confuser_std": 0.0}, set()),
-    ({"module": TinyViT()}, set()),
-    ({"module": TinyViT(), "scope": "all_convs"}, {"stem", "stage1"}),
+    ({"module": Embedded()}, set()),
+    ({"module": Embedded(), "scope": "all_convs"}, {"stem", "stage1"}),
   ],
 )
 def test_noise_reaches_the_stem_kernel_alone_unless_asked_otherwise(start, options, wanted):
@@ -108,10 +112,9 @@ def test_loss_leaves_padding_out_and_weighs_as_asked(per_sample):
   rng = np.random.default_rng(1)
   logits, y, weights = rng.normal(size=(6, 3)), rng.integers(0, 3, 6), rng.uniform(0.5, 2, 3)
   batch = Batch(None, jnp.asarray(y), jnp.array([1, 1, 1, 1, 0, 0]))
-  forward = lambda params, stats, x, mask: (jnp.asarray(logits), stats)
-  found, _ = cfw.loss(
-    forward, None, {}, batch, jnp.asarray(weights), {"per_sample": per_sample}, None
-  )
+  forward = lambda params, stats, x, weight: (jnp.asarray(logits), stats)
+  known = contract.step({"per_sample": per_sample}, aux=jnp.asarray(weights), forward=forward)
+  found, _ = cfw.loss(None, {}, batch, known)
   values = np.array([np.log(np.exp(z).sum()) - z[c] for z, c in zip(logits, y)])[:4]
   w = weights[y[:4]]
   assert float(found) == pytest.approx(
@@ -156,12 +159,12 @@ def test_equals_fine_tuning_without_noise_on_balanced_classes():
 def test_the_second_noise_comes_after_the_last_epoch_but_one_and_keeps_momentum():
   _, (first, second, _), _ = run(noise1=SILENT + 2.0)
   _, (quiet_first, quiet_second, _), _ = run()
-  assert problems.equal(first["variables"], quiet_first["variables"])
-  quiet, noisy = (replays.alone(s["variables"]["params"]) for s in (quiet_second, second))
+  assert problems.equal(first.variables, quiet_first.variables)
+  quiet, noisy = (replays.alone(s.variables["params"]) for s in (quiet_second, second))
   assert changed(quiet, noisy) == {"stem"}
   moved = noisy["stem"]["kernel"] - quiet["stem"]["kernel"]
   np.testing.assert_allclose(moved, 0.5, rtol=1e-12)
-  assert problems.equal(second["optimizers"], quiet_second["optimizers"])
+  assert problems.equal(second.optimizers, quiet_second.optimizers)
 
 
 def test_a_single_epoch_gets_no_second_noise():

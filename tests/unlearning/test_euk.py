@@ -27,7 +27,7 @@ MEMBERS = (
   {**HP, "num_blocks": 2, "sgda_weight_decay": 2.0},
   {**HP, "num_blocks": 7},
 )
-STILL = tuple({**hp, "learning_rate": 0.0} for hp in MEMBERS)  # what is left is the reset
+STILL = tuple({**hp, "learning_rate": 0.0} for hp in MEMBERS)  # refused of users; leaves the reset
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def test_fixed_fidelity_normalises_re_initialised_blocks_by_their_batches(start,
 
 @pytest.mark.parametrize("fidelity", ["reference", "fixed"])
 def test_retain_samples_are_augmented_unlike_those_of_cfk(fidelity):
-  hp = {"fidelity": fidelity, "bn_mode": "eval"}
-  augmented = lambda name: [p.augment for phase in get(name).phases(hp) for p in phase.passes]
+  options = {"fidelity": fidelity, "bn_mode": "eval", "batch_size": 8}
+  augmented = lambda name: [p.augment for phase in get(name).phases(options) for p in phase.passes]
   assert augmented("euk") == [True]
   assert augmented("cfk") == [False]
 

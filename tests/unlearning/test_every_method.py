@@ -124,7 +124,7 @@ def test_resumes_bit_for_bit_from_any_epoch(name, start):
   whole = run(on_leg=keep)
   assert len(snapshots) >= 3
   for snapshot in snapshots[:-1]:
-    assert problems.equal(run(resume=snapshot), whole), (snapshot["phase"], snapshot["epoch"])
+    assert problems.equal(run(resume=snapshot), whole), (snapshot.phase, snapshot.epoch)
 
 
 @pytest.mark.parametrize("name", daily(EVERY))
@@ -183,23 +183,41 @@ def test_rejects_what_it_does_not_know(name):
     method.hyperparameters({real[:-1]: 0.1})
   with pytest.raises(MethodError, match=f"{real} must be a number"):
     method.hyperparameters({real: "fast"})
-  with pytest.raises(MethodError, match=f"{batch_size} must be finite and at least 1, got 0"):
+  with pytest.raises(
+    MethodError, match=f"{batch_size} must be a whole number at least 1 and at most 10000000, got 0"
+  ):
     method.hyperparameters({batch_size: 0})
   with pytest.raises(MethodError, match=f"{batch_size} must be a whole number"):
     method.hyperparameters({batch_size: 2.5})
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_table_is_complete(name):
-  method = METHODS[name]
+  method = get(name)
   assert method.name == name
   assert method.needs <= {"retain", "forget", "val"}
-  assert set(method.amended) <= set(method.space) <= set(method.defaults)
-  assert set(method.choices) <= set(method.defaults)
-  assert set(method.limits) <= set(method.defaults)
-  assert not set(method.dead) & set(method.defaults)
-  assert all((method.title, method.summary, method.paper))
+  assert all((method.label, method.title, method.summary, method.paper))
   assert method.fidelity in method.fidelities
+  for hyper in method.hyper.values():
+    assert hyper.dead == (hyper.default is None)
+    assert hyper.search or not hyper.amended
+    assert hyper.static or not hyper.choices
+    assert hyper.dead or hyper.read(hyper.default) == hyper.default
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_defaults_lie_within_the_ranges_that_are_recommended_instead_of_the_references(name):
+  method = get(name)
+  for key, hyper in method.live.items():
+    if hyper.amended:
+      low, high = hyper.amended.low, hyper.amended.high or np.inf
+      assert low <= hyper.default <= high, key
+      assert hyper.default <= method.defaults.get(hyper.amended.at_most, np.inf), key
+
+
+def test_no_two_methods_are_shown_under_one_name():
+  labels = [get(name).label for name in EVERY]
+  assert len(set(labels)) == len(labels)
 
 
 def test_unknown_names_are_answered_with_the_closest():

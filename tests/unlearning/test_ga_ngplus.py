@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import layerwise, problems
+from support import contract, layerwise, problems
 
 from jaxmu import models
 from jaxmu.engine.population import member_keys
@@ -61,7 +61,7 @@ def execute(method, data, start, hp, *, shuffle=True, same_sets=False):
 def variant(method, one_pass):
   """Return `method` with another pass as its only phase."""
   return dataclasses.replace(
-    method, name="reference", phases=lambda hp: (Phase("reference", (one_pass,)),)
+    method, name="reference", phases=lambda options: (Phase("reference", (one_pass,)),)
   )
 
 
@@ -112,7 +112,7 @@ def test_ga_raises_the_loss_on_the_forget_set_at_a_constant_rate(data, start):
 
 def test_alpha_one_is_fine_tuning_with_frozen_batch_norm_at_a_constant_rate(data, start):
   found, _ = execute(ngplus.METHOD, data, start, {**HP, "alpha": 1.0})
-  (step,) = ft.fine_tune().passes
+  (step,) = ft.METHOD.phases(HP)[0].passes
   frozen = step._replace(
     batch_norm="eval", schedule=lambda hp, n: schedules.constant(hp["learning_rate"])
   )
@@ -123,10 +123,9 @@ def test_alpha_one_is_fine_tuning_with_frozen_batch_norm_at_a_constant_rate(data
 
 def test_alpha_zero_is_gradient_ascent_with_frozen_batch_norm_on_the_cycled_stream(data, start):
   found, _ = execute(ngplus.METHOD, data, start, {**HP, "alpha": 0.0})
-  on_forget = lambda forward, params, stats, pair, *rest: ascent(
-    forward, params, stats, pair.forget, *rest
-  )
-  cycled = ga.ASCEND._replace(stream="zip_cycle", loss=on_forget, batch_norm="eval")
+  on_forget = lambda params, stats, pair, step: ascent(params, stats, pair.forget, step)
+  (step,) = ga.METHOD.phases(HP)[0].passes
+  cycled = step._replace(stream="zip_cycle", loss=on_forget, batch_norm="eval")
   wanted, _ = execute(variant(ngplus.METHOD, cycled), data, start, {**HP, "alpha": 0.0})
   close(found, wanted)
 
@@ -188,17 +187,104 @@ def test_ngplus_equals_a_loop_over_unequal_batches(data, start, anchor, bn_mode)
   close(np.stack([losses, accuracies], 1), reported)
 
 
-@pytest.mark.parametrize(("fidelity", "moves"), [("reference", False), ("fixed", True)])
-def test_the_references_eval_mode_leaves_attention_biases_alone(fidelity, moves):
-  """Not even weight decay reaches them; everything else moves."""
-  start = layerwise.weights()
-  hp = {"num_epochs": 1, "weight_decay": 0.1, "batch_size": 8}
-  found, _ = layerwise.run("ngplus", start, hp, fidelity=fidelity)
+# Attention biases: the reference's network reads a copy of them, made when an epoch begins.
+
+
+def with_biases(**given):
+  """Run NG+ on a network with attention; returns (flat weights before, after, losses)."""
+  start, fidelity = layerwise.weights(), given.pop("fidelity", "reference")
+  found, legs = layerwise.run("ngplus", start, {**HP, **given}, fidelity=fidelity)
+  before, after = (layerwise.member(tree["params"], 0) for tree in (start, found))
   flat = flax.traverse_util.flatten_dict
-  before, after = flat(start["params"]), flat(found["params"])
-  for path in before:
-    moved = not np.array_equal(before[path], after[path])
-    assert moved == (moves or path[-1] != "attention_biases"), path
+  return flat(before), flat(after), layerwise.reported(legs)[0]
+
+
+def factors(steps):
+  """Return what decay and momentum alone make of 1 after 0, 1, ... steps (methods.md 2.4)."""
+  weight, buffer, found = 1.0, 0.0, [1.0]
+  for _ in range(steps):
+    buffer = HP["momentum"] * buffer + HP["weight_decay"] * weight
+    weight -= HP["learning_rate"] * buffer
+    found.append(weight)
+  return found
+
+
+BIASES = ("stage2_attention", "attention_biases")
+
+
+def test_decay_and_momentum_alone_move_attention_biases_in_the_reference():
+  """Their gradient is exactly zero, not none: six steps shrink them by a known factor."""
+  before, after, _ = with_biases()
+  close(after[BIASES], factors(6)[-1] * before[BIASES], rtol=1e-14)
+  assert factors(6)[-1] < 1 - 1e-3
+  others = [path for path in before if path != BIASES]
+  assert not any(np.allclose(after[path], factors(6)[-1] * before[path]) for path in others)
+
+
+def test_attention_biases_rest_without_decay_and_train_in_fixed():
+  before, after, _ = with_biases(weight_decay=0.0)
+  np.testing.assert_array_equal(after[BIASES], before[BIASES])
+  before, after, _ = with_biases(weight_decay=0.0, fidelity="fixed")
+  assert (np.abs(after[BIASES] - before[BIASES]) > 1e-6).all()
+
+
+@pytest.mark.parametrize(
+  ("fidelity", "bn_mode", "copied"),
+  [("reference", "eval", 1), ("reference", "train", 0), ("fixed", "eval", 0)],
+)
+def test_only_the_references_eval_mode_reads_copies(fidelity, bn_mode, copied):
+  params = layerwise.weights()["params"]
+  known = contract.step({"fidelity": fidelity, "bn_mode": bn_mode})
+  assert len(ngplus.copies(params, known)) == copied
+
+
+def test_attention_biases_of_cfk_which_has_no_decay_stay():
+  start = layerwise.weights()
+  hp = {**layerwise.HP, "num_blocks": 2}
+  found, _ = layerwise.run("cfk", start, hp)
+  layer, name = BIASES
+  np.testing.assert_array_equal(found["params"][layer][name], start["params"][layer][name])
+  assert not problems.equal(found["params"]["stage2_dense"], start["params"]["stage2_dense"])
+
+
+def naive_with_copies(read):
+  """Follow NG+ on the network with attention, in stored order; returns (weights, losses).
+
+  Args:
+    read: step of the run -> the step whose biases the network reads.
+  """
+  start, (x, y) = layerwise.weights(), layerwise.samples()
+  index = {name: places[0] for name, places in problems.index().items()}
+  cut = lambda places: [places[i : i + 8] for i in range(0, len(places), 8)]
+  params, stats = (layerwise.member(start[name], 0) for name in ("params", "batch_stats"))
+  (layer, name), alpha, shrunk = BIASES, ngplus.METHOD.defaults["alpha"], factors(6)
+  origin, buffer, losses = params[layer][name], jax.tree.map(np.zeros_like, params), []
+  pairs = [*zip(cut(index["retain"]), itertools.cycle(cut(index["forget"])))] * 2
+  for number, (retain, forget) in enumerate(pairs):
+    seen = {**params, layer: {name: shrunk[read(number)] * origin}}
+    call = lambda places, seen=seen: jax.device_get(
+      layerwise.gradient(seen, stats, x[places], y[places], layerwise.Blocks(), False)
+    )
+    ((r, _), down), ((f, _), up) = call(retain), call(forget)
+    losses.append(alpha * r - (1 - alpha) * f)
+    force = jax.tree.map(lambda d, u: alpha * d - (1 - alpha) * u, down, up)
+    force[layer] = {name: np.zeros_like(origin)}
+    buffer = jax.tree.map(
+      lambda b, g, p: HP["momentum"] * b + (g + HP["weight_decay"] * p), buffer, force, params
+    )
+    params = jax.tree.map(lambda p, b: p - HP["learning_rate"] * b, params, buffer)
+  return flax.traverse_util.flatten_dict(params), np.array(losses)
+
+
+def test_the_network_reads_the_biases_with_which_an_epoch_began():
+  """Neither those of before the run, which never move, nor those of the step, which always do."""
+  _, after, losses = with_biases()
+  params, wanted = naive_with_copies(read=lambda step: step // 3 * 3)
+  close(after, params)
+  close(losses, wanted)
+  for read in (lambda step: 0, lambda step: step):
+    _, other = naive_with_copies(read)
+    assert np.abs(losses - other).max() > 1e-6
 
 
 def test_ngplus_refuses_an_unknown_mode():

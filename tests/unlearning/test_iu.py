@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from support import problems
+from support import contract, problems
 
 from jaxmu import models
 from jaxmu.training import Task, View
@@ -64,9 +64,8 @@ def view_of(data, module=None):
 
 def prepare_with(data, fidelity="reference", batch_size=BATCH, module=None):
   """Compile `iu.prepare`: (variables, alpha) -> variables."""
-  hp = {"batch_size": batch_size, "fidelity": fidelity}
-  view = view_of(data, module)
-  return jax.jit(lambda v, alpha: iu.prepare(KEY, v, view, {**hp, "alpha": alpha})[0])
+  known = contract.step({"batch_size": batch_size, "fidelity": fidelity}, view_of(data, module))
+  return jax.jit(lambda v, alpha: iu.prepare(v, known._replace(key=KEY, hp={"alpha": alpha}))[0])
 
 
 def per_sample(variables, data, module=None):
@@ -247,9 +246,9 @@ def test_members_may_share_a_chunk_in_fixed_fidelity(monkeypatch):
 def test_costs_count_gradients_and_directional_derivatives():
   cost = iu.METHOD.prepare_samples
   sizes, level = {"retain": 5000, "forget": 500}, {"fidelity": "reference"}
-  assert cost(level, sizes) == 3 * 5500 + 3 + 5 * 1002
-  assert cost(level, {"retain": 90, "forget": 10}) == 3 * 100 + 3 + 5 * 90
+  assert cost({}, sizes, level) == 3 * 5500 + 3 + 5 * 1002
+  assert cost({}, {"retain": 90, "forget": 10}, level) == 3 * 100 + 3 + 5 * 90
 
 
 def test_the_number_of_epochs_is_accepted_and_dead():
-  assert iu.METHOD.hyperparameters({"num_epochs": 7}) == dict(iu.METHOD.defaults)
+  assert iu.METHOD.hyperparameters({"num_epochs": 7}) == iu.METHOD.defaults

@@ -1,10 +1,12 @@
 """KDE: resets, teacher, both phases, and what must not matter (methods.md 6.6)."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems, replays
+from support import contract, problems, replays
 
 from jaxmu.errors import MethodError
 from jaxmu.execution import runner
@@ -18,8 +20,10 @@ KEY = jax.random.key(5)
 SETS = ("retain", "val")
 
 
-class TinyViT(problems.TinyNet):
-  """The tiny network under a name that keeps its stem as it is."""
+class Embedded(problems.TinyNet):
+  """The tiny network with a stem that is part of a patch embedding, and stays as it is."""
+
+  stem_is_a_layer: ClassVar[bool] = False
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +33,15 @@ def start():
 
 def prepare(start, key=KEY, module=None, **draws):
   view = replays.view(SETS, module, **draws)
-  return kde.prepare(key, start, view, {**kde.METHOD.defaults, "batch_size": 8})
+  hp = {**kde.METHOD.defaults, "batch_size": 8}
+  return kde.prepare(start, contract.step(hp, view, key=key))
 
 
 # Resets and teacher
 
 
 @pytest.mark.parametrize(
-  ("module", "ends"), [(problems.TinyNet(), {"stem", "head"}), (TinyViT(), {"head"})]
+  ("module", "ends"), [(problems.TinyNet(), {"stem", "head"}), (Embedded(), {"head"})]
 )
 def test_only_the_ends_are_reset_within_the_bounds_of_their_layers(start, module, ends):
   drawn = jax.jit(lambda key: prepare(start, key, module)[0])
@@ -75,10 +80,12 @@ def test_the_teacher_is_the_original_in_eval_mode_on_both_sets(start):
 def losses_at(logits, teacher, y, weight=None, t=5.0):
   """Return ((value, report), gradient by the logits) of the two phases' losses."""
   batch = Batch(None, y, weight, None, jnp.arange(len(y)))
-  forward = lambda z, stats, x, mask: (z, stats)
+  known = contract.step(
+    {"temperature": t}, aux=teacher, forward=lambda z, stats, x, weight: (z, stats)
+  )
 
   def both(loss):
-    at = lambda z: loss(forward, z, {}, batch, teacher, {"temperature": t}, None)
+    at = lambda z: loss(z, {}, batch, known)
     return jax.value_and_grad(at, has_aux=True)(logits)
 
   return both(kde.warm_up), both(kde.fine_tune)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support import problems
+from support import contract, problems
 
 from jaxmu import models
 from jaxmu.engine.population import member_keys
@@ -28,7 +28,7 @@ RATES = (0.0, 0.1, 0.125, 0.3, 0.375, 0.5, 0.77, 0.999, 1.0)
 N_RETAIN, N_FORGET, BATCH = 80, 70, 16  # R' needs a full batch of 64 and one of 6
 INDEX = {"retain": np.arange(N_RETAIN), "forget": np.arange(N_RETAIN, N_RETAIN + N_FORGET)}
 SUBSET = np.random.default_rng(5).permutation(N_RETAIN)[:N_FORGET]
-HP = {**msg.METHOD.defaults, "batch_size": BATCH, "fidelity": "reference"}
+HP = {**msg.METHOD.defaults, "batch_size": BATCH}
 KEY = jax.random.key(11)
 CONV = ("stem", "stage1")  # of TinyNet
 
@@ -56,8 +56,9 @@ def view_of(data, index=INDEX, shuffle=False, **draws):
 
 def prepare_with(view, **options):
   """Compile `msg.prepare`: (key, variables, init_rate) -> (variables, mask)."""
-  hp = {**HP, **options}
-  return jax.jit(lambda key, v, rate: msg.prepare(key, v, view, {**hp, "init_rate": rate}))
+  known = contract.step({**HP, **options}, view)
+  step = lambda key, rate: known._replace(key=key, hp={**known.hp, "init_rate": rate})
+  return jax.jit(lambda key, v, rate: msg.prepare(v, step(key, rate)))
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,8 @@ def recorded_orders(monkeypatch, data, key, start, index=INDEX, **options):
     return params, batch_stats
 
   monkeypatch.setattr(msg, "signed_gradients", record)
-  msg.prepare(key, start, view_of(data, index, shuffle=True), {**HP, **options})
+  view = view_of(data, index, shuffle=True)
+  msg.prepare(start, contract.step({**HP, **options}, view, key=key))
   return seen
 
 
@@ -304,7 +306,7 @@ def test_injected_kernels_replace_the_drawn_ones(data, start):
 def test_the_mask_slows_raw_gradients_but_not_weight_decay():
   """With momentum: b <- 0.9 b + (S g + 0.1 theta)."""
   reset = {"conv": jnp.array([True, False])}
-  rule = msg.masked_sgd({"momentum": 0.9, "weight_decay": 0.1}, reset)
+  rule = msg.masked_sgd(contract.step({"momentum": 0.9, "weight_decay": 0.1}, aux=reset))
   params, slow = {"conv": jnp.array([4.0, 4.0])}, np.array([1.0, 0.1])
   state, buffer = rule.init(params), 0.0
   for g in (2.0, 3.0):
@@ -322,18 +324,22 @@ def fine_tune_reference(slow, keep_weights):
   table = jnp.array([0.5, 1.0, 0.5])  # E = 3
   step = Pass(
     "retain",
+    problems.TABLE["msg"].small["batch_size"],
     classification,
-    lambda hp, aux: optax.chain(scale, sgd(hp["momentum"], hp["weight_decay"])),
+    lambda step: optax.chain(scale, sgd(step.hp["momentum"], step.hp["weight_decay"])),
     lambda hp, steps: lambda count: hp["learning_rate"] * table[count // steps],
   )
 
-  def prepare(key, variables, view, hp):
-    prepared, _ = msg.prepare(key, variables, view, hp)
+  def prepare(variables, step):
+    prepared, _ = msg.prepare(variables, step)
     kept = variables["params"] if keep_weights else prepared["params"]
     return {"params": kept, "batch_stats": prepared["batch_stats"]}, ()
 
   return dataclasses.replace(
-    msg.METHOD, name="reference", prepare=prepare, phases=lambda hp: (Phase("reference", (step,)),)
+    msg.METHOD,
+    name="reference",
+    prepare=prepare,
+    phases=lambda options: (Phase("reference", (step,)),),
   )
 
 
@@ -357,8 +363,8 @@ def test_phase_c_is_fine_tuning_with_slowed_kernels(rate, slow):
 
 def test_the_cost_counts_both_parts_of_the_saliency_pass():
   cost = get("msg").prepare_samples
-  assert cost({}, {"retain": 90, "forget": 10}) == 3 * (10 + 10)
-  assert cost({}, {"retain": 10, "forget": 90}) == 3 * (10 + 90)
+  assert cost({}, {"retain": 90, "forget": 10}, {}) == 3 * (10 + 10)
+  assert cost({}, {"retain": 10, "forget": 90}, {}) == 3 * (10 + 90)
 
 
 def test_dead_taps_of_resnet18_at_32_pixels_never_reach_the_output():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems, replays
+from support import contract, problems, replays
 
 from jaxmu.errors import MethodError
 from jaxmu.execution import runner
@@ -37,7 +37,8 @@ def prepare():
   @jax.jit
   def run(variables, amount, key, y):
     view = replays.view(["retain"], y=y)
-    return prmq.prepare(key, variables, view, {**HP, "prune_amount": amount})
+    known = contract.step({**HP, "prune_amount": amount}, view, key=key)
+    return prmq.prepare(variables, known)
 
   def arrays(variables, amount, seed=0, y=None):
     y = problems.samples()[1] if y is None else y
@@ -96,7 +97,8 @@ def test_fresh_values_of_another_form_are_refused(start):
   """That injected values are taken shows in the whole run below."""
   view = replays.view(["retain"], fresh={"kernel": np.zeros((6, 4)), "bias": np.zeros(4)})
   with pytest.raises(MethodError, match=r"^prmq: fresh must be a tree like params, with leaves"):
-    jax.eval_shape(lambda: prmq.prepare(jax.random.key(0), start, view, HP))
+    known = contract.step(HP, view, key=jax.random.key(0))
+    jax.eval_shape(lambda: prmq.prepare(start, known))
 
 
 def test_the_teacher_is_the_original_and_absent_classes_weigh_nothing(prepare, start):
@@ -133,9 +135,9 @@ def test_loss_is_a_weighted_mean_plus_squared_entropy_gaps_without_padding(weigh
   logits, y, table = rng.normal(size=(7, 3)), rng.integers(0, 3, 7), rng.uniform(0, 1, 9)
   index, w = rng.permutation(9)[:7], np.array([0.5, 0.8, 0.0])
   batch = Batch(None, jnp.asarray(y), weight and jnp.array(weight), None, jnp.asarray(index))
-  forward = lambda params, stats, x, mask: (jnp.asarray(logits), stats)
   teacher = prmq.Teacher(jnp.asarray(table), jnp.asarray(w))
-  found, _ = prmq.loss(forward, None, {}, batch, teacher, {}, None)
+  forward = lambda params, stats, x, weight: (jnp.asarray(logits), stats)
+  found, _ = prmq.loss(None, {}, batch, contract.step(aux=teacher, forward=forward))
   n = 7 if weight is None else 5
   p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
   entropies = -np.sum(p * np.log(p), axis=1)
@@ -157,9 +159,9 @@ def test_one_step_beyond_the_real_number_of_epochs(epochs, steps, passes):
 
 
 def test_no_epochs_are_refused():
-  hp = prmq.METHOD.hyperparameters({"num_epochs": 0})
-  with pytest.raises(MethodError, match=r"^prmq: num_epochs must be positive, got 0$"):
-    prmq.METHOD.derive(hp, {"retain": 22})
+  message = r"^prmq: num_epochs must be a number above 0 and at most 1000000, got 0$"
+  with pytest.raises(MethodError, match=message):
+    prmq.METHOD.hyperparameters({"num_epochs": 0})
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems, replays
+from support import contract, problems, replays
 
 from jaxmu.errors import MethodError
 from jaxmu.execution import runner
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 
 KEY = jax.random.key(2)
 POOL, ALWAYS = 13, 2  # leaves of Many
+NUMBERS = ("num_epochs", "fine_num_epochs", "reset_num_epochs", "origin_noise", "noisy_layers")
 
 
 class Many(nn.Module):
@@ -56,19 +57,19 @@ def always(start):
 def choose(start):
   view = replays.view(["retain"], Many())
 
-  return jax.jit(
-    lambda key, params, memory, epoch, hp: rni.choose(
-      key, view, {**start, "params": params}, memory, epoch, (), hp
-    )
-  )
+  def run(key, params, memory, epoch, hp):
+    known = contract.step(hp, view, key=key, memory=memory, epoch=epoch)
+    return rni.choose({**start, "params": params}, known)
+
+  return jax.jit(run)
 
 
 def simulate(choose, start, seed, **given):
   """Run the hook of every epoch; return per epoch the chosen leaves, the noisy ones, `fine`."""
   hp = {**rni.METHOD.defaults, **given}
   hp = {**hp, **rni.derive(hp, {})}
-  params, memory, record = start["params"], rni.unseen(start["params"], (), hp), []
-  numbers = {name: value for name, value in hp.items() if name != "fine_optimizer_learning_rate"}
+  params, memory, record = start["params"], rni.unseen(start["params"], contract.step(hp)), []
+  numbers = {name: value for name, value in hp.items() if name in NUMBERS}
   for epoch in range(hp["num_epochs"]):
     key = jax.random.fold_in(jax.random.key(seed), epoch)
     new, memory = choose(key, params, memory, epoch, numbers)
@@ -117,9 +118,14 @@ def test_as_many_fine_epochs_as_epochs_choose_no_layer(choose, start, epochs, fi
     assert (is_fine, trained.all(), noisy.any()) == (True, True, False)
 
 
+def with_noisy(number, **draws):
+  """Return the step of an epoch with so many noisy layers."""
+  return contract.step({"noisy_layers": number}, replays.view(["retain"], **draws))
+
+
 def test_layers_are_drawn_evenly_without_replacement():
   n = 2000
-  draw = lambda key: rni.select(key, replays.view(["retain"]), 0, POOL, {"noisy_layers": 4})
+  draw = lambda key: rni.select(key, with_noisy(4), POOL)
   layers, noisy = jax.jit(jax.vmap(draw))(jax.random.split(KEY, n))
   layers, noisy = np.asarray(layers), np.asarray(noisy)
   assert layers.shape == noisy.shape == (n, 9)
@@ -133,16 +139,16 @@ def test_layers_are_drawn_evenly_without_replacement():
 
 
 def test_a_small_pool_is_chosen_whole():
-  layers, noisy = rni.select(KEY, replays.view(["retain"]), 0, 4, {"noisy_layers": 6})
+  layers, noisy = rni.select(KEY, with_noisy(6), 4)
   assert sorted(layers.tolist()) == [0, 1, 2, 3]
   assert noisy.all()
 
 
 def test_injected_rows_belong_to_epochs_and_the_last_one_repeats():
   layers, noisy = np.array([[3, 1, 0, 2], [2, 3, 1, 0]]), np.array([[1, 0, 0, 1], [0, 1, 0, 0]])
-  view = replays.view(["retain"], layers=layers, noisy=noisy)
+  known = with_noisy(4, layers=layers, noisy=noisy)
   for epoch, row in ((0, 0), (1, 1), (2, 1), (5, 1)):
-    found = rni.select(KEY, view, epoch, 4, {"noisy_layers": 4})
+    found = rni.select(KEY, known._replace(epoch=epoch), 4)
     np.testing.assert_array_equal(found[0], layers[row])
     np.testing.assert_array_equal(found[1], noisy[row] == 1)
 
@@ -150,8 +156,8 @@ def test_injected_rows_belong_to_epochs_and_the_last_one_repeats():
 def test_drawn_noise_is_standard_normal_times_the_deviation(choose, start):
   """With all nine layers noisy; after one epoch, of many runs."""
   hp = {**rni.METHOD.defaults, "noisy_layers": 9, "reset_num_epochs": 0}
-  del hp["fine_optimizer_learning_rate"]
-  values, memory = [], rni.unseen(start["params"], (), hp)
+  hp = {name: value for name, value in hp.items() if name in NUMBERS}
+  values, memory = [], rni.unseen(start["params"], contract.step(hp))
   for key in jax.random.split(KEY, 30):
     new, chosen = choose(key, start["params"], memory, 0, hp)
     noisy = flags(chosen.trained) & ~always(start)
@@ -223,7 +229,7 @@ def run(start, draws):
 
   def keep(leg):
     legs.append(leg.metrics.loss[0])
-    snapshots.append(replays.alone(leg.snapshot()["variables"]))
+    snapshots.append(replays.alone(leg.snapshot().variables))
 
   lead = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)
   outcome = runner.run(
@@ -272,7 +278,8 @@ def entropy(logits, y, extra):
 
 
 def test_only_the_head_is_reset(start):
-  prepare = jax.jit(lambda key: rni.prepare(key, start, replays.view(["retain"], Many()), {})[0])
+  known = contract.step({}, replays.view(["retain"], Many()))
+  prepare = jax.jit(lambda key: rni.prepare(start, known._replace(key=key))[0])
   drawn = [prepare(key) for key in jax.random.split(KEY, 30)]
   for leaf in ("kernel", "bias"):
     after = np.stack([variables["params"]["head"][leaf] for variables in drawn]) * np.sqrt(5)

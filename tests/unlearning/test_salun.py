@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems, relabelling
+from support import contract, problems, relabelling
 from support.relabelling import HP, INDEX, LABELS, ORDER, alone, close, execute
 
 from jaxmu.errors import MethodError
@@ -53,9 +53,9 @@ def naive_mask(gradient, fraction):
 
 def forget_gradient(batch_size, fidelity, shuffle=False):
   """Compile `salun.forget_gradient`: (variables, key) -> gradient."""
-  view = relabelling.view(shuffle)
   hp = {"batch_size": batch_size, "fidelity": fidelity}
-  return jax.jit(lambda variables, key: salun.forget_gradient(key, variables, view, hp))
+  known = contract.step(hp, relabelling.view(shuffle))
+  return jax.jit(lambda variables, key: salun.forget_gradient(variables, known._replace(key=key)))
 
 
 # The mask
@@ -136,7 +136,9 @@ def test_attention_biases_have_no_gradient_in_the_reference():
   view = View(task, Arrays(*map(jnp.asarray, relabelling.data())), INDEX, {})
   variables = {**Attending().init(KEY, jnp.zeros((1, 6, 6, 1))), "batch_stats": {}}
   reference, fixed = (
-    salun.forget_gradient(KEY, variables, view, {"batch_size": 10, "fidelity": level})
+    salun.forget_gradient(
+      variables, contract.step({"batch_size": 10, "fidelity": level}, view, key=KEY)
+    )
     for level in LEVELS
   )
   assert problems.equal(reference["head"], fixed["head"])
@@ -201,11 +203,13 @@ def test_the_mask_optimizer_is_dead_and_momentum_off_by_default():
   assert method.hyperparameters(flat_names) == plain
   assert plain["momentum"] == 0.0
   assert method.resolve_fidelity(None) == "fixed"
-  assert method.prepare_samples(plain, {"retain": 90, "forget": 10}) == 30
+  assert method.prepare_samples(plain, {"retain": 90, "forget": 10}, {}) == 30
 
 
 def test_a_threshold_outside_0_1_is_refused():
-  with pytest.raises(MethodError, match=r"salun: threshold must lie in \[0, 1\], got 1.5"):
+  with pytest.raises(
+    MethodError, match=r"salun: threshold must be a number at least 0 and at most 1, got 1\.5"
+  ):
     get("salun").hyperparameters({"threshold": 1.5})
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems
+from support import contract, problems
 
 from jaxmu import models
 from jaxmu.engine.population import member_keys
@@ -40,6 +40,7 @@ PASSED = {  # epochs -> milestones passed, m(j): the table of methods.md 0.5
   REFERENCE: {1: [3], 2: [0, 3], 3: [0, 1, 3], 5: [0, 0, 1, 1, 3], 10: [0] * 5 + [1, 1, 1, 2, 3]},
   FIXED: {1: [0], 2: [0, 1], 3: [0, 1, 2], 5: [0, 0, 1, 1, 2], 10: [0] * 5 + [1, 1, 1, 2, 3]},
 }
+OPTIONS = contract.options(HP, fidelity=REFERENCE)
 FINAL = dataclasses.replace(scrub.METHOD, name="final", rewind=None)  # before selection
 
 
@@ -162,13 +163,14 @@ def test_fixed_differs_by_the_anchor_alone_where_the_rates_agree(data, start):
 def test_without_distillation_and_forget_passes_it_is_fine_tuning_with_drops(data, start):
   """alpha=0, gamma=1, msteps=0: FT's step at the drop schedule."""
   found, _, _ = execute(data, start, {"alpha": 0.0, "gamma": 1.0, "msteps": 0})
-  (step,) = ft.fine_tune(scrub.student_sgd).passes
+  (step,) = ft.METHOD.phases({"batch_size": 8})[0].passes
+  *_, coming_back = scrub.METHOD.phases(OPTIONS)[0].passes
   dropping = step._replace(
-    batch_size="retain_batch_size",
+    transform=coming_back.transform,
     schedule=lambda hp, n: schedules.drop(hp["sgda_learning_rate"], 3, 0.5, n, first=1),
   )
   phase = Phase("reference", (dropping,), epochs=lambda hp: hp["sgda_num_epochs"])
-  method = dataclasses.replace(FINAL, prepare=ft.METHOD.prepare, phases=lambda hp: (phase,))
+  method = dataclasses.replace(FINAL, prepare=ft.METHOD.prepare, phases=lambda options: (phase,))
   wanted, _, _ = execute(data, start, method=method)
   close(found, wanted)
   assert step.loss is classification
@@ -183,7 +185,8 @@ def test_beta_and_smoothing_change_nothing_and_the_input_stays_as_it_is(data, st
   assert not problems.equal(plain["params"], jax.tree.map(lambda leaf: leaf[0], before["params"]))
   given = scrub.METHOD.hyperparameters({"beta": 0.7, "batch_size": 3, "gamma": 0.2})
   assert given == {**scrub.METHOD.defaults, "gamma": 0.2}
-  assert not {"beta", "smoothing"} & set(scrub.METHOD.space)
+  assert scrub.METHOD.hyper["beta"].dead
+  assert scrub.METHOD.hyper["smoothing"].search is None
 
 
 @pytest.mark.parametrize("fidelity", [REFERENCE, FIXED])
@@ -194,7 +197,8 @@ def test_the_shared_step_count_gives_the_table_of_rates(fidelity, epochs, msteps
   sizes = {"forget": 10, "retain": 22, "val": 6}
   hp = {**HP, "sgda_num_epochs": epochs, "msteps": msteps}
   hp = {k: jnp.asarray(v) for k, v in {**hp, **scrub.count_steps(hp, sizes)}.items()}
-  schedule = jax.jit(lambda hp, count: scrub.rate({**hp, "fidelity": fidelity}, 3)(count))
+  rate = scrub.rate_of_epoch({**OPTIONS, "fidelity": fidelity})
+  schedule = jax.jit(lambda hp, count: rate(hp, 3)(count))
   count, found, wanted = 0, [], []
   for j, passed in enumerate(PASSED[fidelity][epochs], 1):
     steps = (2 if j <= msteps else 0) + 3
@@ -213,7 +217,8 @@ def test_teacher_logits_are_the_originals_in_eval_mode(data, start):
   view = View(task, Arrays(*map(jnp.asarray, data)), index, {})
   alone = jax.tree.map(lambda leaf: leaf[0], start)
   for fidelity in (REFERENCE, FIXED):
-    variables, original = scrub.prepare(None, alone, view, {**HP, "fidelity": fidelity})
+    known = contract.step({**HP, "fidelity": fidelity}, view)
+    variables, original = scrub.prepare(alone, known)
     assert problems.equal(variables, alone)
     seen = np.concatenate([index["retain"], index["forget"]])
     wanted = predict(alone["params"], alone["batch_stats"], data[0])
@@ -229,18 +234,20 @@ def test_work_counts_gated_passes_teacher_and_selection(data, start):
 
 def test_one_optimizer_state_serves_both_passes():
   """Its momentum carries over from forget to retain (methods.md 5.2, step 1)."""
-  leave, come_back = scrub.SCRUB.passes
+  leave, come_back = scrub.METHOD.phases(OPTIONS)[0].passes
   assert leave.slot == come_back.slot
-  hp = {**HP, **scrub.count_steps(HP, problems.SIZES), "fidelity": REFERENCE}
-  trees = [jax.tree.structure(optimizer(p, hp, (), 1).init({})) for p in (leave, come_back)]
+  known = contract.step({**HP, **scrub.count_steps(HP, problems.SIZES)})
+  trees = [jax.tree.structure(optimizer(p, known, 1).init({})) for p in (leave, come_back)]
   assert trees[0] == trees[1]
 
 
 def test_limits_are_named():
-  with pytest.raises(MethodError, match=r"scrub: sgda_num_epochs must lie in \[1, 512\], got 513"):
-    scrub.METHOD.hyperparameters({"sgda_num_epochs": 513})
-  with pytest.raises(MethodError, match="scrub: msteps must be finite and at least 0, got -1"):
-    scrub.METHOD.hyperparameters({"msteps": -1})
-  with pytest.raises(MethodError, match="scrub: kd_T must be finite and at least 1e-06, got 0"):
-    scrub.METHOD.hyperparameters({"kd_T": 0.0})
+  for name, value, expected in (
+    ("sgda_num_epochs", 513, "a whole number at least 1 and at most 512"),
+    ("msteps", -1, "a whole number at least 0 and at most 1000000"),
+    ("kd_T", 0.0, "a number at least 1e-06"),
+  ):
+    message = f"^scrub: {name} must be {expected}, got {value}$"
+    with pytest.raises(MethodError, match=message):
+      scrub.METHOD.hyperparameters({name: value})
   assert scrub.METHOD.hyperparameters({"msteps": 0})["msteps"] == 0

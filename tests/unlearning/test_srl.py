@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import problems, relabelling
+from support import contract, problems, relabelling
 from support.relabelling import HP, INDEX, LABELS, ORDER, close, execute
 
 from jaxmu.errors import MethodError
@@ -78,9 +78,10 @@ def test_the_loss_is_the_pair_form_over_real_samples():
   mixed = batch(30, weight=jnp.asarray(real, float))
   logits = jax.random.normal(KEY, (30, 5))
   spoiled = jnp.where(real[:, None], logits, 1e3)
-  value, report = random_labels.loss(
-    lambda *given: (spoiled, "moved"), None, None, mixed, {"labels": table}, {}, KEY
+  known = contract.step(
+    key=KEY, aux=random_labels.Relabelling(table), forward=lambda *given: (spoiled, "moved")
   )
+  value, report = random_labels.loss(None, None, mixed, known)
   forget = np.asarray(mixed.origin) == 1
   total = 0.0
   for part, labels in ((~forget & real, mixed.y), (forget & real, table[mixed.index])):

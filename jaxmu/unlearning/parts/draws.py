@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxmu.errors import MethodError
 from jaxmu.models import structure
 from jaxmu.models.initialisers import default_reset, fans, unit_normal
+from jaxmu.training import View
 
 
-def given(view, method: str, name: str, like: Any) -> Any | None:
+def given(view: View, method: str, name: str, like: Any) -> Any | None:
   """Return the caller's replacement of a draw in the dtypes of `like`, or None if there is none.
 
   Args:
@@ -32,7 +33,7 @@ def given(view, method: str, name: str, like: Any) -> Any | None:
   return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), values, like)
 
 
-def renew(key: jax.Array, view, method: str, params: Any, chosen: Any) -> Any:
+def renew(key: jax.Array, view: View, method: str, params: Any, chosen: Any) -> Any:
   """Reset the chosen leaves of params to the draw "fresh": the caller's, or `default_resets`."""
   fresh = given(view, method, "fresh", params)
   if fresh is None:
@@ -54,7 +55,7 @@ def default_resets(key: jax.Array, params: Any, chosen: Any) -> Any:
     if leaf.path[-1] == "kernel"
   }
 
-  def draw(leaf, old, key, reset):
+  def draw(leaf: structure.Leaf, old: jax.Array, key: jax.Array, reset: bool) -> jax.Array:
     if not reset:
       return old
     return default_reset(key, old.shape, old.dtype, fans(kernels[leaf.path[:-1]])[0])
@@ -70,6 +71,6 @@ def unit_normals(key: jax.Array, params: Any, chosen: Any) -> Any:
   return jax.tree.map(draw, params, _keys(key, params), chosen)
 
 
-def _keys(key, tree):
+def _keys(key: jax.Array, tree: Any) -> Any:
   leaves, form = jax.tree.flatten(tree)
   return jax.tree.unflatten(form, list(jax.random.split(key, len(leaves))))

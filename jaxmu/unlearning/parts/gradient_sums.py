@@ -1,13 +1,28 @@
 """Passes that only collect gradients: no optimizer step, parameters fixed."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmu.data.streams import Order
+from jaxmu.training import View
 from jaxmu.training.losses import cross_entropy, mean
+from jaxmu.training.phase import Array, Tree
+from jaxmu.training.task import Batch
 
 
-def signed_gradients(view, params, batch_stats, orders, key=None, *, train: bool = True):
+def signed_gradients(
+  view: View,
+  params: Tree,
+  batch_stats: Tree,
+  orders: Sequence[tuple[Array | float, Order]],
+  key: Array | None = None,
+  *,
+  train: bool = True,
+) -> tuple[Tree, Tree]:
   """Add up weighted gradients of mean cross-entropy over the batches of several passes, in turn.
 
   Args:
@@ -20,13 +35,13 @@ def signed_gradients(view, params, batch_stats, orders, key=None, *, train: bool
     (sum of signed gradients, a tree like params; batch_stats after the last pass).
   """
 
-  def loss(params, batch_stats, batch, key):
+  def loss(params: Tree, batch_stats: Tree, batch: Batch, key: Array | None) -> Any:
     logits, batch_stats = view.task.forward(
       params, batch_stats, batch.x, train=train, mask=batch.weight, key=key
     )
     return mean(cross_entropy(logits, batch.y), batch.weight), batch_stats
 
-  def step(carry, signed_samples):
+  def step(carry: Any, signed_samples: Any) -> Any:
     (total, batch_stats), (sign, samples) = carry, signed_samples
     dropout = None if key is None else jax.random.fold_in(key, samples.index[0])
     batch = view.fetch(samples)
@@ -45,7 +60,7 @@ def signed_gradients(view, params, batch_stats, orders, key=None, *, train: bool
   return carry
 
 
-def _joined(orders):
+def _joined(orders: Sequence[tuple[Array | float, Order]]) -> list[tuple]:
   """Merge passes without a short batch and of equal batch size into one, so as to compile once."""
   parts = []
   for weight, order in orders:

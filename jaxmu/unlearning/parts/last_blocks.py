@@ -3,16 +3,33 @@
 CF-k and EU-k share it (methods.md 3).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxmu.models import structure
-from jaxmu.training import Pass, Phase, schedules
-from jaxmu.training.method import BS, EP, LR, NB, U01, WD, Distribution
+from jaxmu.settings.ranges import Range
+from jaxmu.training import Pass, Phase, Report, Step, hyper, schedules
+from jaxmu.training.hyper import Distribution, Hyper
 from jaxmu.training.objectives import anchor_penalty, classification
-from jaxmu.unlearning.parts.gates import gate_updates, moves
+from jaxmu.training.phase import Array, Hp, Modes, Options, Tree
+from jaxmu.training.task import Batch
+from jaxmu.unlearning.parts.gates import gate_updates, has_gradient
+
+HYPER = {
+  "num_blocks": Hyper(
+    1, Range(1, 1000), Distribution("integer", 1, 10), Distribution("integer", 1, 4)
+  ),
+  "learning_rate": hyper.rate(0.01),
+  "sgda_decay_rate": hyper.share(0.1),
+  "sgda_weight_decay": hyper.decay(0.1),
+  "batch_size": hyper.batch(256),
+  "num_epochs": hyper.epochs(10),
+  "sgda_learning_rate": hyper.DEAD,
+  "momentum": hyper.DEAD,
+  "training_epoch_factor": hyper.DEAD,
+}
 
 
 class Anchored(NamedTuple):
@@ -23,71 +40,51 @@ class Anchored(NamedTuple):
     trainable: bool per leaf, True for those that move.
   """
 
-  anchor: Any
-  trainable: Any
+  anchor: Tree
+  trainable: Tree
 
 
-def first_block(params, hp):
+def first_block(params: Tree, hp: Hp) -> Array:
   """Return the number of the first trainable block; block 0, before the blocks, never is."""
   return jnp.maximum(structure.num_blocks(params) + 1 - hp["num_blocks"], 1)
 
 
-def last_blocks(params, hp, num_classes: int):
+def last_blocks(params: Tree, hp: Hp, num_classes: int) -> Tree:
   """Return F_k, a bool per leaf: True in the last k blocks and in the head; k may be traced."""
   first = first_block(params, hp)
   inside = lambda leaf: ((leaf.block or 0) >= first) | leaf.head
   return jax.tree.map(inside, structure.describe(params, num_classes))
 
 
-def anchored(params, hp, num_classes: int, batch_norm: str) -> Anchored:
+def anchored(params: Tree, step: Step, batch_norm: str) -> Anchored:
   """Start from `params`, with the last k blocks and the head trainable."""
-  inside = last_blocks(params, hp, num_classes)
-  moving = lambda leaf, gate: gate & moves(leaf, hp, batch_norm)
+  num_classes = step.options["num_classes"]
+  inside = last_blocks(params, step.hp, num_classes)
+  moving = lambda leaf, gate: gate & has_gradient(leaf, step.options, batch_norm)
   return Anchored(params, jax.tree.map(moving, structure.describe(params, num_classes), inside))
 
 
-def anchored_fine_tuning(batch_norm, augment: bool = False) -> Phase:
+def anchored_fine_tuning(
+  options: Options, batch_norm: str | Modes, augment: bool = False
+) -> tuple[Phase, ...]:
   """Plain SGD on CE(B_r) + (omega/2) ||theta - theta_a||^2, rate dropped per epoch."""
   step = Pass(
     stream="retain",
+    batch_size=options["batch_size"],
     loss=anchored_loss,
-    transform=lambda hp, aux: gate_updates(aux.trainable),
+    transform=lambda step: gate_updates(step.aux.trainable),
     schedule=lambda hp, steps: schedules.drop(
       hp["learning_rate"], hp["num_epochs"], hp["sgda_decay_rate"], steps
     ),
     batch_norm=batch_norm,
     augment=augment,
   )
-  return Phase("anchored fine-tuning", (step,))
+  return (Phase("anchored fine-tuning", (step,)),)
 
 
-def anchored_loss(forward, params, batch_stats, batch, aux, hp, key):
+def anchored_loss(
+  params: Tree, batch_stats: Tree, batch: Batch, step: Step
+) -> tuple[Array, Report]:
   """CE(B_r) + (omega/2) ||theta - theta_a||^2; what is called a weight decay is omega."""
-  loss, report = classification(forward, params, batch_stats, batch, aux, hp, key)
-  return loss + anchor_penalty(hp["sgda_weight_decay"], params, aux.anchor), report
-
-
-DEFAULTS = {
-  "num_blocks": 1,
-  "learning_rate": 0.01,
-  "sgda_decay_rate": 0.1,
-  "sgda_weight_decay": 0.1,
-  "batch_size": 256,
-  "num_epochs": 10,
-}
-
-
-SPACE = {
-  "num_blocks": NB,
-  "learning_rate": LR,
-  "sgda_decay_rate": U01,
-  "sgda_weight_decay": WD,
-  "batch_size": BS,
-  "num_epochs": EP,
-}
-
-
-AMENDED = {"num_blocks": Distribution("integer", 1, 4)}
-
-
-DEAD = ("sgda_learning_rate", "momentum", "training_epoch_factor")
+  loss, reported = classification(params, batch_stats, batch, step)
+  return loss + anchor_penalty(step.hp["sgda_weight_decay"], params, step.aux.anchor), reported

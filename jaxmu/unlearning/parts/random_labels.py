@@ -1,22 +1,43 @@
 """Training on both sets with random labels for forget samples; SRL and SalUN share it."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from jaxmu.data.streams import FORGET
 from jaxmu.errors import MethodError
-from jaxmu.training import Pass, Phase, schedules, sgd
-from jaxmu.training.losses import correct, cross_entropy, mean
-from jaxmu.training.phase import Report
+from jaxmu.training import Pass, Phase, Report, Step, View, schedules, sgd
+from jaxmu.training.anchors import UNION_ORDER
+from jaxmu.training.losses import cross_entropy, mean
+from jaxmu.training.objectives import report
+from jaxmu.training.phase import Array, Options, Transform, Tree
+from jaxmu.training.task import Batch
 
 DRAWS = {
-  "union_order": "int [n_retain + n_forget], visiting order, retain samples counted first",
+  "union_order": UNION_ORDER,
   "random_labels": "int [n_forget], the label of each forget sample in every epoch",
 }
 
 
-def replaced_labels(view):
-  """Return the caller's labels by position in the data set, int [N]; None where they are drawn."""
+class Relabelling(NamedTuple):
+  """What training with random labels knows.
+
+  Attributes:
+    labels: int [N] by position in the data set, in place of drawn labels; or None.
+    mask: tree like params of bool arrays, True = trained; None trains everything.
+  """
+
+  labels: Array | None
+  mask: Tree | None = None
+
+
+def replaced_labels(view: View) -> Array | None:
+  """Return the caller's labels by position in the data set, int [N]; None where they are drawn.
+
+  Raises:
+    MethodError: for labels of another form.
+  """
   labels = view.draws.get("random_labels")
   if labels is None:
     return None
@@ -28,7 +49,7 @@ def replaced_labels(view):
   return view.table({"forget": labels.astype(jnp.int32)})
 
 
-def relabelled(batch, num_classes, labels, key):
+def relabelled(batch: Batch, num_classes: int, labels: Array | None, key: Array) -> Array:
   """Return the batch's labels [B], on forget samples drawn uniformly from all C classes.
 
   The true class is not excluded. Every step has its own key, so every visit draws anew.
@@ -43,21 +64,24 @@ def relabelled(batch, num_classes, labels, key):
   return jnp.where(batch.origin == FORGET, random, batch.y).astype(batch.y.dtype)
 
 
-def loss(forward, params, batch_stats, batch, aux, hp, key):
+def loss(params: Tree, batch_stats: Tree, batch: Batch, step: Step) -> tuple[Array, Report]:
   """CE(B) on the mixed batch with random labels: one forward, one mean; accuracy on true labels."""
-  del hp
-  logits, batch_stats = forward(params, batch_stats, batch.x, batch.weight)
-  labels = relabelled(batch, logits.shape[-1], aux["labels"], key)
+  logits, batch_stats = step.forward(params, batch_stats, batch.x, batch.weight)
+  labels = relabelled(batch, logits.shape[-1], step.aux.labels, step.key)
   value = mean(cross_entropy(logits, labels), batch.weight)
-  return value, Report(batch_stats, mean(correct(logits, batch.y), batch.weight))
+  return value, report(batch_stats, logits, batch.y, batch)
 
 
-def relabel(transform=lambda hp, aux: sgd(hp["momentum"], hp["weight_decay"])) -> Phase:
-  """Train on both sets at a constant rate; SalUN runs this phase too, with its own transform."""
+def relabel(
+  options: Options,
+  transform: Transform = lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
+) -> tuple[Phase, ...]:
+  """Train on both sets at a constant rate; `prepare` has returned a `Relabelling`."""
   step = Pass(
     stream="union_forget_first",
+    batch_size=options["batch_size"],
     loss=loss,
     transform=transform,
     schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
   )
-  return Phase("random labels", (step,))
+  return (Phase("random labels", (step,)),)

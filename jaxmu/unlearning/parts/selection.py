@@ -1,10 +1,15 @@
 """The smallest or largest of millions of weights, their number exact and possibly traced."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 
-def count(fraction: jax.Array, size: int, floor: bool = False, rest=0.0) -> jax.Array:
+def count(
+  fraction: jax.Array | float, size: int, floor: bool = False, rest: jax.Array | float = 0.0
+) -> jax.Array:
   """Return round(fraction * size), half to even, or its floor; int32, the fraction may be traced.
 
   A float32 product of millions has a spacing of a quarter, enough to round to a neighbour. So the
@@ -52,12 +57,14 @@ def smallest(values: jax.Array, number: jax.Array) -> jax.Array:
   return chosen.reshape(values.shape)
 
 
-def _bisect(too_small, dtype, width=None):
+def _bisect(
+  too_small: Callable[[jax.Array], jax.Array], dtype: Any, width: int | None = None
+) -> jax.Array:
   """Return the largest unsigned integer b with too_small(b), 0 if there is none."""
   dtype = jnp.dtype(dtype)
   width = width or 8 * dtype.itemsize
 
-  def body(i, found):
+  def body(i: jax.Array, found: jax.Array) -> jax.Array:
     trial = found | (jnp.ones((), dtype) << (width - 1 - i).astype(dtype))
     return jnp.where(too_small(trial), trial, found)
 

@@ -1,0 +1,104 @@
+"""What a run tells while it goes on and in the end: legs, snapshots to resume from, the outcome."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+
+from jaxmu.training import EpochMetrics
+from jaxmu.training.phase import Variables
+
+
+class Snapshot(NamedTuple):
+  """A run after one of its epochs: what it is resumed from, bit for bit.
+
+  Attributes:
+    phase, epoch: number of the phase, or one more than the last while members go back to earlier
+      epochs; 0-based epoch.
+    seconds: run time of the method so far.
+    failures: per member, as in `Outcome`.
+    variables: {"params", "batch_stats"}, leaves [K, ...], NumPy arrays.
+    failed_at: int32 [K], see `TrainState`.
+    optimizers: number as text -> leaf [K, ...] of the optimizers' states and the phase's memory.
+    targets: epochs that members go back to; () unless they do.
+    members: first and last member but one, where waves of them follow each other; () for all.
+  """
+
+  phase: int
+  epoch: int
+  seconds: float
+  failures: tuple[str, ...]
+  variables: Variables
+  failed_at: Any
+  optimizers: Mapping[str, Any]
+  targets: tuple[int, ...] = ()
+  members: tuple[int, ...] = ()
+
+  def arrays(self) -> dict[str, Any]:
+    """Return the arrays, a tree for a checkpoint."""
+    return {name: getattr(self, name) for name in ARRAYS}
+
+  def record(self) -> dict[str, Any]:
+    """Return everything else, as JSON values."""
+    return {
+      name: list(value) if isinstance(value, tuple) else value
+      for name, value in self._asdict().items()
+      if name not in ARRAYS
+    }
+
+  @classmethod
+  def of(cls, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Self:
+    """Put together what `arrays` and `record` took apart; further entries do not matter."""
+    known = {name: record[name] for name in cls._fields if name not in ARRAYS}
+    lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    return cls(**known | lists | {name: arrays[name] for name in ARRAYS})
+
+
+ARRAYS = ("variables", "failed_at", "optimizers")
+
+
+class Leg(NamedTuple):
+  """What is known after one epoch of a population.
+
+  Attributes:
+    phase, number: name and position of the phase.
+    epoch, epochs: 0-based epoch and the largest number of epochs of any member.
+    steps: optimizer steps of the epoch.
+    metrics: NumPy arrays [K, T].
+    samples: training samples that the population read.
+    seconds: wall time of the leg, compilation excluded.
+    snapshot: call it for the state as NumPy arrays (to save it).
+    replay: True where epochs are run again only to rewind; their metrics are known already.
+    members: which members these are, where waves of them follow each other.
+    wave, waves: number of the wave, and how many there are.
+  """
+
+  phase: str
+  number: int
+  epoch: int
+  epochs: int
+  steps: int
+  metrics: EpochMetrics
+  samples: int
+  seconds: float
+  snapshot: Callable[[], Snapshot]
+  replay: bool = False
+  members: slice = slice(None)
+  wave: int = 0
+  waves: int = 1
+
+
+class Outcome(NamedTuple):
+  """Result of a method on a population.
+
+  Attributes:
+    variables: {"params", "batch_stats"}, leaves [K, ...], on the devices (free places included).
+    failures: per member "" or the steps in which it was non-finite before it was frozen.
+    seconds: wall time of prepare, phases and finish, compilation and replays excluded.
+    compile_seconds: time spent compiling.
+    passes: equivalent sample-passes per member (forward 1, backward 2; evaluation.md 5).
+  """
+
+  variables: Any
+  failures: tuple[str, ...]
+  seconds: float
+  compile_seconds: float
+  passes: tuple[float, ...]
