@@ -10,7 +10,15 @@ from functools import cached_property
 
 import numpy as np
 
-from jaxmu.data.dataset_checks import check_images, check_labels, check_per_channel
+from jaxmu.data.dataset_checks import (
+  check_class_names,
+  check_every_class,
+  check_images,
+  check_labels,
+  check_num_train,
+  check_per_channel,
+  check_text,
+)
 from jaxmu.errors import DataError, closest
 
 AUGMENTATIONS = ("crop_flip", "flip", "none")
@@ -66,17 +74,19 @@ def make(
   """Check the arrays and build a `Dataset` from them.
 
   Images are uint8 [N, H, W, 1 or 3] with H = W (or [N, H, W] for grey ones), labels integer [N].
-  Mean and standard deviation are computed from the first `num_train` images where absent. Raises
-  `DataError`.
+  Without `class_names` there are as many classes as the largest label says, and each must have a
+  training sample. Mean and standard deviation are computed from the first `num_train` images where
+  absent. Raises `DataError`.
   """
   images = check_images(name, images)
-  classes = len(class_names) if class_names is not None else None
-  labels = check_labels(name, labels, len(images), classes)
-  if not 0 < num_train < len(images):
-    raise DataError(
-      f"data set '{name}': num_train is {num_train}; expected 1 to {len(images) - 1}, so that both "
-      "the training and the test part have samples"
-    )
+  named = class_names is not None
+  class_names = check_class_names(name, class_names) if named else ()
+  labels = check_labels(name, labels, len(images), len(class_names) if named else None, indices)
+  num_train = check_num_train(name, num_train, len(images))
+  if not named:
+    class_names = tuple(str(c) for c in range(int(labels.max()) + 1))
+    check_every_class(name, labels[:num_train], len(class_names))
+  augmentation = check_text(name, "augmentation", augmentation)
   if augmentation not in AUGMENTATIONS:
     raise DataError(
       f"data set '{name}': unknown augmentation '{augmentation}'; "
@@ -91,8 +101,8 @@ def make(
     name=name,
     images=images,
     labels=labels,
-    num_train=int(num_train),
-    class_names=class_names or tuple(str(c) for c in range(int(labels.max()) + 1)),
+    num_train=num_train,
+    class_names=class_names,
     mean=check_per_channel(name, "mean", mean, channels),
     std=check_per_channel(name, "std", std, channels),
     augmentation=augmentation,

@@ -85,7 +85,7 @@ def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
   `train_images`, `train_labels`, `test_images` and `test_labels`. Without `num_train` a fifth of a
   fixed permutation becomes the test part, and `Dataset.indices` gives each sample's position in the
   file. Optional: `mean`, `std` (for images in [0, 1]; else computed from the train part),
-  `class_names`, `augmentation`.
+  `class_names`, `augmentation`. Arrays of other names are refused.
   """
   if not path:
     raise DataError("data set 'npz' needs a file; got no path: set --config.data.path=FILE.npz")
@@ -95,16 +95,15 @@ def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
   if num_train is None:
     indices, num_train = own_split(len(images))
     images, labels = images[indices], labels[indices]
-  names = arrays.get("class_names")
   return make(
     name,
     images,
     labels,
     num_train,
-    class_names=None if names is None else tuple(str(c) for c in names),
+    class_names=arrays.get("class_names"),
     mean=arrays.get("mean"),
     std=arrays.get("std"),
-    augmentation=str(arrays.get("augmentation", "none")),
+    augmentation=arrays.get("augmentation", "none"),
     indices=indices,
   )
 
