@@ -32,8 +32,19 @@ class CheckpointError(UserError):
   """A checkpoint is absent, incomplete or damaged."""
 
 
+class UnlearningWarning(UserWarning):
+  """Unlearning ran through, but its sets or its result look like a mistake."""
+
+
 def closest(name: str, known: Collection[str]) -> str:
   """Name the alternatives for an unknown `name`: the closest match, then all that are known."""
   matches = difflib.get_close_matches(str(name), list(known), n=1)
   hint = f"did you mean '{matches[0]}'? " if matches else ""
   return f"{hint}known: {', '.join(sorted(known))}"
+
+
+def brief(value: object, longest: int = 60) -> str:
+  """Say what a value is on one short line: type and shape of an array, else its beginning."""
+  if hasattr(value, "shape") and hasattr(value, "dtype"):
+    return f"{value.dtype} of shape {tuple(value.shape)}"
+  return " ".join(repr(value).split())[:longest]
