@@ -4,6 +4,8 @@ import pytest
 from support import problems
 from support.user_networks import Dropping, Stock, initial
 
+from jaxmu import api
+
 
 @pytest.fixture(scope="module")
 def sets():
@@ -21,3 +23,14 @@ def stock():
 @pytest.fixture(scope="module")
 def dropping():
   return initial(Dropping(), deterministic=True)
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+  """Fail where a method is run or a network evaluated: what is wrong is seen before."""
+
+  def late(*args, **options):
+    raise AssertionError("this ought to have been refused before")
+
+  monkeypatch.setattr(api.runner, "run", late)
+  monkeypatch.setattr(api.predictions, "logits", late)

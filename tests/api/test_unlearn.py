@@ -1,14 +1,18 @@
 """The Python interface on users' own networks: what it gives and leaves alone."""
 
 import json
+import warnings
 
+import flax
 import jax
 import numpy as np
 import pytest
-from support import problems
+from support import problems, user_networks
 from support.user_networks import SMALL, Dropping, Stock, ft
 
 import jaxmu
+from jaxmu.data import overlap
+from jaxmu.errors import UnlearningWarning
 from jaxmu.unlearning import METHODS
 
 
@@ -62,10 +66,15 @@ def test_stored_order_needs_no_key(stock, sets):
   assert not problems.equal(found[0], ft(stock, sets, retain=turned, shuffle=False))
 
 
-def test_sets_that_a_method_does_not_need_are_not_read(stock, sets):
-  """FT gets no forget set, or one that no check would let through."""
-  alone = ft(stock, sets)
-  assert problems.equal(ft(stock, sets, forget="nonsense"), alone)
+def test_sets_that_a_method_does_not_need_are_not_trained_on(stock, sets):
+  """FT gets no forget set, or one, and fine-tunes alike."""
+  assert problems.equal(ft(stock, sets, forget=sets["forget"]), ft(stock, sets))
+
+
+def test_frozen_variables_are_variables(stock, sets):
+  found = ft(flax.core.freeze(stock), sets)
+  assert problems.equal(found, ft(stock, sets))
+  assert type(found) is type(found["params"]) is dict
 
 
 def test_the_label_type_does_not_matter_and_numpy_numbers_are_numbers(stock, sets):
@@ -112,3 +121,61 @@ def test_the_table_of_methods_is_plain_json():
   for name, entry in table.items():
     assert entry["title"] == METHODS[name].title
     assert set(entry["hyperparameters"]) == set(METHODS[name].defaults)
+
+
+def said(call):
+  """Return what a call warns of, with the file that is blamed for it."""
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    call()
+  return [(str(w.message), w.filename) for w in caught if w.category is UnlearningWarning]
+
+
+@pytest.fixture(scope="module")
+def trained(stock, sets):
+  return ft(stock, sets, num_epochs=40, learning_rate=0.1)
+
+
+def test_unlearning_that_works_warns_of_nothing(trained, sets):
+  assert said(lambda: ft(trained, sets)) == []
+
+
+def test_unlearning_that_changes_nothing_is_a_warning(trained, sets):
+  """A rate that underflows in float32. Statistics still move, and that is no unlearning."""
+  ((text, file),) = said(lambda: ft(trained, sets, learning_rate=1e-300))
+  assert text.startswith("ft changed nothing: every parameter is as it was; raise its rate, its ep")
+  assert file == user_networks.__file__  # the line that called `unlearn`
+
+
+def test_unlearning_that_destroys_the_model_is_a_warning(trained, sets):
+  ((text, _),) = said(lambda: ft(trained, sets, learning_rate=100.0))
+  assert text.startswith("ft destroyed the model: all 22 samples are given class ")
+  assert text.endswith(
+    "(on 22 samples of retain); use a smaller rate, fewer epochs or a smaller share"
+  )
+
+
+def test_damage_is_looked_for_on_validation_samples_where_no_others_are_given(trained, sets):
+  ga = {"method": "ga", "retain": None, "forget": sets["forget"], "learning_rate": 1e3}
+  assert said(lambda: ft(trained, sets, **ga)) == []
+  many = tuple(np.concatenate([part, part[::-1]]) for part in sets["retain"])
+  ((text, _),) = said(lambda: ft(trained, sets, **ga, validation=many))
+  assert text.startswith("ga destroyed the model: ") and "(on 44 samples of validation)" in text
+
+
+def test_a_twin_in_two_sets_is_a_warning(monkeypatch, stock, sets):
+  """One of ten is too many; here two would be, so that the sets can be small."""
+  monkeypatch.setattr(overlap, "TWINS", 0.2)
+  retain, forget = (tuple(np.copy(part) for part in sets[name]) for name in ("retain", "forget"))
+  retain[0][3], retain[1][3] = forget[0][7], forget[1][7]
+  ((text, _),) = said(lambda: ft(stock, sets, retain=retain, forget=forget))
+  assert text.startswith(
+    "forget and retain share 1 of the 10 samples of forget (forget 7 is retain"
+  )
+
+
+def test_warnings_can_be_silenced_by_their_type(trained, sets):
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.filterwarnings("ignore", category=UnlearningWarning)
+    ft(trained, sets, learning_rate=1e-300)
+  assert caught == []
