@@ -1,6 +1,7 @@
 """The Python interface for your own Flax model and data: `unlearn`, `predict`, `methods`."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -8,14 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmu.audit import outcome
+from jaxmu.data.overlap import check_disjoint
+from jaxmu.data.samples import Samples, as_array, check_classes, check_images, check_sets
 from jaxmu.engine.population import Population
-from jaxmu.errors import DataError, MethodError, ModelError
+from jaxmu.errors import DataError, MethodError, UnlearningWarning, shown
 from jaxmu.execution import predictions, runner
+from jaxmu.models import user_network
+from jaxmu.settings.ranges import SAMPLES, Unfit, fit
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import METHODS, describe, get
+from jaxmu.unlearning import METHODS, Method, describe, get
 
 Pair = tuple[Any, Any]
+JUDGED, JUDGED_BATCH = 1000, 500  # samples on which the result is looked at, and those of a step
+_ARGUMENTS = {"retain": "retain", "forget": "forget", "val": "validation"}  # set -> argument
 
 
 def unlearn(
@@ -42,8 +50,8 @@ def unlearn(
     model: a linen module whose call takes images [B, H, W, C] and a train flag (`train`,
       `training`, `deterministic`, `use_running_average` ...) and returns logits [B, classes].
     variables: {"params", "batch_stats"}; batch_stats may be absent. Not modified.
-    retain, forget, validation: (x float, normalised, [n, H, W, C]; y int [n]). Only the sets that
-      the method needs are read; the others may be left out.
+    retain, forget, validation: (x float, normalised, [n, H, W, C]; y int [n]), disjoint. Only the
+      sets that the method needs are trained on; the others are checked, and may be left out.
     key: typed PRNG key; `jax.random.key(0)` where None. Equal keys give equal results.
     shuffle: False visits every set in stored order.
     fidelity: "reference", "fixed", or None for the method's default (methods.md 0.2).
@@ -55,35 +63,44 @@ def unlearn(
 
   Raises:
     MethodError: unknown method, hyper-parameter or draw, a missing set, or a key of the wrong form.
-    DataError: images and labels of the wrong form (shape, type, label range, NaN).
+    DataError: images and labels of the wrong form (shape, type, label range, NaN), or in two sets.
     ModelError: variables or model of the wrong form.
     FloatingPointError: the model turned non-finite; the message says in which steps.
+
+  Warns (`jaxmu.errors.UnlearningWarning`) where nothing changed, where the model no longer works on
+  the retain set, or where two sets share a few samples.
   """  # fmt: skip
-  chosen = get(method)
-  _check_model(model)
-  _check_variables(variables)
-  given = {"retain": retain, "forget": forget, "val": validation}
-  sets = {name: _pair(name, given[name], chosen) for name in sorted(chosen.needs)}
-  first, _ = next(iter(sets.values()))
-  classes = _count_classes(model, variables, first)
-  for name, (x, y) in sets.items():
-    _check_pair(name, x, y, first.shape[1:], classes)
+  chosen = _method(method)
+  complete = chosen.hyperparameters(hyperparameters)
+  key, draws = _key(key), _draws(randomness)
+  _check_options(shuffle, fidelity)
+  user_network.check_module(model)
+  start = user_network.plain_variables(variables)
+  sets = _sets(chosen, {"retain": retain, "forget": forget, "validation": validation})
+  images = next(iter(sets.values())).x
+  classes = user_network.count_classes(model, start, images)
+  user_network.count_classes(model, start, images, train=True)
+  user_network.refuse_unused(model, start, images)
+  check_classes(sets, classes)
+  _warn(check_disjoint(sets))
   population = Population(1, devices=(jax.devices()[0],))
-  problem = _problem(population, Task(model, classes, shuffle=shuffle), sets)
-  outcome = runner.run(
-    chosen, problem, _alone(_collections(variables)),
-    hp=[chosen.hyperparameters(hyperparameters)], keys=_key(key)[None], fidelity=fidelity,
-    draws=_alone(dict(randomness or {})),
-  )  # fmt: skip
-  if outcome.failures[0]:
+  task = Task(model, classes, shuffle=shuffle)
+  problem = _problem(
+    population, task, {name: sets[_ARGUMENTS[name]] for name in sorted(chosen.needs)}
+  )
+  ended = runner.run(
+    chosen, problem, _alone(start), hp=[complete], keys=key[None], fidelity=fidelity, draws=draws
+  )
+  if ended.failures[0]:
     raise FloatingPointError(
-      f"{method} turned non-finite in {outcome.failures[0]}; try a smaller learning_rate"
+      f"{method} turned non-finite in {ended.failures[0]}; try a smaller learning_rate"
     )
-  result = jax.tree.map(lambda leaf: leaf[0], outcome.variables)
+  result = jax.tree.map(lambda leaf: leaf[0], ended.variables)
   if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(result)):
     raise FloatingPointError(
       f"{method} turned non-finite in its last step; try a smaller learning_rate"
     )
+  _warn(_doubts(method, model, start, result, sets))
   return result if "batch_stats" in variables else {"params": result["params"]}
 
 
@@ -96,17 +113,16 @@ def predict(
     DataError: for images of the wrong form or a batch size below 1.
     ModelError: for variables or a model of the wrong form.
   """
-  _check_model(model)
-  _check_variables(variables)
-  if batch_size < 1:
-    raise DataError(f"batch_size must be at least 1, got {batch_size}")
-  x = np.asarray(x)
-  _check_images("x", x)
-  population = Population(1, devices=(jax.devices()[0],))
-  task = Task(model, _count_classes(model, variables, x))
-  arrays = population.share(Arrays(jnp.asarray(x), jnp.zeros(len(x), jnp.int32)))
-  stacked = _alone(_collections(variables))
-  return predictions.logits(population, task, arrays, stacked, batch_size)[0]
+  user_network.check_module(model)
+  start = user_network.plain_variables(variables)
+  try:
+    batch_size = fit(batch_size, int, SAMPLES)
+  except Unfit as expected:
+    raise DataError(f"batch_size must be {expected}, got {shown(batch_size)}") from None
+  x = check_images("x", x)
+  task = Task(model, user_network.count_classes(model, start, x))
+  user_network.refuse_unused(model, start, x)
+  return _logits(task, start, x, batch_size)
 
 
 def methods() -> dict[str, dict[str, Any]]:
@@ -114,8 +130,10 @@ def methods() -> dict[str, dict[str, Any]]:
   return {name: describe(method) for name, method in METHODS.items()}
 
 
-def _collections(variables):
-  return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+def _logits(task: Task, variables: Mapping[str, Any], x: np.ndarray, batch_size: int) -> np.ndarray:
+  population = Population(1, devices=(jax.devices()[0],))
+  arrays = population.share(Arrays(jnp.asarray(x), jnp.zeros(len(x), jnp.int32)))
+  return predictions.logits(population, task, arrays, _alone(variables), batch_size)[0]
 
 
 def _alone(tree):
@@ -123,73 +141,91 @@ def _alone(tree):
   return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
 
 
-def _key(key):
-  key = jax.random.key(0) if key is None else key
+def _method(name: Any) -> Method:
+  if not isinstance(name, str):
+    raise MethodError(f"method must be a name of jaxmu.methods(), got {shown(name)}")
+  return get(name)
+
+
+def _key(key: Any) -> jax.Array:
+  given, key = key, jax.random.key(0) if key is None else key
   if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
     key = jax.random.key_data(key)  # else an old-style key, [2] already
   if getattr(key, "shape", None) != (2,) or key.dtype != jnp.uint32:
-    raise MethodError(f"key must be one threefry key, such as jax.random.key(0); got {key!r}")
+    raise MethodError(
+      f"key must be one threefry key, such as jax.random.key(0); got {shown(given)}"
+    )
   return jax.random.wrap_key_data(key)
 
 
-def _check_model(model):
-  if not isinstance(model, nn.Module):
-    raise ModelError(f"model must be an instance of flax.linen.Module, got {model!r:.60}")
+def _draws(randomness: Any) -> dict[str, Any]:
+  """Return the replacements of random draws as arrays with a leading axis of one member."""
+  if not isinstance(randomness, Mapping | None):
+    raise MethodError(f"randomness must map draws to arrays, got {shown(randomness)}")
+
+  def read(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+      return {key: read(f"{name}/{key}", child) for key, child in value.items()}
+    array = as_array(f"randomness: {name}", value)
+    if array.dtype.kind not in "iufV":  # V: bfloat16 and its like
+      raise MethodError(f"randomness: {name} must hold numbers, got {shown(array)}")
+    return jnp.asarray(array)[None]
+
   try:
-    hash(model)
-  except TypeError as error:
-    raise ModelError(
-      f"{type(model).__name__} has a list, dict or array among its attributes, so programs cannot "
-      "be looked up by it; use tuples"
-    ) from error
+    return {name: read(name, value) for name, value in (randomness or {}).items()}
+  except DataError as error:
+    raise MethodError(str(error)) from error
 
 
-def _check_variables(variables):
-  if not isinstance(variables, Mapping) or "params" not in variables:
-    given = sorted(variables) if isinstance(variables, Mapping) else type(variables).__name__
-    raise ModelError(f"variables must be a mapping with 'params' (and 'batch_stats'), got {given}")
+def _check_options(shuffle: Any, fidelity: Any) -> None:
+  if not isinstance(shuffle, bool | np.bool_):
+    raise MethodError(f"shuffle must be True or False, got {shown(shuffle)}")
+  if not isinstance(fidelity, str | None):
+    raise MethodError(f"fidelity must be default, reference or fixed, got {shown(fidelity)}")
 
 
-def _pair(name, pair, method):
-  if pair is None:
-    argument = "validation" if name == "val" else name
-    raise MethodError(f"{method.name} needs {argument}=(x, y), which was not given")
-  if not isinstance(pair, tuple | list) or len(pair) != 2:
-    raise DataError(f"{name} must be a pair (x, y), got {type(pair).__name__}")
-  x, y = (np.asarray(part) for part in pair)
-  _check_images(name, x)
-  return x, y
+def _sets(method: Method, given: Mapping[str, Any]) -> dict[str, Samples]:
+  """Check all sets that were given, those that the method needs first."""
+  for name in sorted(method.needs):
+    if given[_ARGUMENTS[name]] is None:
+      argument = _ARGUMENTS[name]
+      raise MethodError(f"{method.name} needs {argument}=(x, y), which was not given")
+  return check_sets({name: given[name] for name in sorted(given) if given[name] is not None})
 
 
-def _check_images(name, x):
-  if x.ndim != 4 or len(x) == 0:
-    raise DataError(f"{name}: images must have shape [n >= 1, H, W, C], got {x.shape}")
-  if not np.issubdtype(x.dtype, np.floating):
-    raise DataError(f"{name}: images must be float and normalised, got {x.dtype}")
-  bad = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))
-  if len(bad):
-    raise DataError(f"{name}: {len(bad)} images hold NaN or infinity, the first at index {bad[0]}")
+def _warn(sentences: Iterable[str]) -> None:
+  for sentence in sentences:
+    warnings.warn(sentence, UnlearningWarning, stacklevel=3)  # at the line that called `unlearn`
 
 
-def _check_pair(name, x, y, shape, classes):
-  if x.shape[1:] != shape:
-    raise DataError(f"{name}: images have shape {x.shape[1:]}, those of another set {shape}")
-  if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
-    raise DataError(
-      f"{name}: labels must be integers of shape ({len(x)},), got {y.dtype} {y.shape}"
-    )
-  if y.min() < 0 or y.max() >= classes:
-    raise DataError(f"{name}: labels must lie in 0..{classes - 1}, got {y.min()}..{y.max()}")
+def _doubts(
+  method: str,
+  model: nn.Module,
+  before: Mapping[str, Any],
+  after: Mapping[str, Any],
+  sets: Mapping[str, Samples],
+) -> list[str]:
+  """Say where unlearning changed nothing, or destroyed the model: wrong, and not an exception.
 
-
-def _count_classes(model, variables, x) -> int:
-  """Ask the model, without computing anything, how many logits it gives."""
+  A destroyed model is seen on samples that it should still classify, at most `JUDGED` of them.
+  """
+  same = lambda old, new: np.array_equal(np.asarray(old, new.dtype), np.asarray(new))
+  if all(jax.tree.leaves(jax.tree.map(same, before["params"], after["params"]))):
+    return [
+      f"{method} changed nothing: every parameter is as it was; raise its rate, its epochs or the "
+      "share that it changes"
+    ]
+  name = next((name for name in ("retain", "validation") if name in sets), None)
+  if name is None:
+    return []
+  x, y = sets[name]
+  chosen = np.linspace(0, len(x) - 1, min(len(x), JUDGED)).astype(int)
   task = Task(model, 0)
-  spec = jax.ShapeDtypeStruct((1, *x.shape[1:]), jnp.asarray(x[:0]).dtype)
-  forward = lambda x: task.forward(
-    variables["params"], variables.get("batch_stats", {}), x, train=False
-  )
-  return jax.eval_shape(forward, spec)[0].shape[-1]
+  logits = lambda variables: _logits(task, variables, x[chosen], JUDGED_BATCH)
+  damage = outcome.damage(lambda: logits(before), logits(after), y[chosen])
+  advice = "use a smaller rate, fewer epochs or a smaller share"
+  where = f"on {len(chosen)} samples of {name}"
+  return [f"{method} destroyed the model: {damage} ({where}); {advice}"] if damage else []
 
 
 def _problem(population, task, sets):

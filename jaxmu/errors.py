@@ -35,6 +35,10 @@ class CheckpointError(UserError):
   """A checkpoint is absent, incomplete or damaged."""
 
 
+class UnlearningWarning(UserWarning):
+  """Unlearning ran through, but its sets or its result look like a mistake."""
+
+
 def closest(name: str, known: Collection[str]) -> str:
   """Name the alternatives for an unknown `name`: the closest match, then all that are known."""
   matches = difflib.get_close_matches(str(name), list(known), n=1)
@@ -43,8 +47,13 @@ def closest(name: str, known: Collection[str]) -> str:
 
 
 def shown(given: Any) -> str:
-  """Write a given value for a message: on one line, cut where it is long, whatever it is."""
+  """Write a given value for a message: type and shape of an array, else one line of its text.
+
+  Long text is cut.
+  """
   try:
+    if getattr(given, "shape", ()) and hasattr(given, "dtype"):
+      return f"{given.dtype} of shape {tuple(given.shape)}"
     return short(repr(given))
   except Exception:  # what a user gives may have any fault, its own text included
     return f"a value of type {type(given).__name__}"

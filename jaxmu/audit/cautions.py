@@ -4,12 +4,12 @@ import math
 from typing import NamedTuple
 
 from jaxmu.audit.attack_words import attack_used
-from jaxmu.audit.results import REFERENCES, Results
+from jaxmu.audit.outcome import useless
+from jaxmu.audit.results import REFERENCES, Cell, Results
 from jaxmu.audit.summary import Summary, recognised, split_resolution
 from jaxmu.audit.text import factor, number, plural, value
 
 LEVELS = ("severe", "caution", "note")
-MIN_RETENTION = 0.5  # mean TR below this is a failure (spec evaluation 8)
 OVER_UNLEARNED = 0.45  # an interval entirely below is no attack at one half
 HIDDEN_GAP = 0.03  # forget accuracy this far above retraining contradicts an MIA at one half
 FEW_SEEDS = 5  # fewer members say little about their own spread
@@ -33,6 +33,7 @@ def find(data: Results, summary: Summary) -> list[Caution]:
     found += _non_finite(data, summary, method)
     found += _collapsed(data, summary, method)
     if method not in REFERENCES:
+      found += _unchanged(data, method)
       found += _over_unlearned(data, summary, method)
       found += _disagreement(data, summary, method) or _hidden(data, summary, method)
       found += _validation(data, method)
@@ -45,8 +46,8 @@ def destroyed(cautions: list[Caution]) -> frozenset[str]:
 
 
 def markable(data: Results, summary: Summary, cautions: list[Caution]) -> frozenset[str]:
-  """Name the methods that may be called best: not destroyed, and recognised by no attack."""
-  hidden = {c.method for c in cautions if c.code == "attacks_disagree"}
+  """Name the methods that may be called best: they work, and no attack recognises them."""
+  hidden = {c.method for c in cautions if c.code in ("attacks_disagree", "unchanged")}
   leaking = {name for name in summary.methods if found_by(data, summary, name)}
   return frozenset(summary.methods) - destroyed(cautions) - hidden - leaking
 
@@ -143,26 +144,48 @@ def _non_finite(data: Results, summary: Summary, method: str) -> list[Caution]:
 
 
 def _collapsed(data: Results, summary: Summary, method: str) -> list[Caution]:
-  accuracy, ratio = summary.cell(method, "TA"), summary.cell(method, "TR")
-  if not useless(accuracy.mean, math.nan if method in REFERENCES else ratio.mean, data.chance):
+  reference = method in REFERENCES
+  test, retain = summary.cell(method, "TA"), summary.cell(method, "RA")
+  ratio = Cell() if reference else summary.cell(method, "TR")
+  if useless(test.mean, ratio.mean, data.chance):
+    text = f"Test accuracy is {value(test)}"
+    if math.isfinite(ratio.mean):
+      text += f", {factor(ratio.mean)} times that of the retrained models"
+  elif useless(retain.mean, math.nan, data.chance):
+    text = f"Retain accuracy is {value(retain)}"
+  else:
     return []
-  text = f"Test accuracy is {value(accuracy)}"
-  if math.isfinite(ratio.mean) and method not in REFERENCES:
-    text += f", {factor(ratio.mean)} times that of the retrained models"
   if math.isfinite(data.chance):
     text += f"; guessing gives {number(data.chance)}"
-  text += ". A useless model has nothing left to attack: an MIA near one half is no success here."
-  if method in REFERENCES:
+  if reference:
     title = f"{data.label(method)}: the models have not learned"
-    text = text.split(". A useless")[0] + ". Nothing below can be compared with such a reference."
+    text += ". Nothing below can be compared with such a reference."
   else:
     title = f"{data.label(method)} destroyed the model"
+    text += ". A useless model has nothing left to attack: an MIA near one half is no success here."
   return [Caution("severe", "collapse", method, title, text)]
 
 
-def useless(accuracy: float, ratio: float, chance: float) -> bool:
-  """Tell whether a model lost more than half of what retraining reaches, or merely guesses."""
-  return ratio < MIN_RETENTION or accuracy <= min(chance + 0.05, 1.5 * chance)
+def _unchanged(data: Results, method: str) -> list[Caution]:
+  """Warn where parameters are those of the original, bit for bit: nothing was unlearned."""
+  if "l2_original" not in data.rows:
+    return []
+  rows = data.rows[(data.rows["method"] == method) & data.rows["finite"].astype(bool)]
+  same = int((rows["l2_original"] == 0).sum())
+  if not same:
+    return []
+  name, members = data.label(method), plural(len(rows), "member")
+  if same < len(rows):
+    text = (
+      f"The parameters of {same} of {members} equal those of the original models. Means speak of "
+      "models that unlearned and of models that did not."
+    )
+    return [Caution("note", "partly_unchanged", method, f"{name} left some models alone", text)]
+  text = (
+    f"The parameters of all {members} equal those of the original models, so nothing was unlearned "
+    "and every number is the original models'. Check its hyper-parameters: rates, epochs, shares."
+  )
+  return [Caution("caution", "unchanged", method, f"{name} changed nothing", text)]
 
 
 def _over_unlearned(data: Results, summary: Summary, method: str) -> list[Caution]:

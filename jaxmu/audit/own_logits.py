@@ -15,6 +15,7 @@ from jaxmu.audit.cautions import Caution, find, found_by
 from jaxmu.audit.results import INTERVAL_COLUMNS, Results
 from jaxmu.audit.summary import Summary, summarise
 from jaxmu.audit.text import listing, number, plural, value
+from jaxmu.data.samples import as_array
 from jaxmu.errors import DataError
 
 UNLEARNED = "unlearned"
@@ -129,8 +130,9 @@ def audit(
     DataError: arrays that do not belong together, labels outside the classes, sets that overlap,
       or that are too small to be attacked (6 samples).
   """
-  given = {UNLEARNED: logits, "retrained": retrained, "original": original}
-  models = {name: _members(name, array) for name, array in given.items() if array is not None}
+  given = {"retrained": retrained, "original": original}
+  given = {UNLEARNED: logits} | {name: each for name, each in given.items() if each is not None}
+  models = {name: _members(name, array) for name, array in given.items()}
   own = models[UNLEARNED]
   for name, array in models.items():
     if array.shape[1:] != own.shape[1:] or len(array) not in (1, len(own)):
@@ -138,7 +140,7 @@ def audit(
         f"{name} logits have shape {array.shape}, those of the unlearned model {own.shape}; "
         "expected the same samples and classes, and one model or as many"
       )
-  labels = check_labels(own, labels)
+  labels = check_labels(own, as_array("labels", labels))
   sets = {"forget": forget, "test": unseen, "retain": retain, "val": validation}
   split = _split(sets, len(labels))
   measured = {
@@ -163,7 +165,7 @@ def audit(
 
 
 def _members(name: str, array: Any) -> np.ndarray:
-  array = np.asarray(array)
+  array = as_array(f"{name} logits", array)
   if array.ndim == 2:
     array = array[None]
   if array.ndim != 3 or not len(array) or not np.issubdtype(array.dtype, np.floating):
@@ -211,7 +213,7 @@ def _index(name: str, given: Any, size: int) -> np.ndarray:
   name = _NAMES.get(name, name)
   if given is None:
     return np.array([], int)
-  index = np.asarray(given)
+  index = as_array(name, given)
   if index.dtype == bool:
     if index.shape != (size,):
       raise DataError(f"the {name} mask has shape {index.shape}; expected ({size},), as the labels")

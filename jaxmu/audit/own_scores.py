@@ -8,12 +8,14 @@ import pandas as pd
 
 from jaxmu.audit.attacks.fits import refuse_non_finite
 from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NAMES, NEVER
+from jaxmu.audit.attacks.ulira import FITS, VARIANCES
 from jaxmu.audit.cautions import Caution
 from jaxmu.audit.questions import Case, choose
 from jaxmu.audit.results import StudyResults, cells
 from jaxmu.audit.study import study_cautions, study_verdict
 from jaxmu.audit.study.study_tables import Tables, describe, tables
-from jaxmu.errors import DataError
+from jaxmu.data.samples import as_array
+from jaxmu.errors import DataError, shown
 
 UNLEARNED = "unlearned"
 LABELS = {UNLEARNED: "The unlearned models", "retrained": "Retrained", "original": "Original"}
@@ -87,17 +89,19 @@ def audit_scores(
     DataError: arrays that do not belong together, scores that are not finite, or too few models of
       a role for any sample to be attacked.
   """
-  given = {"retrained": retrained, "original": original, UNLEARNED: phi}
-  arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
-  roles, splits = np.asarray(roles), np.asarray(splits)
+  given = {"retrained": retrained, "original": original}
+  given = {name: each for name, each in given.items() if each is not None} | {UNLEARNED: phi}
+  arrays = {name: _read(f"{name} scores", array, "iuf") for name, array in given.items()}
+  roles, splits = _read("roles", roles, "iu"), _read("splits", splits, "iu")
   _check_shapes(arrays, roles, splits)
   _check_values(arrays, roles)
+  _check_fit(fit, variance)
   rights = {"retrained": retrained_correct, "original": original_correct, UNLEARNED: correct}
-  rights = {name: np.asarray(rights[name]) for name in arrays if rights[name] is not None}
+  rights = {name: _truths(name, rights[name]) for name in arrays if rights[name] is not None}
   _check_shapes(rights, roles, splits)
   whole = len(rights) == len(arrays)
   cases = {
-    name: Case(array, rights[name].astype(bool) if whole else array > 0, roles, splits)
+    name: Case(array, rights[name] if whole else array > 0, roles, splits)
     for name, array in arrays.items()
   }
   attacker = choose(fit, variance, roles, splits)
@@ -122,6 +126,30 @@ def audit_scores(
   )
   warned = study_cautions.find(results)
   return StudyAudit(*frames, tuple(warned), tuple(study_verdict.write(results, warned)))
+
+
+def _read(name: str, given: Any, kinds: str) -> np.ndarray:
+  """Return an array of one of NumPy's kinds of types; nothing is cast to it."""
+  array = as_array(name, given)
+  if array.dtype.kind not in kinds:
+    wanted = "numbers" if "f" in kinds else "whole numbers"
+    raise DataError(f"{name} must be {wanted}, got {shown(array)}")
+  return array
+
+
+def _truths(name: str, given: Any) -> np.ndarray:
+  """Return which predictions are right, bool; 0 and 1 say it, too."""
+  array = as_array(f"correct predictions of {name}", given)
+  if array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
+    raise DataError(f"correct predictions of {name} must be True or False, got {shown(array)}")
+  return array.astype(bool)
+
+
+def _check_fit(fit: Any, variance: Any) -> None:
+  known = {"fit": (fit, FITS), "variance": (variance, ("auto", *VARIANCES))}
+  for name, (given, names) in known.items():
+    if not isinstance(given, str) or given not in names:
+      raise DataError(f"{name} must be one of {', '.join(names)}, got {shown(given)}")
 
 
 def _check_shapes(arrays: dict[str, np.ndarray], roles: np.ndarray, splits: np.ndarray) -> None:

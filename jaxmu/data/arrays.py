@@ -10,6 +10,15 @@ from functools import cached_property
 
 import numpy as np
 
+from jaxmu.data.dataset_checks import (
+  check_class_names,
+  check_every_class,
+  check_images,
+  check_labels,
+  check_num_train,
+  check_per_channel,
+  check_text,
+)
 from jaxmu.errors import DataError, closest
 
 AUGMENTATIONS = ("crop_flip", "flip", "none")
@@ -65,17 +74,19 @@ def make(
   """Check the arrays and build a `Dataset` from them.
 
   Images are uint8 [N, H, W, 1 or 3] with H = W (or [N, H, W] for grey ones), labels integer [N].
-  Mean and standard deviation are computed from the first `num_train` images where absent. Raises
-  `DataError`.
+  Without `class_names` there are as many classes as the largest label says, and each must have a
+  training sample. Mean and standard deviation are computed from the first `num_train` images where
+  absent. Raises `DataError`.
   """
   images = check_images(name, images)
-  classes = len(class_names) if class_names is not None else None
-  labels = check_labels(name, labels, len(images), classes)
-  if not 0 < num_train < len(images):
-    raise DataError(
-      f"data set '{name}': num_train is {num_train}; expected 1 to {len(images) - 1}, so that both "
-      "the training and the test part have samples"
-    )
+  named = class_names is not None
+  class_names = check_class_names(name, class_names) if named else ()
+  labels = check_labels(name, labels, len(images), len(class_names) if named else None, indices)
+  num_train = check_num_train(name, num_train, len(images))
+  if not named:
+    class_names = tuple(str(c) for c in range(int(labels.max()) + 1))
+    check_every_class(name, labels[:num_train], len(class_names))
+  augmentation = check_text(name, "augmentation", augmentation)
   if augmentation not in AUGMENTATIONS:
     raise DataError(
       f"data set '{name}': unknown augmentation '{augmentation}'; "
@@ -90,68 +101,15 @@ def make(
     name=name,
     images=images,
     labels=labels,
-    num_train=int(num_train),
-    class_names=class_names or tuple(str(c) for c in range(int(labels.max()) + 1)),
-    mean=_per_channel(name, "mean", mean, channels),
-    std=_per_channel(name, "std", std, channels),
+    num_train=num_train,
+    class_names=class_names,
+    mean=check_per_channel(name, "mean", mean, channels),
+    std=check_per_channel(name, "std", std, channels),
     augmentation=augmentation,
     channels=channels,
     original_labels=labels,
     indices=np.arange(len(images)) if indices is None else np.asarray(indices, np.int64),
   )
-
-
-def check_images(name: str, images: np.ndarray) -> np.ndarray:
-  """Return the images as uint8 [N, H, W, 1 or 3]; raise `DataError` for anything else."""
-  images = np.asarray(images)
-  if images.dtype != np.uint8:
-    if images.dtype.kind == "f" and np.isnan(images).any():
-      count = int(np.isnan(images).reshape(len(images), -1).any(axis=1).sum())
-      raise DataError(
-        f"data set '{name}': {count} of {len(images)} images contain NaN; expected uint8 pixels "
-        "(0 to 255): remove or repair these images, then convert"
-      )
-    raise DataError(
-      f"data set '{name}': images have dtype {images.dtype}; expected uint8 pixels (0 to 255): "
-      "convert them, for values in [0, 1] with (255 * images).round().astype('uint8')"
-    )
-  if images.ndim == 3:
-    images = images[..., None]
-  if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.shape[1] != images.shape[2]:
-    raise DataError(
-      f"data set '{name}': images have shape {images.shape}; expected [N, H, W, 1 or 3] with "
-      "H = W: channels come last, so transpose or crop them"
-    )
-  if len(images) == 0 or images.shape[1] == 0:
-    raise DataError(f"data set '{name}': images have shape {images.shape}; expected some pixels")
-  return images
-
-
-def check_labels(name: str, labels: np.ndarray, count: int, classes: int | None) -> np.ndarray:
-  """Return the labels as int32 [count], all in 0..C-1; raise `DataError` where they are not."""
-  labels = np.asarray(labels)
-  if labels.shape != (count,):
-    raise DataError(
-      f"data set '{name}': labels have shape {labels.shape}; expected ({count},), one per image"
-    )
-  if labels.dtype.kind not in "iu":
-    raise DataError(
-      f"data set '{name}': labels have dtype {labels.dtype}; expected integers 0..C-1: convert them"
-    )
-  low, high = int(labels.min()), int(labels.max())
-  if low < 0 or (classes is not None and high >= classes):
-    bad = low if low < 0 else high
-    where = int(np.flatnonzero(labels == bad)[0])
-    upper = "C-1" if classes is None else classes - 1
-    raise DataError(
-      f"data set '{name}': label {bad} at position {where} is out of range; expected 0..{upper}: "
-      "renumber the classes from 0"
-    )
-  if high == low or (classes is not None and classes < 2):
-    raise DataError(
-      f"data set '{name}': all labels are {low}; expected at least 2 classes to tell apart"
-    )
-  return labels.astype(np.int32)
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -164,20 +122,3 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     means.append(mean)
     stds.append(float(np.sqrt(share @ (levels - mean) ** 2)))
   return tuple(means), tuple(stds)
-
-
-def _per_channel(name: str, what: str, values, channels: int) -> tuple[float, ...]:
-  """Give one finite value per channel of the network's input; a single one is repeated."""
-  values = tuple(float(v) for v in np.atleast_1d(values))
-  if len(values) == 1:
-    values *= channels
-  if len(values) != channels or not np.isfinite(values).all():
-    raise DataError(
-      f"data set '{name}': {what} is {values}; expected {channels} finite numbers, one per channel"
-    )
-  if what == "std" and min(values) <= 0:
-    raise DataError(
-      f"data set '{name}': std is {values}; expected positive numbers (are all pixels of a channel "
-      "alike?): give std in the file, or drop that channel"
-    )
-  return values

@@ -1,12 +1,10 @@
 """The data sets that a config can name. `DATASETS` maps each name to its loader."""
 
-import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 
-from jaxmu.data import tfds_source
+from jaxmu.data import npz_file, tfds_source
 from jaxmu.data.arrays import Dataset, make
 from jaxmu.errors import DataError, closest
 
@@ -87,26 +85,25 @@ def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
   `train_images`, `train_labels`, `test_images` and `test_labels`. Without `num_train` a fifth of a
   fixed permutation becomes the test part, and `Dataset.indices` gives each sample's position in the
   file. Optional: `mean`, `std` (for images in [0, 1]; else computed from the train part),
-  `class_names`, `augmentation`.
+  `class_names`, `augmentation`. Arrays of other names are refused.
   """
   if not path:
     raise DataError("data set 'npz' needs a file; got no path: set --config.data.path=FILE.npz")
-  arrays = _read_npz(path)
-  images, labels, num_train = _join_parts(arrays, path)
+  arrays = npz_file.read(path)
+  images, labels, num_train = npz_file.join_parts(arrays, path)
   indices = None
   if num_train is None:
     indices, num_train = own_split(len(images))
     images, labels = images[indices], labels[indices]
-  names = arrays.get("class_names")
   return make(
     name,
     images,
     labels,
     num_train,
-    class_names=None if names is None else tuple(str(c) for c in names),
+    class_names=arrays.get("class_names"),
     mean=arrays.get("mean"),
     std=arrays.get("std"),
-    augmentation=str(arrays.get("augmentation", "none")),
+    augmentation=arrays.get("augmentation", "none"),
     indices=indices,
   )
 
@@ -158,54 +155,3 @@ def own_split(count: int) -> tuple[np.ndarray, int]:
   order = np.random.default_rng(123).permutation(count)
   num_test = int(0.2 * count)
   return np.concatenate([order[num_test:], order[:num_test]]), count - num_test
-
-
-def _read_npz(path: str) -> dict[str, np.ndarray]:
-  try:
-    with np.load(Path(path).expanduser()) as file:
-      return dict(file)
-  except FileNotFoundError as error:
-    raise DataError(
-      f"data file {path} does not exist; give the path of an .npz file: --config.data.path=FILE.npz"
-    ) from error
-  except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-    raise DataError(
-      f"data file {path} is not a readable .npz file of plain arrays ({error}); write it with "
-      "numpy.savez(path, images=..., labels=..., num_train=...)"
-    ) from error
-
-
-def _join_parts(
-  arrays: dict[str, np.ndarray], path: str
-) -> tuple[np.ndarray, np.ndarray, int | None]:
-  """Bring both layouts of an npz file to (images, labels, size of the train part if known)."""
-  halves = ("train_images", "train_labels", "test_images", "test_labels")
-  if {"images", "labels"} <= arrays.keys():
-    num_train = arrays.get("num_train")
-    images, labels = arrays["images"], arrays["labels"]
-  elif set(halves) <= arrays.keys():
-    shapes = [arrays[key].shape[1:] for key in ("train_images", "test_images")]
-    if shapes[0] != shapes[1] or arrays["train_images"].dtype != arrays["test_images"].dtype:
-      raise DataError(
-        f"data file {path}: train images are {arrays['train_images'].dtype} {shapes[0]}, test "
-        f"images {arrays['test_images'].dtype} {shapes[1]}; expected the same shape and type"
-      )
-    num_train = len(arrays["train_images"])
-    _same_length(path, arrays["train_images"], arrays["train_labels"])
-    images = np.concatenate([arrays["train_images"], arrays["test_images"]])
-    labels = np.concatenate([arrays["train_labels"], arrays["test_labels"]])
-  else:
-    raise DataError(
-      f"data file {path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected images and "
-      f"labels, or {', '.join(halves)}"
-    )
-  _same_length(path, images, labels)
-  return images, labels, None if num_train is None else int(num_train)
-
-
-def _same_length(path: str, images: np.ndarray, labels: np.ndarray) -> None:
-  if images.ndim == 0 or labels.ndim == 0 or len(images) != len(labels):
-    raise DataError(
-      f"data file {path} has images of shape {images.shape} and labels of shape {labels.shape}; "
-      "expected one label per image"
-    )

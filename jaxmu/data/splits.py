@@ -166,16 +166,19 @@ def _refuse_empty(split: Split, source: str) -> None:
 
 
 def _check_indices(name: str, value: np.ndarray, num_total: int) -> np.ndarray:
-  indices = np.asarray(value)
+  try:
+    indices = np.asarray(value)
+  except ValueError as error:  # lists of different lengths
+    raise DataError(f"the {name} set is no flat list; expected sample indices") from error
   if indices.ndim != 1 or indices.dtype.kind not in "iu" or len(indices) == 0:
     kind = "is empty" if indices.size == 0 else f"has dtype {indices.dtype}, shape {indices.shape}"
     raise DataError(f"the {name} set {kind}; expected a list of at least one sample index")
-  indices = indices.astype(np.int64)
   bad = indices[(indices < 0) | (indices >= num_total)]
   if len(bad):
     raise DataError(
       f"the {name} set contains index {bad[0]}; expected 0..{num_total - 1}, positions in the data"
     )
+  indices = indices.astype(np.int64)  # after the check: large unsigned numbers would wrap
   values, counts = np.unique(indices, return_counts=True)
   if counts.max() > 1:
     raise DataError(

@@ -7,8 +7,11 @@ from jax import Array
 
 from jaxmu.kernels.conv import Choice
 from jaxmu.kernels.pool import max_pool
+from jaxmu.models.image_sizes import check_image_size
 from jaxmu.models.layers import Conv, Linear
 from jaxmu.models.norm import BatchNorm
+
+SIZES = range(8, 33)
 
 
 class Unit(nn.Module):
@@ -36,6 +39,7 @@ class Cnn(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False, mask: Array | None = None) -> Array:
+    check_image_size("cnn", x, SIZES, "8 to 32")
     x = Unit(self.width, self.lowering, name="stem")(x, train, mask)
     for number, features in enumerate((self.width, 2 * self.width, 2 * self.width), 1):
       if min(x.shape[1:3]) >= 4:

@@ -1,6 +1,7 @@
 """The one place that knows how a network is called."""
 
 import inspect
+import re
 from collections.abc import Callable
 
 import flax
@@ -57,9 +58,7 @@ def _apply(module, params, batch_stats, x, train, mask, key, moves):
   try:
     out = module.apply(variables, x, mutable=mutable, rngs=rngs, **options)
   except flax.errors.InvalidRngError as error:
-    raise ModelError(
-      f"{name} draws random numbers in train mode (dropout, drop path): give a key"
-    ) from error
+    raise ModelError(f"{name} {_missing_stream(error, train)}") from error
   except (flax.errors.FlaxError, TypeError) as error:
     reason = _misfit(params, x) or " ".join(str(error).split())
     raise ModelError(f"{name} does not accept images of shape {x.shape}: {reason}") from error
@@ -67,6 +66,12 @@ def _apply(module, params, batch_stats, x, train, mask, key, moves):
   if not isinstance(logits, jax.Array) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:
     got = getattr(logits, "shape", type(logits).__name__)
     raise ModelError(f"{name} must return logits of shape ({x.shape[0]}, classes), got {got}")
+  if not jnp.issubdtype(logits.dtype, jnp.floating):
+    raise ModelError(f"{name} must return logits that are float, got {logits.dtype}")
+  if logits.shape[1] < 2:
+    raise ModelError(
+      f"{name} must return a logit for each of at least 2 classes, got one per image"
+    )
   return logits, updates.get("batch_stats", batch_stats)
 
 
@@ -104,12 +109,20 @@ def takes_mask(module: nn.Module) -> bool:
   return "mask" in inspect.signature(type(module).__call__).parameters
 
 
+def mode_flags(module: nn.Module, train: bool) -> dict[str, bool]:
+  """Translate `train` into the keyword arguments that the module's call takes."""
+  if "__call__" not in dir(type(module)):  # the class itself can be called, and hides that
+    raise ModelError(f"{type(module).__name__} cannot be called: it has no method __call__")
+  known = inspect.signature(type(module).__call__).parameters
+  flags = {flag: train for flag in TRAIN_FLAGS if flag in known}
+  return flags | {flag: not train for flag in EVAL_FLAGS if flag in known}
+
+
 def _options(module, train, mask, has_statistics):
   """Translate `train` and `mask` into the keyword arguments that the module's call takes."""
   name = type(module).__name__
   known = inspect.signature(type(module).__call__).parameters
-  options = {flag: train for flag in TRAIN_FLAGS if flag in known}
-  options |= {flag: not train for flag in EVAL_FLAGS if flag in known}
+  options = mode_flags(module, train)
   if has_statistics and not options:
     flags = ", ".join(TRAIN_FLAGS + EVAL_FLAGS)
     raise ModelError(f"{name} has batch statistics, so its __call__ needs a mode flag: {flags}")
@@ -121,6 +134,22 @@ def _options(module, train, mask, has_statistics):
       "so a padded batch cannot be exact; use batches of real samples only"
     )
   return options
+
+
+def _missing_stream(error, train):
+  """Say in plain words which random numbers a network asks for and does not get."""
+  found = re.search(r'PRNG for "(\w+)"', str(error))
+  stream = found[1] if found else "unknown"
+  if stream != "dropout":
+    return (
+      f"draws from the random stream '{stream}', which nothing feeds; the one that is fed in train "
+      "mode is 'dropout': use make_rng('dropout')"
+    )
+  if train:
+    return "draws random numbers in train mode (dropout, drop path): give a key"
+  return (
+    "draws random numbers (stream 'dropout') in eval mode, where predictions must be repeatable"
+  )
 
 
 def _misfit(params, x):

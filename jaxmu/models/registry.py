@@ -1,32 +1,46 @@
 """The table of networks, and how one is made and initialised."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from jaxmu.errors import ModelError, closest
+from jaxmu.errors import ModelError, closest, shown
+from jaxmu.kernels.conv_passes import LOWERINGS
 from jaxmu.models.cnn import Cnn
 from jaxmu.models.resnet import ResNet18
 from jaxmu.models.tinyvit import TinyViT
+from jaxmu.settings.ranges import BELOW_ONE, Range, Unfit, fit
 
 MODELS = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
+CLASSES = Range(2, 65_536)
+NUMBERS = {  # what a number that makes a network may be; where it ends, a machine's memory does
+  "num_classes": (int, CLASSES),
+  "width": (int, Range(1, 4_096)),
+  "drop_path": (float, BELOW_ONE),
+  "image_size": (int, Range(1, 512)),
+  "channels": (int, Range(1, 4_096)),
+}
 
 
 def make(name: str, num_classes: int, **options) -> nn.Module:
   """Return the linen module called `name`; options are its fields (`width` of cnn, `lowering`).
 
-  Raises ModelError for an unknown name or option and for fewer than two classes.
+  Raises ModelError for an unknown name or option, for fewer than two classes, and for a value that
+  an option cannot have.
   """
-  if name not in MODELS:
-    raise ModelError(f"unknown model '{name}'; {closest(name, MODELS)}")
+  if not isinstance(name, str) or name not in MODELS:
+    shown = name if isinstance(name, str) else shown(name)
+    raise ModelError(f"unknown model '{shown}'; {closest(shown, MODELS)}")
   fields = set(MODELS[name].__dataclass_fields__) - {"num_classes", "parent", "name"}
   unknown = sorted(set(options) - fields)
   if unknown:
     raise ModelError(f"unknown option '{unknown[0]}' of {name}; {closest(unknown[0], fields)}")
-  if num_classes < 2:
-    raise ModelError(f"num_classes must be at least 2, got {num_classes}")
-  return MODELS[name](num_classes=num_classes, **options)
+  checked = {option: _option(option, value) for option, value in options.items()}
+  return MODELS[name](num_classes=_number("num_classes", num_classes), **checked)
 
 
 def build(
@@ -41,8 +55,49 @@ def build(
   """Return (module, variables) of a freshly initialised network for square images.
 
   `channels` counts those of the network input; `key` defaults to `jax.random.key(0)`. Variables are
-  {"params", "batch_stats"} in jax's default float dtype.
+  {"params", "batch_stats"} in jax's default float dtype. Raises ModelError as `make` does, and for
+  images that the network is not made for.
   """
   module = make(name, num_classes, **options)
-  key = jax.random.key(0) if key is None else key
-  return module, jax.jit(module.init)(key, jnp.zeros((1, image_size, image_size, channels)))
+  size, channels = _number("image_size", image_size), _number("channels", channels)
+  return module, jax.jit(module.init)(_key(key), jnp.zeros((1, size, size, channels)))
+
+
+def _number(name: str, given: Any) -> int | float:
+  kind, within = NUMBERS[name]
+  try:
+    return fit(given, kind, within)
+  except Unfit as expected:
+    raise ModelError(f"{name} must be {expected}, got {shown(given)}") from None
+
+
+def _option(name: str, given: Any) -> Any:
+  """Return the value of a network's field, checked where this module knows what it may be."""
+  if name in NUMBERS:
+    return _number(name, given)
+  if name == "padded" and not (isinstance(given, int | np.bool_) and given in (0, 1)):
+    raise ModelError(f"padded must be True or False, got {shown(given)}")
+  if name == "lowering":
+    _check_lowering(given)
+  return given
+
+
+def _check_lowering(given: Any) -> None:
+  """Accept a name for all convolutions, or pairs (convolution, name); see `kernels.conv`."""
+  known = ("auto", "lax", *LOWERINGS)
+  pairs = given if isinstance(given, tuple) else (("", given),)
+  for pair in pairs:
+    if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
+      raise ModelError(f"lowering must be a name or pairs (convolution, name), got {shown(given)}")
+    if not isinstance(pair[1], str) or pair[1] not in known:
+      raise ModelError(f"unknown lowering {shown(pair[1])}; {closest(pair[1], known)}")
+
+
+def _key(given: Any) -> Array:
+  if given is None:
+    return jax.random.key(0)
+  typed = hasattr(given, "dtype") and jnp.issubdtype(given.dtype, jax.dtypes.prng_key)
+  old = not typed and getattr(given, "dtype", None) == jnp.uint32
+  if getattr(given, "shape", None) != ((2,) if old else ()) or not (typed or old):
+    raise ModelError(f"key must be one key, such as jax.random.key(0); got {shown(given)}")
+  return given

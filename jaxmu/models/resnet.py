@@ -9,7 +9,10 @@ from jax import Array
 
 from jaxmu.kernels.conv import Choice
 from jaxmu.kernels.pool import max_pool
+from jaxmu.models.image_sizes import check_image_size
 from jaxmu.models.layers import ConvNorm, Linear
+
+SIZES = range(8, 513)
 
 
 class BasicBlock(nn.Module):
@@ -39,6 +42,7 @@ class ResNet18(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False, mask: Array | None = None) -> Array:
+    check_image_size("resnet18", x, SIZES, "8 to 512")
     x = jax.nn.relu(ConvNorm(64, 7, 2, 3, self.lowering, name="stem")(x, train, mask))
     x = max_pool(x, 3, 2, 1, self.lowering)
     for stage, features in enumerate((64, 128, 256, 512), 1):

@@ -14,6 +14,7 @@ from jaxmu.kernels.compiler_hints import anew
 from jaxmu.kernels.conv import Choice
 from jaxmu.models import initialisers
 from jaxmu.models.attention import INIT_STD, WindowAttention
+from jaxmu.models.image_sizes import check_image_size
 from jaxmu.models.layers import ConvNorm, LayerNorm, Linear
 
 WIDTHS = (64, 128, 256, 448)
@@ -21,6 +22,7 @@ DEPTHS = (2, 2, 6, 2)
 HEADS = (None, 4, 8, 14)  # stage 0 has convolutions only
 WINDOWS = (None, 7, 14, 7)
 EXPANSION = 4
+SIZES = (32, 224)
 
 Unit = partial(ConvNorm, kernel_init=initialisers.default_reset)
 
@@ -170,6 +172,7 @@ class TinyViT(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False, mask: Array | None = None) -> Array:
+    check_image_size("tinyvit", x, SIZES, "32 or 224")
     x = PatchEmbedding(self.lowering, name="stem")(x, train, mask)
     rates = iter(self.drop_path * i / (sum(DEPTHS) - 1) for i in range(sum(DEPTHS)))
     for stage, depth in enumerate(DEPTHS):

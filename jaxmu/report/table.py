@@ -140,8 +140,8 @@ STANDING = (
   "Bold marks the best method of a column if its paired difference from every other one excludes "
   "zero (same seeds, same samples); otherwise the whole group that cannot be told from the best is "
   "marked with ≈, because the order inside it may be chance. Methods that destroyed the model or "
-  "that an attack recognises (▲: above one half and above the retrained models) are not "
-  "considered, nor are single seeds."
+  "changed nothing, or that an attack recognises (▲: above one half and above the retrained "
+  "models), are not considered, nor are single seeds."
 )
 _CLEAN = (
   "Test accuracy on the test samples that kept their true label. RetDev uses the accuracy "

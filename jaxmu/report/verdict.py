@@ -15,6 +15,7 @@ _TITLES = {
 }
 _TROUBLES = {  # of one method, of several
   "collapse": ("destroyed the model", "destroyed the model"),
+  "unchanged": ("changed nothing", "changed nothing"),
   "over_unlearned": ("over-unlearned", "over-unlearned"),
   "attacks_disagree": (
     "looks forgotten to T-MIA and is recognised by another attack",

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from jaxmu.errors import MethodError, closest
+from jaxmu.errors import MethodError, closest, shown
 from jaxmu.settings.ranges import Unfit
 from jaxmu.training.hyper import Hyper
 from jaxmu.training.phase import Array, Hp, Options, Phase, Step, Variables
@@ -145,7 +145,7 @@ class Method:
       try:
         complete[name] = self.hyper[name].read(value)
       except Unfit as expected:
-        raise MethodError(f"{self.name}: {name} must be {expected}, got {value!r}") from None
+        raise MethodError(f"{self.name}: {name} must be {expected}, got {shown(value)}") from None
     return complete
 
   def _flat(self, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

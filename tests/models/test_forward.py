@@ -55,6 +55,36 @@ class Maps(nn.Module):
     return nn.Conv(4, (3, 3))(x)
 
 
+class Counting(nn.Module):
+  """A network that rounds its logits to whole numbers."""
+
+  @nn.compact
+  def __call__(self, x):
+    return nn.Dense(5)(x.mean((1, 2))).astype(jnp.int32)
+
+
+class Binary(nn.Module):
+  """A network with one logit for two classes."""
+
+  @nn.compact
+  def __call__(self, x):
+    return nn.Dense(1)(x.mean((1, 2)))
+
+
+class Noisy(nn.Module):
+  """A network that draws from a random stream, in one mode or in both."""
+
+  stream: str
+  always: bool = False
+
+  @nn.compact
+  def __call__(self, x, train):
+    x = x.mean((1, 2))
+    if train or self.always:
+      x += jax.random.normal(self.make_rng(self.stream), x.shape)
+    return nn.Dense(5)(x)
+
+
 def start(module, **options):
   variables = module.init(jax.random.key(1), IMAGES, **options)
   return variables["params"], variables.get("batch_stats", {})
@@ -147,3 +177,32 @@ def test_refusals_of_user_networks():
   normed = Normed()
   with pytest.raises(ModelError, match="takes no `mask`"):
     models.forward(normed, *start(normed, training=False), IMAGES, train=True, mask=jnp.ones(4))
+
+
+@pytest.mark.parametrize(
+  ("module", "message"),
+  [
+    (Counting(), "Counting must return logits that are float, got int32"),
+    (Binary(), "Binary must return a logit for each of at least 2 classes, got one per image"),
+  ],
+)
+def test_logits_that_no_loss_can_use_are_refused(module, message):
+  with pytest.raises(ModelError, match=message):
+    models.forward(module, *start(module), IMAGES, train=False)
+
+
+def test_random_streams_that_nothing_feeds_are_named():
+  def call(module, train, key=None):
+    params = {"Dense_0": {"kernel": jnp.ones((1, 5)), "bias": jnp.ones(5)}}
+    return jax.eval_shape(
+      lambda: models.forward(module, params, {}, IMAGES, train=train, key=key)[0]
+    )
+
+  key = jax.random.key(0)
+  assert call(Noisy("dropout"), True, key).shape == (4, 5)
+  with pytest.raises(ModelError, match=r"draws random numbers in train mode .*: give a key"):
+    call(Noisy("dropout"), True)
+  with pytest.raises(ModelError, match=r"stream 'noise', .* use make_rng\('dropout'\)"):
+    call(Noisy("noise"), True, key)
+  with pytest.raises(ModelError, match=r"stream 'dropout'.* in eval mode"):
+    call(Noisy("dropout", always=True), False)

@@ -167,5 +167,88 @@ def test_unknown_names_and_options_are_refused():
     models.make("resnet19", 10)
   with pytest.raises(ModelError, match="unknown option 'widht' of cnn; did you mean 'width'"):
     models.make("cnn", 10, widht=3)
-  with pytest.raises(ModelError, match="num_classes must be at least 2, got 1"):
-    models.make("cnn", 1)
+
+
+WRONG_NETWORKS = {
+  "one class": ({"num_classes": 1}, "num_classes must be a whole number at least 2 and at most 65"),
+  "4.5 classes": ({"num_classes": 4.5}, "num_classes must be a whole number, got 4.5"),
+  "a truth": ({"num_classes": True}, "num_classes must be a whole number, got True"),
+  "many classes": ({"num_classes": 10**9}, "at most 65536, got 1000000000"),
+  "class names": (
+    {"num_classes": ["a", "b"]},
+    "num_classes must be a whole number, got ['a', 'b']",
+  ),
+  "no pixels": ({"image_size": 0}, "image_size must be a whole number at least 1 and at most 512"),
+  "half a pixel": ({"image_size": 8.5}, "image_size must be a whole number, got 8.5"),
+  "1 pixel": ({"image_size": 1}, "cnn got images of 1 x 1 pixels; expected 8 to 32: resize them"),
+  "7 pixels": ({"image_size": 7}, "cnn got images of 7 x 7 pixels; expected 8 to 32"),
+  "33 pixels": ({"image_size": 33}, "cnn got images of 33 x 33 pixels; expected 8 to 32"),
+  "resnet18 at 4": (
+    {"name": "resnet18", "image_size": 4},
+    "resnet18 got images of 4 x 4 pixels; expected 8 to 512",
+  ),
+  "tinyvit at 20": (
+    {"name": "tinyvit", "image_size": 20},
+    "tinyvit got images of 20 x 20 pixels; expected 32 or 224",
+  ),
+  "no channels": ({"channels": 0}, "channels must be a whole number at least 1"),
+  "channels text": ({"channels": "3"}, "channels must be a whole number, got '3'"),
+  "no width": ({"width": 0}, "width must be a whole number at least 1 and at most 4096, got 0"),
+  "width text": ({"width": "8"}, "width must be a whole number, got '8'"),
+  "width beyond memory": ({"width": 60_000}, "width must be a whole number at least 1 and at most"),
+  "seed for a key": ({"key": 3}, "key must be one key, such as jax.random.key(0); got 3"),
+  "two keys": (
+    {"key": jax.random.split(jax.random.key(0))},
+    "key must be one key, such as jax.random.key(0); got key<fry> of shape (2,)",
+  ),
+  "lowering": ({"lowering": "zzz"}, "unknown lowering 'zzz'; known: auto, canonical, dense, lax"),
+  "measured lowering": ({"lowering": "lx"}, "unknown lowering 'lx'; did you mean 'lax'?"),
+  "lowering list": ({"lowering": [("8x8x1", "lax")]}, "unknown lowering [('8x8x1', 'lax')]; known"),
+  "lowering table": ({"lowering": (("8x8x1", "zzz"),)}, "unknown lowering 'zzz'; known: auto"),
+  "lowering threes": (
+    {"lowering": (("a", "b", "c"),)},
+    "lowering must be a name or pairs (convolution, name), got (('a', 'b', 'c'),)",
+  ),
+  "drop path": (
+    {"name": "tinyvit", "image_size": 32, "drop_path": 1.0},
+    "drop_path must be a number at least 0 and below 1, got 1.0",
+  ),
+  "padded": (
+    {"name": "tinyvit", "image_size": 32, "padded": "no"},
+    "padded must be True or False, got 'no'",
+  ),
+  "no name": ({"name": None}, "unknown model 'None'; known: cnn, resnet18, tinyvit"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_NETWORKS)
+def test_numbers_that_make_no_network_are_refused(case):
+  changes, message = WRONG_NETWORKS[case]
+  with pytest.raises(ModelError) as caught:
+    models.build(**{"name": "cnn", "num_classes": 4, "image_size": 8, "channels": 1} | changes)
+  assert message in str(caught.value)
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("name", "sizes", "others"),
+  [("cnn", (8, 32), (7, 33)), ("resnet18", (), (7, 513)), ("tinyvit", (), (31, 64))],
+)
+def test_a_network_names_the_images_that_it_is_made_for(name, sizes, others):
+  """At every door, not at `build` alone: it is asked where the network is traced."""
+  module = models.make(name, 10)
+  call = lambda size: jax.eval_shape(
+    module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+  )
+  for size in sizes:
+    call(size)
+  for size in others:
+    with pytest.raises(ModelError, match=f"{name} got images of {size} x {size} pixels; expected"):
+      call(size)
+
+
+def test_numbers_of_numpy_and_old_keys_are_taken():
+  build = lambda **options: jax.eval_shape(lambda: models.build("cnn", channels=1, **options)[1])
+  plain = build(num_classes=3, image_size=8, width=2)
+  key = jax.random.PRNGKey(5)
+  assert plain == build(num_classes=np.int64(3), image_size=np.uint8(8), width=np.int32(2), key=key)

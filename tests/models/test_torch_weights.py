@@ -17,16 +17,20 @@ def state_dict():
 class Tensor:
   """Stand in for a torch tensor, which offers its values through these three calls only."""
 
-  def __init__(self, values):
-    self.values = values
+  def __init__(self, values, dtype=None, requires_grad=False):
+    self.values, self.dtype, self.requires_grad = values, dtype, requires_grad
 
   def detach(self):
-    return self
+    return Tensor(self.values, self.dtype)
 
   def cpu(self):
     return self
 
   def numpy(self):
+    if self.requires_grad:
+      raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+    if self.dtype == "torch.bfloat16":
+      raise TypeError("Got unsupported ScalarType BFloat16")
     return self.values
 
 
@@ -74,7 +78,7 @@ def test_imported_tinyvit_has_the_tree_of_a_built_model():
 
 def test_classes_tensors_and_absent_counters(state_dict):
   small = {k: v for k, v in state_dict.items() if "num_batches" not in k}
-  small["fc.weight"] = Tensor(np.ones((3, 512), np.float32))
+  small["fc.weight"] = Tensor(np.ones((3, 512), np.float32), requires_grad=True)
   small["fc.bias"] = np.zeros(3, np.float32)
   assert models.from_torch("resnet18", small)["params"]["head"]["kernel"].shape == (512, 3)
 
@@ -98,3 +102,58 @@ def test_refusals(state_dict):
     models.from_torch("tinyvit", vit)
   with pytest.raises(ModelError, match="no PyTorch names are defined for model 'cnn'"):
     models.from_torch("cnn", state_dict)
+
+
+ONE = np.ones((64,), np.float32)
+WRONG_ENTRIES = {  # of "bn1.weight"
+  "nan": (ONE * np.nan, "holds NaN or infinity; expected the weights of a trained network"),
+  "float16": (ONE.astype("f2"), "is float16; expected float32: convert it with .float()"),
+  "bfloat16": (
+    Tensor(ONE, "torch.bfloat16"),
+    "Tensor cannot be read as an array of numbers (NumPy has no type torch.bfloat16); convert it",
+  ),
+  "whole numbers": (ONE.astype(int), "is int64; expected float32"),
+  "nothing": (None, "expected an array of numbers, got None"),
+  "ragged": ([[1.0], [1.0, 2.0]], "list cannot be read as an array of numbers (setting an array"),
+  "masked": (np.ma.array(ONE, mask=ONE > 0), "got a masked array, whose mask would be ignored"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ENTRIES)
+def test_entries_that_are_no_weights_are_refused(state_dict, case):
+  entry, message = WRONG_ENTRIES[case]
+  with pytest.raises(ModelError) as caught:
+    models.from_torch("resnet18", {**state_dict, "bn1.weight": entry})
+  assert str(caught.value).startswith("state dict entry 'bn1.weight'")
+  assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [None, [1, 2], "resnet18.pt", {0: ONE}])
+def test_what_is_no_state_dict_is_refused(given):
+  with pytest.raises(
+    ModelError, match="state dict of resnet18 must map names to arrays, as torch_"
+  ):
+    models.from_torch("resnet18", given)
+
+
+def test_one_class_is_none(state_dict):
+  one = {**state_dict, "fc.weight": state_dict["fc.weight"][:1], "fc.bias": np.zeros(1, "f")}
+  with pytest.raises(
+    ModelError, match=r"of one class; expected at least 2 outputs, got \(1, 512\)"
+  ):
+    models.from_torch("resnet18", one)
+
+
+def test_variables_of_another_network_do_not_become_a_state_dict(state_dict):
+  variables = models.from_torch("resnet18", state_dict)
+  with pytest.raises(ModelError, match=r"state dict does not fit resnet18: missing fc\.weight"):
+    models.to_torch("resnet18", {"params": {"stem": variables["params"]["stem"]}})
+  head = {"params": {**variables["params"], "other": {"kernel": ONE[None]}}}
+  with pytest.raises(
+    ModelError, match="variables hold params/other/kernel, which resnet18 does no"
+  ):
+    models.to_torch("resnet18", head)
+  with pytest.raises(ModelError, match=r"missing .*running_mean.*unexpected nothing"):
+    models.to_torch("resnet18", {"params": variables["params"]})
+  with pytest.raises(ModelError, match="variables must be a mapping with 'params'"):
+    models.to_torch("resnet18", None)

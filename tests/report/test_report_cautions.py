@@ -52,6 +52,51 @@ def test_references_that_learned_nothing_are_named():
   assert [c.title for c in found] == ["Retrained: the models have not learned"]
 
 
+@pytest.mark.parametrize(("retain", "fires"), [(0.11, True), (0.14, True), (0.17, False)])
+def test_retain_accuracy_near_chance_is_a_collapse_too(retain, fires):
+  """Ten classes, so chance is 0.1; test accuracy is as it should be."""
+  found = run(ga={"RA": retain, "T_MIA": 0.5, "FA": 0.86})[2]
+  assert (("collapse", "ga") in codes(found)) is fires
+  if fires:
+    assert found[0].level == "severe" and found[0].title == "GA destroyed the model"
+    assert found[0].text.startswith("Retain accuracy is 0.1")
+    assert "; guessing gives 0.100. A useless model" in found[0].text
+
+
+def unchanged(seeds):
+  """Return a table in which MSG left the models of some seeds as they were."""
+  table = cases.rows(SMALL, range(5), **CALM)
+  table.loc[(table["method"] == "msg") & table["seed"].isin(seeds), "l2_original"] = 0.0
+  table.loc[table["method"] == "original", "l2_original"] = 0.0
+  return table
+
+
+def test_a_method_that_changes_nothing_is_named_and_never_best():
+  made, found, warned = run(unchanged(range(5)))
+  assert codes(warned) == {("unchanged", "msg")} and warned[0].level == "caution"
+  assert warned[0].title == "MSG changed nothing"
+  assert "all 5 members equal those of the original models" in warned[0].text
+  assert "msg" in cautions.markable(*run()) and "msg" not in cautions.markable(made, found, warned)
+  assert "Warnings: MSG changed nothing." in " ".join(verdict.write(made, found, warned))
+
+
+def test_some_members_left_alone_are_a_note():
+  made, found, warned = run(unchanged([1, 3]))
+  assert codes(warned) == {("partly_unchanged", "msg")} and warned[0].level == "note"
+  assert "parameters of 2 of 5 members" in warned[0].text
+  assert "msg" in cautions.markable(made, found, warned)
+
+
+def test_without_distances_nothing_is_said_of_them():
+  table = cases.rows(SMALL, range(5), **CALM).drop(columns="l2_original")
+  assert codes(run(table)[2]) == set()
+
+
+def test_failed_members_are_not_called_unchanged():
+  table = cases.fail(unchanged(range(5)), "msg", range(5))
+  assert ("unchanged", "msg") not in codes(run(table)[2])
+
+
 @pytest.mark.parametrize(("attack", "fires"), [(0.42, True), (0.455, False), (0.58, False)])
 def test_over_unlearning_needs_an_attack_clearly_below_one_half(attack, fires):
   assert (("over_unlearned", "ga") in codes(run(ga={"T_MIA": attack, "FA": 0.86})[2])) is fires

@@ -2,7 +2,8 @@
 
 import math
 
-from jaxmu.audit.cautions import LEVELS, Caution, useless
+from jaxmu.audit.cautions import LEVELS, Caution
+from jaxmu.audit.outcome import useless
 from jaxmu.audit.results import MODEL, REFERENCES, RETAINED, StudyResults
 from jaxmu.audit.study.judgement import direction, has_signal, over_forgotten, unbiased
 from jaxmu.audit.study.study_statistics import ACCURACY, HELD_OUT, METRICS, NET

@@ -1,0 +1,112 @@
+"""A user's own `.npz` file: its arrays, and both layouts brought to one."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from jaxmu.errors import DataError, closest
+
+WHOLE = ("images", "labels")
+HALVES = ("train_images", "train_labels", "test_images", "test_labels")
+OPTIONS = ("mean", "std", "class_names", "augmentation")
+KNOWN = (*WHOLE, "num_train", *HALVES, *OPTIONS)
+
+
+def read(path: str) -> dict[str, np.ndarray]:
+  """Return the arrays of a file by name; nothing is unpickled.
+
+  Raises:
+    DataError: no such file, damaged or of another kind, or with members that are no arrays.
+  """
+  try:
+    with Path(path).expanduser().open("rb") as stream:
+      if not zipfile.is_zipfile(stream):  # np.load would take a single array, or speak of pickles
+        raise zipfile.BadZipFile("no archive, as numpy.savez writes it")
+      stream.seek(0)
+      with np.load(stream) as file:
+        names, members = list(file), dict(file)
+  except FileNotFoundError as error:
+    raise DataError(
+      f"data file {path} does not exist; give the path of an .npz file: --config.data.path=FILE.npz"
+    ) from error
+  except Exception as error:  # zipfile, zlib, tokenize ...: what damaged bytes raise has no end
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    raise _unreadable(path, reason) from error
+  strange = [name for name in names if not isinstance(members[name], np.ndarray)]
+  if strange:
+    raise _unreadable(path, f"its member '{strange[0]}' is no array")
+  if len(members) < len(names):
+    raise _unreadable(path, "two of its members have the same name")
+  return members
+
+
+def join_parts(
+  arrays: dict[str, np.ndarray], path: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | int | None]:
+  """Bring both layouts of an npz file to (images, labels, size of the train part if given).
+
+  Raises:
+    DataError: arrays are missing, do not belong together, or are not read by anybody.
+  """
+  whole, halves = (set(layout) <= arrays.keys() for layout in (WHOLE, HALVES))
+  if not (whole or halves):
+    raise DataError(
+      f"data file {path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected images and "
+      f"labels, or {', '.join(HALVES)}"
+    )
+  _refuse_unread(arrays, path, (*WHOLE, "num_train") if whole else HALVES)
+  if whole:
+    images, labels = arrays["images"], arrays["labels"]
+    _same_length(path, images, labels)
+    return images, labels, arrays.get("num_train")
+  images, labels = ([arrays[f"{part}_{what}"] for part in ("train", "test")] for what in WHOLE)
+  for pair in zip(images, labels):
+    _same_length(path, *pair)
+  _same_form(path, "images", *images)
+  _same_form(path, "labels", *labels)
+  return np.concatenate(images), np.concatenate(labels), len(images[0])
+
+
+def _refuse_unread(arrays: dict[str, np.ndarray], path: str, layout: tuple[str, ...]) -> None:
+  """Refuse what nothing would read: its owner believes that it counts."""
+  unknown = sorted(arrays.keys() - set(KNOWN))
+  if unknown:
+    raise DataError(
+      f"data file {path} holds '{unknown[0]}', which is not read; {closest(unknown[0], KNOWN)}; "
+      "rename or remove it (retain, forget and validation sets are drawn as config.data says)"
+    )
+  other = sorted(arrays.keys() - {*layout, *OPTIONS})
+  if other:
+    raise DataError(
+      f"data file {path} holds {', '.join(layout)} and also {', '.join(other)}; expected either "
+      f"images, labels and num_train or {', '.join(HALVES)}: remove what does not count"
+    )
+
+
+def _same_form(path: str, what: str, train: np.ndarray, test: np.ndarray) -> None:
+  """Refuse parts that cannot be joined as they are: joining would cast, or fail."""
+  forms = [(part.dtype.name, part.shape[1:]) for part in (train, test)]
+  # Integers of different size join exactly, but signed with unsigned 64 bits become floats.
+  whole = train.dtype.kind in "iu" and test.dtype.kind in "iu"
+  alike = what == "labels" and whole and np.result_type(train, test).kind in "iu"
+  if forms[0][1] != forms[1][1] or (forms[0][0] != forms[1][0] and not alike):
+    raise DataError(
+      f"data file {path}: train {what} are {forms[0][0]} {forms[0][1]}, test {what} {forms[1][0]} "
+      f"{forms[1][1]}; expected the same shape and type"
+    )
+
+
+def _same_length(path: str, images: np.ndarray, labels: np.ndarray) -> None:
+  if images.ndim == 0 or labels.ndim == 0 or len(images) != len(labels):
+    raise DataError(
+      f"data file {path} has images of shape {images.shape} and labels of shape {labels.shape}; "
+      "expected one label per image"
+    )
+
+
+def _unreadable(path: str, reason: str) -> DataError:
+  return DataError(
+    f"data file {path} is not a readable .npz file of plain arrays ({reason}); write it with "
+    "numpy.savez(path, images=..., labels=..., num_train=...)"
+  )

@@ -1,0 +1,153 @@
+"""A network and variables that somebody gives: all of it is checked before anything is compiled."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu.data.samples import FLOATS, as_array
+from jaxmu.errors import DataError, ModelError, UserError, shown
+from jaxmu.models.forward import forward, mode_flags
+
+COLLECTIONS = ("params", "batch_stats")
+Path = tuple[str, ...]
+
+
+def check_module(module: Any) -> None:
+  """Raise `ModelError` unless this is a linen module by which programs can be looked up."""
+  if not isinstance(module, nn.Module):
+    raise ModelError(f"model must be an instance of flax.linen.Module, got {shown(module)}")
+  try:
+    hash(module)
+  except TypeError as error:
+    raise ModelError(
+      f"{type(module).__name__} has a list, dict or array among its attributes, so programs cannot "
+      "be looked up by it; use tuples"
+    ) from error
+
+
+def plain_variables(variables: Any) -> dict[str, Any]:
+  """Return {"params", "batch_stats"} as plain dicts of arrays, from whatever mappings they are.
+
+  Raises:
+    ModelError: other collections, leaves that are no arrays or hold NaN, parameters that are not
+      float32 (or float64).
+  """
+  if not isinstance(variables, Mapping) or "params" not in variables:
+    given = type(variables).__name__
+    if isinstance(variables, Mapping):
+      given = shown(sorted(map(str, variables)))
+    raise ModelError(f"variables must be a mapping with 'params' (and 'batch_stats'), got {given}")
+  other = sorted(str(name) for name in variables if name not in COLLECTIONS and variables[name])
+  if other:
+    raise ModelError(
+      f"variables hold the collection '{other[0]}', which is not supported and would be lost; "
+      "expected 'params' and 'batch_stats' alone"
+    )
+  plain = {name: _plain(variables[name], (name,)) for name in COLLECTIONS if name in variables}
+  if not plain["params"]:
+    raise ModelError("variables hold no parameters: variables['params'] is empty")
+  return {"batch_stats": {}} | plain
+
+
+def count_classes(
+  module: nn.Module, variables: Mapping[str, Any], images: np.ndarray, *, train: bool = False
+) -> int:
+  """Ask a network, without computing anything, how many logits it gives for images [n, H, W, C].
+
+  Raises:
+    ModelError: it cannot be called on them with these variables.
+  """
+  x = _batch(images, 1 + train)
+  call = lambda params, batch_stats, x, key: forward(
+    module, params, batch_stats, x, train=train, key=key if train else None
+  )
+  try:
+    logits, _ = jax.eval_shape(
+      call, variables["params"], variables["batch_stats"], x, jax.random.key(0)
+    )
+  except UserError:
+    raise
+  except Exception as error:  # a user's network may raise anything
+    raise ModelError(
+      f"{type(module).__name__} cannot be called on images of shape {x.shape}: "
+      f"{type(error).__name__}: {brief_line(error)}"
+    ) from error
+  return logits.shape[-1]
+
+
+def refuse_unused(module: nn.Module, variables: Mapping[str, Any], images: np.ndarray) -> None:
+  """Raise `ModelError` for leaves that the network does not have: linen never looks at them."""
+  given, x = set(_paths(variables)), _batch(images, 1)
+  for train in (False, True):  # some networks have parameters in train mode only
+    known = _initial_paths(module, x.shape, x.dtype, train) if given else frozenset()
+    given -= given if known is None else known
+  if given:
+    more = f" (and {len(given) - 1} others)" if len(given) > 1 else ""
+    raise ModelError(
+      f"variables hold {'/'.join(min(given))}{more}, which {type(module).__name__} does not have; "
+      "expected the variables of this network: leave out what belongs to another"
+    )
+
+
+def brief_line(error: Exception) -> str:
+  """Return the beginning of what an error says, on one line."""
+  return " ".join(str(error).split())[:200]
+
+
+def _plain(value: Any, path: Path) -> Any:
+  if isinstance(value, Mapping):
+    return {str(name): _plain(child, (*path, str(name))) for name, child in value.items()}
+  place = "/".join(path)
+  if hasattr(value, "detach") or isinstance(value, np.ma.MaskedArray):
+    try:
+      value = as_array(place, value)
+    except DataError as error:
+      raise ModelError(f"variables: {error}") from error
+  if not isinstance(value, np.ndarray | np.generic | jax.Array):
+    raise ModelError(f"variables: {place} is {shown(value)}; expected an array")
+  if isinstance(value, jax.core.Tracer):
+    raise ModelError(f"variables: {place} is traced; call this outside of jit, vmap and grad")
+  floating = jnp.issubdtype(value.dtype, jnp.floating)
+  if value.dtype.name not in FLOATS and (floating or path[0] == "params"):
+    raise ModelError(
+      f"variables: {place} is {value.dtype.name}; expected float32: convert all of them with "
+      "jax.tree.map(lambda leaf: leaf.astype('float32'), variables)"
+    )
+  if floating and not np.isfinite(np.asarray(value)).all():
+    raise ModelError(
+      f"variables: {place} holds NaN or infinity; expected the finite weights of a trained network"
+    )
+  return value
+
+
+def _batch(images: np.ndarray, size: int) -> jax.ShapeDtypeStruct:
+  dtype = jax.dtypes.canonicalize_dtype(images.dtype)
+  return jax.ShapeDtypeStruct((size, *images.shape[1:]), dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _initial_paths(
+  module: nn.Module, shape: tuple[int, ...], dtype: np.dtype, train: bool
+) -> frozenset[Path] | None:
+  """Name the leaves that a network makes itself; None where it cannot be initialised like this."""
+  x = jax.ShapeDtypeStruct(shape, dtype)
+  flags = mode_flags(module, train)
+  try:
+    init = lambda key, x: module.init({"params": key, "dropout": key}, x, **flags)
+    tree = jax.eval_shape(init, jax.random.key(0), x)
+  except Exception:  # its own `init` may want more than images; then nothing is known
+    return None
+  return frozenset(_paths(nn.meta.unbox(tree)))
+
+
+def _paths(tree: Any, path: Path = ()) -> Iterator[Path]:
+  if isinstance(tree, Mapping):
+    for name, child in tree.items():
+      yield from _paths(child, (*path, str(name)))
+  else:
+    yield path
