@@ -11,6 +11,8 @@ The points 0, 2/3, -2/3, 3/2, -3/2 and infinity lose 2.4 times less to rounding 
 Source: Lavin and Gray 2016, equations 8 and 13; for the matrices, Toom-Cook.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -70,22 +72,22 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 _FROM_PIXELS, _FROM_KERNEL, _TO_OUTPUTS = _matrices()
 
 
-def _tiles(outputs):
+def _tiles(outputs: int) -> int:
   return -(-outputs // TILE)
 
 
-def _products(pixels, weights):
+def _products(pixels: Array, weights: Array) -> Array:
   return lax.dot_general(pixels, weights, (((2,), (1,)), ((0,), (0,))))
 
 
-def _pixel_values(x, padding, counts):
+def _pixel_values(x: Array, padding: Padding, counts: Sequence[int]) -> Array:
   """Transform x [B, H, W, I] to [36, B * tiles, I], columns first; tiles overlap by two pixels."""
   rows = _expand(_FROM_PIXELS, _cuts(x, 1, padding[0][0], counts[0]))  # [6, B, tiles, W, I]
   both = _expand(_FROM_PIXELS, _cuts(rows, 3, padding[1][0], counts[1]))
   return both.reshape(SIZE**2, -1, x.shape[-1])
 
 
-def _cuts(x, axis, low, count):
+def _cuts(x: Array, axis: int, low: int, count: int) -> list[Array]:
   """Pad an axis to whole tiles, and take the first, second ... sixth pixel of every tile."""
   edges = [(0, 0, 0)] * x.ndim
   edges[axis] = (low, TILE * count + TAPS - 1 - low - x.shape[axis], 0)
@@ -94,13 +96,13 @@ def _cuts(x, axis, low, count):
   return [lax.slice_in_dim(x, i, i + last, TILE, axis) for i in range(SIZE)]
 
 
-def _kernel_values(kernel):
+def _kernel_values(kernel: Array) -> Array:
   rows = _expand(_FROM_KERNEL, list(kernel))
   both = _expand(_FROM_KERNEL, [rows[:, i] for i in range(TAPS)])
   return both.reshape(SIZE**2, *kernel.shape[2:])
 
 
-def _slope_values(dy, counts):
+def _slope_values(dy: Array, counts: Sequence[int]) -> Array:
   """Transform dy [B, H', W', O] by the transpose of what made the outputs: [36, B * tiles, O]."""
   batch, height, width, features = dy.shape
   rest = [(0, TILE * n - size, 0) for n, size in zip(counts, (height, width))]
@@ -111,7 +113,7 @@ def _slope_values(dy, counts):
   return both.reshape(SIZE**2, -1, features)
 
 
-def _outputs(values, batch, counts):
+def _outputs(values: Array, batch: int, counts: Sequence[int]) -> Array:
   """Transform the products [36, B * tiles, O] to whole tiles of outputs, [B, H', W', O]."""
   values = values.reshape(SIZE, SIZE, batch, *counts, -1)  # columns, rows
   columns = _contract(_TO_OUTPUTS, list(values), 4)  # [6, B, tiles, tiles, 4, O]
@@ -119,7 +121,7 @@ def _outputs(values, batch, counts):
   return both.reshape(batch, TILE * counts[0], TILE * counts[1], -1)
 
 
-def _expand(matrix, parts):
+def _expand(matrix: np.ndarray, parts: Sequence[Array]) -> Array:
   """Multiply by a matrix [6, n]: n arrays to one with a new leading axis of 6.
 
   Its rows at p and -p differ in the sign of every second term, so sums are shared.
@@ -131,7 +133,7 @@ def _expand(matrix, parts):
   return jnp.stack([*out, _combine(matrix[5], parts)])
 
 
-def _contract(matrix, parts, axis):
+def _contract(matrix: np.ndarray, parts: Sequence[Array], axis: int) -> Array:
   """Multiply by a matrix [n, 6] whose columns pair as the rows in `_expand`; the n go to `axis`."""
   columns, terms = [matrix[:, 0]], [parts[0]]
   for plus, minus in ((1, 2), (3, 4)):
@@ -142,7 +144,8 @@ def _contract(matrix, parts, axis):
   return jnp.stack([_combine(row, [*terms, parts[5]]) for row in weights], axis)
 
 
-def _combine(weights, parts):
+def _combine(weights: np.ndarray, parts: Sequence[Array]) -> Array:
   """Add up parts times weights, without those of weight 0."""
   used = [(float(weight), part) for weight, part in zip(weights, parts) if weight]
-  return sum(part if weight == 1 else weight * part for weight, part in used)
+  terms = [part if weight == 1 else weight * part for weight, part in used]
+  return functools.reduce(operator.add, terms)
