@@ -61,8 +61,13 @@ def _conv_forward(
 def _conv_backward(
   strides: Pair, padding: Padding, how: Lowering, residuals: tuple[Array, Array], dy: Array
 ) -> tuple[Array, Array]:
+  """Return the gradients of image and kernel.
+
+  Sums of products are linear in each operand, so JAX can transpose them, and what it makes are sums
+  of products again. What it makes of a convolution has another layout or dilated operands, and is
+  slow inside loops: `_input_gradient` and `_kernel_gradient` write that in the fast layout.
+  """
   x, kernel = residuals
-  # Sums of products are linear in each operand, so their transposes are the gradients.
   way = _FORWARD[how.input_gradient]
   if way in _LINEAR:
     (dx,) = jax.linear_transpose(lambda x: way(x, kernel, strides, padding), x)(dy)
@@ -71,6 +76,7 @@ def _conv_backward(
   pointwise = kernel.shape[:2] == (1, 1)
   way = _FORWARD[how.kernel_gradient]
   if pointwise and way is products.by_taps and x.shape[:3] == dy.shape[:3]:
+    # Every pixel meets its output: one product of all rows, with the left factor laid out for it.
     rows = lambda images: images.reshape(-1, images.shape[3])
     dkernel = products.kernel_gradient(rows(x), rows(dy)).reshape(kernel.shape)
   elif way in _LINEAR:
@@ -99,6 +105,14 @@ def _input_gradient(
   way: Way, dy: Array, kernel: Array, image: Shape, strides: Pair, padding: Padding
 ) -> Array:
   """Convolve dy with the flipped kernel whose channel axes are swapped.
+
+  Along one axis, with stride s, T taps and p zeros in front, y[a] = sum over t of x[s a + t - p]
+  k[t]. Pixel v thus meets output a through tap t = v + p - s a, and for s = 1
+
+      dx[v] = sum over t of dy[v + p - t] k[t] = sum over u of dy[v + u - (T - 1 - p)] k[T - 1 - u]:
+
+  a convolution of dy with the flipped kernel and T - 1 - p zeros in front; those behind make the
+  result as long as the image, and where padding was wide both may be negative, which cuts dy.
 
   A stride spreads dy with zeros, for which there is no fast convolution; so pixels with the same
   remainder by the stride are computed together, from the taps that reach them.
@@ -132,7 +146,13 @@ def _phase(
   strides: Pair,
   padding: Padding,
 ) -> Array:
-  """Return the gradient of the pixels s * a + remainder, [B, *size, I]."""
+  """Return the gradient of the pixels s * n + remainder, [B, *size, I].
+
+  Pixel s n + r meets output a through tap t = s (n - a) + r + p, so t has the remainder of r + p:
+  t = first + s m for the `count` taps m = 0, 1 ... Then a = n + shift - m, where shift = (r + p -
+  first) / s: the sum that `_input_gradient` derives for stride 1, with `count` taps and `shift`
+  zeros in front.
+  """
 
   def line(axis: int) -> tuple[slice, Pair]:
     first = (remainder[axis] + padding[axis][0]) % strides[axis]
@@ -152,12 +172,21 @@ def _phase(
 def _kernel_gradient(dy: Array, x: Array, kernel: Shape, strides: Pair, padding: Padding) -> Array:
   """Convolve x with dy as the kernel: input channels act as batch, the batch as channels.
 
+  Along one axis dk[t] = sum over a of x[s a + t - p] dy[a], and with channels and images
+
+      dk[t, i, o] = sum over a and b of x[b, s a + t - p, i] dy[b, a, o].
+
+  That is a convolution of images [I, H, W, B] with a kernel [H', W', B, O] whose taps lie s pixels
+  apart, at stride 1: B is contracted as channels are elsewhere, and the outputs are the taps t, as
+  many as the kernel has.
+
   In parts of the batch, summed, so that both stay in a core's cache. The loop also keeps XLA from
   computing x anew inside the transpose, with strides that no vector unit likes.
   """
 
   def edges(axis: int) -> Pair:
     low = padding[axis][0]
+    # Zeros behind, or pixels cut off there that no tap meets, leave exactly the kernel's taps.
     spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
     return low, spread + kernel[axis] - 1 - x.shape[1 + axis] - low
 
@@ -169,7 +198,10 @@ def _kernel_gradient(dy: Array, x: Array, kernel: Shape, strides: Pair, padding:
 
 
 def _cached_part(x: Array, dy: Array) -> int:
-  """Return how many images of each fit the cache; all if that is too few to be worth a loop."""
+  """Return how many images of each fit the cache; all if that is too few to be worth a loop.
+
+  The batch is what the convolution sums over, so a short part leaves its inner loop little to do.
+  """
   size = min(images_within(images, CACHE) for images in (x, dy))
   return size if size >= 8 else len(dy)
 
