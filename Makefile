@@ -9,7 +9,7 @@ CONFIG ?= configs/cnn_digits.py
 help:
 	@echo "make quickstart  install into $(VENV) and run the benchmark on the embedded digits data"
 	@echo "make test        install with test tools and run the tests (make test-slow: the long ones)"
-	@echo "make lint        formatting, lint, and the order of imports"
+	@echo "make lint        formatting, lint, types, and the order of imports"
 	@echo "make format      format the code"
 	@echo "make clean       remove $(VENV) and caches (never checkpoints/)"
 
@@ -25,6 +25,7 @@ test-slow: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev
@@ -44,4 +45,4 @@ $(VENV)/.installed-dev: $(BIN)/python pyproject.toml
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

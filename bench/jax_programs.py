@@ -102,10 +102,9 @@ def stock(kind: str):
     x, y = map(jnp.asarray, problems.images(args.model, args.batch * args.steps))
     module = models.make(args.model, problems.CLASSES, lowering="lax")
     recipe = problems.RECIPE
-    rule = optax.chain(
-      optax.add_decayed_weights(recipe["weight_decay"]), optax.trace(recipe["momentum"]),
-      optax.scale_by_learning_rate(recipe["learning_rate"]),
-    )  # fmt: skip
+    decayed, momentum = optax.add_decayed_weights(recipe["weight_decay"]), recipe["momentum"]
+    rate = optax.scale_by_learning_rate(recipe["learning_rate"])
+    rule = optax.chain(decayed, optax.trace(momentum), rate)
 
     def step(state, key, index):
       params, stats, opt = state

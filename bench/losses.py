@@ -47,10 +47,8 @@ def engine(args, x, y, state) -> np.ndarray:
   )
   method, legs = get("retrained"), []
   given = problems.RECIPE | {"batch_size": args.batch, "num_epochs": 1}
-  runner.run(
-    method, problem, variables, hp=[method.hyperparameters(given)], keys=member_keys([0]),
-    on_leg=legs.append,
-  )  # fmt: skip
+  hp, keys = [method.hyperparameters(given)], member_keys([0])
+  runner.run(method, problem, variables, hp=hp, keys=keys, on_leg=legs.append)
   return legs[0].metrics.loss[0]
 
 

@@ -52,10 +52,8 @@ class Merge(nn.Sequential):
   """Halve the resolution."""
 
   def __init__(self, inputs, outputs):
-    super().__init__(
-      conv_norm(inputs, outputs, 1), nn.GELU(), conv_norm(outputs, outputs, 3, 2, outputs),
-      nn.GELU(), conv_norm(outputs, outputs, 1),
-    )  # fmt: skip
+    expand, depthwise = conv_norm(inputs, outputs, 1), conv_norm(outputs, outputs, 3, 2, outputs)
+    super().__init__(expand, nn.GELU(), depthwise, nn.GELU(), conv_norm(outputs, outputs, 1))
 
 
 def offsets(queries, keys, window):

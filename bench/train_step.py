@@ -21,13 +21,12 @@ import turns
 
 JAX = ("jaxmu", "jax-loop", "jax-vmap", "jax-map")
 TORCH = ("torch-eager", "torch-eager-channels-last")
+SHORT_CUT = ("torch-short-cut", "torch-short-cut-channels-last")
 MORE = {
   "resnet18": ("torch-compile-channels-last", "torch-vmap"),
   "cnn": ("torch-eager-1-thread", "torch-compile", "torch-vmap"),
-  "tinyvit": (
-    "torch-short-cut", "torch-short-cut-channels-last", "torch-compile", "torch-vmap",
-  ),
-}  # fmt: skip
+  "tinyvit": (*SHORT_CUT, "torch-compile", "torch-vmap"),
+}
 
 
 def parse(given=None) -> argparse.Namespace:

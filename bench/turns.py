@@ -54,10 +54,9 @@ def measure(script: str, names: Sequence[str], options: Sequence[str], turns: in
 
   A program that fails is reported on standard error and has no answers.
   """
-  start = lambda name: subprocess.Popen(
-    [sys.executable, script, *options, f"--worker={name}"],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-  )  # fmt: skip
+  command = [sys.executable, script, *options]
+  pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+  start = lambda name: subprocess.Popen([*command, f"--worker={name}"], **pipes)
   workers, answers = {name: start(name) for name in names}, {name: [] for name in names}
   for turn in range(turns + 1):
     for name, worker in list(workers.items()):

@@ -67,13 +67,16 @@ def measure(args, name) -> dict:
       compiled = outcome.compile_seconds
   passes = outcome.passes[0]
   per = 1e3 / args.members
+  asked = {"method": name, "model": args.model, "batch": args.batch, "members": args.members}
   return {
-    "program": "jaxmu", "method": name, "model": args.model, "batch": args.batch,
-    "members": args.members, "passes": passes, "compile_seconds": compiled,
+    "program": "jaxmu",
+    **asked,
+    "passes": passes,
+    "compile_seconds": compiled,
     "wall_ms_per_member": float(np.median(wall)) * per,
     "cpu_ms_per_member": float(np.median(cpu)) * per,
     "wall_ms_per_1000_passes": float(np.median(wall)) * per * 1e3 / passes,
-  }  # fmt: skip
+  }
 
 
 def main() -> None:
@@ -87,15 +90,13 @@ def main() -> None:
   rows = []
   print(f"{args.model}, {args.images} images, batch {args.batch}, {args.members} members")
   titles = ("wall ms", "CPU ms", "passes", "ms/1000", "compile s")
+  times = ("wall_ms_per_member", "cpu_ms_per_member")
+  columns = (*times, "passes", "wall_ms_per_1000_passes", "compile_seconds")
   print(f"{'method':<10}" + "".join(f"{title:>12}" for title in titles))
   for name in names:
     rows.append(measure(args, name))
-    r = rows[-1]
-    values = (
-      r["wall_ms_per_member"], r["cpu_ms_per_member"], r["passes"], r["wall_ms_per_1000_passes"],
-      r["compile_seconds"],
-    )  # fmt: skip
-    print(f"{name:<10}" + "".join(f"{value:>12.4g}" for value in values), flush=True)
+    values = "".join(f"{rows[-1][column]:>12.4g}" for column in columns)
+    print(f"{name:<10}{values}", flush=True)
   if args.json:
     with open(args.json, "w", encoding="utf-8") as file:
       json.dump(rows, file, indent=1)

@@ -158,10 +158,9 @@ def audit(
     classes=own.shape[-1],
   )
   summary = summarise(results)
-  return Audit(
-    results.rows, results.intervals, results.differences, tuple(find(results, summary)),
-    bool(found_by(results, summary, UNLEARNED)), summary,
-  )  # fmt: skip
+  recognised = bool(found_by(results, summary, UNLEARNED))
+  cautions, frames = tuple(find(results, summary)), (results.intervals, results.differences)
+  return Audit(results.rows, *frames, cautions, recognised, summary)
 
 
 def _members(name: str, array: Any) -> np.ndarray:
@@ -180,9 +179,8 @@ def _members(name: str, array: Any) -> np.ndarray:
 
 
 def _measure(name: str, array, labels, split, members: int) -> evaluation.Measured:
-  found = evaluation.measure(
-    array, labels, labels, split, method=name, seeds=range(len(array)),
-  )  # fmt: skip
+  seeds = range(len(array))
+  found = evaluation.measure(array, labels, labels, split, method=name, seeds=seeds)
   if len(array) == members:
     return found
   rows = [found.rows[0] | {"seed": seed} for seed in range(members)]

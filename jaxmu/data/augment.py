@@ -8,6 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxmu.engine import keys
+from jaxmu.engine.keys import Purpose
+
 PAD = 4  # pixels of black on each side before a crop
 
 
@@ -37,8 +40,9 @@ def preprocess(
 
 def draw(key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
   """Draw crop offsets [count, 2], uniform in {0..2 PAD}, and flips [count], probability 1/2."""
-  offsets = jax.random.randint(jax.random.fold_in(key, 0), (count, 2), 0, 2 * PAD + 1)
-  return offsets, jax.random.bernoulli(jax.random.fold_in(key, 1), 0.5, (count,))
+  places = keys.of(key, Purpose.CROP_OFFSETS)
+  offsets = jax.random.randint(places, (count, 2), 0, 2 * PAD + 1)
+  return offsets, jax.random.bernoulli(keys.of(key, Purpose.FLIPS), 0.5, (count,))
 
 
 def crop_flip(images: jax.Array, offsets: jax.Array, flips: jax.Array) -> jax.Array:

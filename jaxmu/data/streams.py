@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxmu.engine import keys
+from jaxmu.engine.keys import Purpose
 from jaxmu.errors import MethodError, closest
 
 RETAIN, FORGET = 0, 1
@@ -127,7 +129,8 @@ def order(
     positions = index[name]
     if not shuffle or name == "val":
       return positions
-    return jax.random.permutation(jax.random.fold_in(key, name == "forget"), positions)
+    purpose = Purpose.FORGET_ORDER if name == "forget" else Purpose.RETAIN_ORDER
+    return jax.random.permutation(keys.of(key, purpose), positions)
 
   if stream in UNIONS:
     return _batches(_union(stream, key, index, shuffle, union_order), batch_size, pad)

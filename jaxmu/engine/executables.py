@@ -8,7 +8,7 @@ that it has left behind. What is asked for again comes from the persistent compi
 
 import itertools
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,9 +21,9 @@ class Executables:
   """The executables of one program by signature; among all, those unused for longest give way."""
 
   every: ClassVar[weakref.WeakSet["Executables"]] = weakref.WeakSet()
-  clock: ClassVar = itertools.count()
+  clock: ClassVar[Iterator[int]] = itertools.count()
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._kept: dict[Hashable, Any] = {}
     self.used: dict[Hashable, int] = {}  # signature -> when last asked for
     self.every.add(self)
@@ -31,7 +31,7 @@ class Executables:
   def __len__(self) -> int:
     return len(self._kept)
 
-  def __iter__(self):
+  def __iter__(self) -> Iterator[Any]:
     return iter(self._kept.values())
 
   def find(self, signature: Hashable, make: Callable[[], Any]) -> Any:

@@ -50,7 +50,7 @@ def measure(program: Program, state: Any, constant: Any, shared: Any) -> Memory:
   Args:
     state, constant, shared: arrays, or what `Population.shapes` makes of them.
   """
-  stats = program.compile(state, constant, shared).memory_analysis()
+  stats: Any = program.compile(state, constant, shared).memory_analysis()
   places = program.population.local
   own = nbytes((state, constant)) // len(program.population.devices)
   results = stats.output_size_in_bytes - stats.alias_size_in_bytes  # the state is updated in place
@@ -73,7 +73,7 @@ def limit(devices: Sequence[jax.Device]) -> int:
 
   Accelerators know their limit; CPU devices share the machine's memory evenly.
   """
-  known = [(device.memory_stats() or {}).get("bytes_limit") for device in devices]
+  known = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices]
   if all(known):
     return int(HEADROOM * min(known))
   return int(HEADROOM * physical_memory() / len(devices))

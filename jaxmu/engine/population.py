@@ -29,7 +29,8 @@ from jaxmu.engine.runtime import compiler_options, require_threefry
 from jaxmu.errors import UserError
 
 AXIS = "models"
-Tree = Any
+Tree = Any  # a pytree of arrays, or of their shapes
+MemberFn = Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Population:
   devices: tuple[jax.Device, ...] = ()
   room: int = 0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.size < 1 or self.chunk < 1:
       raise UserError(
         f"population needs size and chunk >= 1, got size={self.size}, chunk={self.chunk}"
@@ -144,7 +145,7 @@ class Population:
   def sharding(self) -> NamedSharding:
     return NamedSharding(self.mesh, P(AXIS))
 
-  def _check(self, leaf) -> bool:
+  def _check(self, leaf: Any) -> bool:
     """Tell whether a leaf is laid out already; refuse one that has another number of members."""
     if leaf.shape[0] not in (self.size, self.padded):
       raise UserError(f"population of {self.size} got a leaf of shape {leaf.shape}")
@@ -161,7 +162,7 @@ class Population:
     positions = self._positions()
     return jax.tree.map(lambda leaf: np.asarray(leaf)[positions], tree)
 
-  def map(self, member_fn: Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]) -> "Program":
+  def map(self, member_fn: MemberFn) -> "Program":
     """Compile `member_fn(state, constant, shared) -> (state, out)` of one member for all members.
 
     `state` is updated in place (its buffers are donated), `constant` is read per member, `shared`
@@ -190,7 +191,7 @@ def fold_keys(keys: jax.Array, number: int) -> jax.Array:
 class Program:
   """A compiled function over a population; compilation is timed and never part of a run's time."""
 
-  def __init__(self, population: Population, member_fn: Callable):
+  def __init__(self, population: Population, member_fn: MemberFn) -> None:
     self.population = population
     self.compile_seconds = 0.0
     self.traces = 0
@@ -198,7 +199,7 @@ class Program:
     self._placed: dict[Population, jax.Array] = {}
     self._member_fn = member_fn
 
-  def compile(self, state: Tree, constant: Tree, shared: Tree):
+  def compile(self, state: Tree, constant: Tree, shared: Tree) -> jax.stages.Compiled:
     """Return the executable for these shapes, compiling it at the first call.
 
     Arrays and their descriptions (`Population.shapes`) find the same executable.
@@ -218,11 +219,11 @@ class Program:
 
     return self._compiled.find(signature, make)
 
-  def _counted(self, state, constant, shared):
+  def _counted(self, state: Tree, constant: Tree, shared: Tree) -> tuple[Tree, Tree]:
     self.traces += 1
     return self._member_fn(state, constant, shared)
 
-  def _over_members(self):
+  def _over_members(self) -> jax.stages.Wrapped:
     """Return the jitted function, a new one each time: jax keeps what it made of it alive."""
     population = self.population
     over_chunks = lambda count, state, constant, shared: _loop(
@@ -237,7 +238,7 @@ class Program:
     )
     return jax.jit(sharded, donate_argnums=(1,))
 
-  def _counts(self, population):
+  def _counts(self, population: Population) -> jax.Array:
     if population not in self._placed:
       self._placed[population] = jax.device_put(population.counts, population.sharding)
     return self._placed[population]
@@ -260,7 +261,9 @@ def nbytes(tree: Tree) -> int:
   return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _loop(member_fn, chunk, count, state, constant, shared):
+def _loop(
+  member_fn: MemberFn, chunk: int, count: jax.Array, state: Tree, constant: Tree, shared: Tree
+) -> tuple[Tree, Tree]:
   """Apply `member_fn` to `count` chunks of the local members; leaves are [local, ...]."""
 
   def chunk_of(tree, i):

@@ -64,7 +64,8 @@ def require_threefry() -> None:
   """Raise RuntimeError unless keys are threefry; others give all members of a vmap one key."""
   import jax
 
-  implementation = jax.config.jax_default_prng_impl
+  config: Any = jax.config  # whose options are attributes that type checkers do not see
+  implementation = config.jax_default_prng_impl
   if "threefry" not in implementation:
     raise RuntimeError(
       f"jax_default_prng_impl is '{implementation}', but populations need 'threefry2x32': "

@@ -1,7 +1,7 @@
 """Batches cut into equal parts, so that what is made from a part stays in a core's cache."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,17 +23,17 @@ def images_near(images: Array, limit: int) -> int:
   return min(_divisors(len(images)), key=lambda d: (max(d / most, most / d), d))
 
 
-def _number(images, limit):
+def _number(images: Array, limit: int) -> int:
   """Return how many images take at most `limit` bytes; at least 1, at most the batch."""
   each = math.prod(images.shape[1:]) * images.dtype.itemsize
   return min(max(1, limit // each), len(images))
 
 
-def _divisors(number):
+def _divisors(number: int) -> list[int]:
   return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def joined(function: Callable, size: int, *arrays: Array) -> Array:
+def joined(function: Callable[..., Array], size: int, *arrays: Array) -> Array:
   """Apply `function` to parts of `size` images and put the results together, [B, ...]."""
   if size == len(arrays[0]):
     return function(*arrays)
@@ -45,7 +45,7 @@ def joined(function: Callable, size: int, *arrays: Array) -> Array:
   return lax.fori_loop(0, len(arrays[0]) // size, write, whole)
 
 
-def summed(function: Callable, size: int, *arrays: Array) -> Array:
+def summed(function: Callable[..., Array], size: int, *arrays: Array) -> Array:
   """Apply `function` to parts of `size` images and add up the results."""
   if size == len(arrays[0]):
     return function(*arrays)
@@ -54,5 +54,5 @@ def summed(function: Callable, size: int, *arrays: Array) -> Array:
   return lax.fori_loop(0, len(arrays[0]) // size, add, jnp.zeros(part.shape, part.dtype))
 
 
-def _cut(arrays, i, size):
+def _cut(arrays: Sequence[Array], i: Array, size: int) -> list[Array]:
   return [lax.dynamic_slice_in_dim(array, i * size, size) for array in arrays]

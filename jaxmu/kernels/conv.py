@@ -57,6 +57,12 @@ class Case(NamedTuple):
   strides: Pair
   padding: Padding
 
+  @classmethod
+  def of(cls, x: Array, kernel: Array, strides: Sequence[int], padding: Sequence[Pair]) -> "Case":
+    """Describe a convolution of these arrays; lists become tuples, static arguments are hashed."""
+    (down, right), ((top, bottom), (left, rest)) = strides, padding
+    return cls(x.shape, kernel.shape, (down, right), ((top, bottom), (left, rest)))
+
   @property
   def depthwise(self) -> bool:
     """Tell whether each channel has a kernel of its own."""
@@ -69,13 +75,14 @@ class Case(NamedTuple):
     return f"{shape(self.image[1:])} {shape(self.kernel)} /{shape(self.strides)} +{edges}"
 
 
-_recorder = contextvars.ContextVar("recorder", default=None)
+Seen = collections.Counter[Case]
+_recorder: contextvars.ContextVar[Seen | None] = contextvars.ContextVar("recorder", default=None)
 
 
 @contextlib.contextmanager
-def recorded() -> Iterator[collections.Counter]:
+def recorded() -> Iterator[Seen]:
   """Count the convolutions that are traced inside this context: `Case` -> how often."""
-  seen = collections.Counter()
+  seen: Seen = collections.Counter()
   token = _recorder.set(seen)
   try:
     yield seen
@@ -85,8 +92,9 @@ def recorded() -> Iterator[collections.Counter]:
 
 def chosen(how: Choice, case: Case) -> str:
   """Look the lowering of a case up, and let `recorded` see the case."""
-  if _recorder.get() is not None:
-    _recorder.get()[case] += 1
+  seen = _recorder.get()
+  if seen is not None:
+    seen[case] += 1
   return how if isinstance(how, str) else dict(how).get(str(case), "auto")
 
 
@@ -109,12 +117,12 @@ def conv(
       f"a convolution with kernel {kernel.shape} needs images [B, H, W, {kernel.shape[-2]}], "
       f"got an array of shape {x.shape}"
     )
-  strides, padding = tuple(strides), tuple(map(tuple, padding))
-  how = chosen(how, Case(x.shape, kernel.shape, strides, padding))
+  case = Case.of(x, kernel, strides, padding)
+  how = chosen(how, case)
   if how == "auto":
-    how = lowering(x.shape, kernel.shape, strides, padding, jax.default_backend())
+    how = lowering(*case, jax.default_backend())
   if how == "lax":
-    return canonical(x, kernel, strides, padding)
+    return canonical(x, kernel, case.strides, case.padding)
   if how not in LOWERINGS:
     raise ModelError(f"unknown lowering '{how}'; known: auto, lax, {', '.join(LOWERINGS)}")
-  return derivatives.form(convolve)(x, kernel, strides, padding, LOWERINGS[how])
+  return derivatives.form(convolve)(x, kernel, case.strides, case.padding, LOWERINGS[how])

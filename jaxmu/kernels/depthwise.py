@@ -7,6 +7,7 @@ used.
 """
 
 import itertools
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -17,7 +18,8 @@ from jaxmu.errors import ModelError
 from jaxmu.kernels import derivatives
 from jaxmu.kernels.blocking import images_within
 from jaxmu.kernels.conv import Case, Choice, chosen
-from jaxmu.kernels.products import Padding, Pair, live_taps
+from jaxmu.kernels.conv_passes import LAYOUT
+from jaxmu.kernels.products import Edge, Padding, Pair, Shape, Tap, live_taps
 
 PART = 2**17  # bytes of the images that a step of the gradients reads
 
@@ -40,18 +42,16 @@ def depthwise_conv(
       f"a depthwise convolution with kernel {kernel.shape} needs images [B, H, W, "
       f"{kernel.shape[-1]}], got an array of shape {x.shape}"
     )
-  strides, padding = tuple(strides), tuple(map(tuple, padding))
-  how = chosen(how, Case(x.shape, kernel.shape, strides, padding))
+  case = Case.of(x, kernel, strides, padding)
+  how = chosen(how, case)
   if how == "lax" or (how == "auto" and jax.default_backend() != "cpu"):
-    return lax.conv_general_dilated(
-      x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      feature_group_count=x.shape[-1],
-    )  # fmt: skip
-  return derivatives.form(_depthwise)(x, kernel, strides, padding)
+    grouped = partial(lax.conv_general_dilated, feature_group_count=x.shape[-1])
+    return grouped(x, kernel, case.strides, case.padding, dimension_numbers=LAYOUT)
+  return derivatives.form(_depthwise)(x, kernel, case.strides, case.padding)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _depthwise(x, kernel, strides, padding):
+def _depthwise(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
   out, taps = live_taps(x.shape, kernel.shape, strides, padding)
   total = jnp.zeros((x.shape[0], *out, x.shape[3]), x.dtype)
   for tap in taps:
@@ -60,11 +60,15 @@ def _depthwise(x, kernel, strides, padding):
   return total
 
 
-def _forward(x, kernel, strides, padding):
+def _forward(
+  x: Array, kernel: Array, strides: Pair, padding: Padding
+) -> tuple[Array, tuple[Array, Array]]:
   return _depthwise(x, kernel, strides, padding), (x, kernel)
 
 
-def _backward(strides, padding, residuals, dy):
+def _backward(
+  strides: Pair, padding: Padding, residuals: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
   """Return both gradients, computed together over parts of the batch that stay in a core's cache.
 
   Explicit sums over rows, because XLA's own reduction runs one channel at a time. Each step carries
@@ -94,14 +98,14 @@ def _backward(strides, padding, residuals, dy):
 _depthwise.defvjp(_forward, _backward)
 
 
-def _kernel_rows(x, dy, tap):
+def _kernel_rows(x: Array, dy: Array, tap: Tap) -> Array:
   """Sum the products of one tap over the rows of the map: [B, W', C]."""
   pixels, slopes = lax.slice(x, *tap.limits), _reached(dy, tap.edges)
   rows = sum(pixels[:, row] * slopes[:, row] for row in range(pixels.shape[1]))
   return lax.pad(rows, jnp.zeros((), x.dtype), (tap.edges[0], *tap.edges[2:]))
 
 
-def _input_gradient(dy, kernel, taps, shape):
+def _input_gradient(dy: Array, kernel: Array, taps: Sequence[Tap], shape: Shape) -> Array:
   dx = jnp.zeros(shape, dy.dtype)
   for tap in taps:
     (_, *starts, _), (_, *stops, _), (_, *steps, _) = tap.limits
@@ -114,7 +118,7 @@ def _input_gradient(dy, kernel, taps, shape):
   return dx
 
 
-def _reached(y, edges):
+def _reached(y: Array, edges: Sequence[Edge]) -> Array:
   """Take the outputs that a tap reaches: undo the padding of its products."""
   starts = [low for low, _, _ in edges]
   return lax.slice(y, starts, [size - high for size, (_, high, _) in zip(y.shape, edges)])

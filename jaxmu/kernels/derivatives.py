@@ -7,9 +7,10 @@ faster inside a loop than the stock operations that `lowering="lax"` stands for.
 
 import contextlib
 import contextvars
+import inspect
 from collections.abc import Callable, Iterator
 
-_forward_mode = contextvars.ContextVar("forward_mode", default=False)
+_forward_mode: contextvars.ContextVar[bool] = contextvars.ContextVar("forward_mode", default=False)
 
 
 @contextlib.contextmanager
@@ -27,4 +28,4 @@ def forward_mode() -> Iterator[None]:
 
 def form(layer: Callable) -> Callable:
   """Return a `custom_vjp` function, or its plain form inside `forward_mode`."""
-  return layer.__wrapped__ if _forward_mode.get() else layer
+  return inspect.unwrap(layer) if _forward_mode.get() else layer

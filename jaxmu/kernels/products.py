@@ -6,16 +6,19 @@ are linear in x and in the kernel, so their transposes are the gradients.
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
 
 from jaxmu.kernels.compiler_hints import transposed
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+Shape = Sequence[int]
+Edge = tuple[int, int, int]  # zeros before, behind and between the elements of an axis (`lax.pad`)
 
 
 class _Reach(NamedTuple):
@@ -27,7 +30,7 @@ class _Reach(NamedTuple):
   stop: int
 
 
-def _reach(size, out, tap, stride, pad):
+def _reach(size: int, out: int, tap: int, stride: int, pad: int) -> _Reach:
   first = max(0, -((tap - pad) // stride))
   last = min(out, (size - 1 + pad - tap) // stride + 1)
   start = first * stride + tap - pad
@@ -42,12 +45,17 @@ class Tap(NamedTuple):
   """
 
   place: Pair
-  limits: tuple
-  edges: tuple
+  limits: tuple[Shape, Shape, Shape]
+  edges: tuple[Edge, Edge, Edge, Edge]
 
 
-def live_taps(image, kernel, strides, padding) -> tuple[Pair, list[Tap]]:
-  """Return (H', W') and the taps that meet real pixels; dead ones only ever meet padding."""
+def live_taps(
+  image: Shape, kernel: Shape, strides: Pair, padding: Padding
+) -> tuple[Pair, list[Tap]]:
+  """Return (H', W') and the taps that meet real pixels; dead ones only ever meet padding.
+
+  Args: shapes of image [B, H, W, I] and kernel [h, w, I, O].
+  """
   batch, height, width, channels = image
   out_h = (height + sum(padding[0]) - kernel[0]) // strides[0] + 1
   out_w = (width + sum(padding[1]) - kernel[1]) // strides[1] + 1
@@ -62,7 +70,7 @@ def live_taps(image, kernel, strides, padding) -> tuple[Pair, list[Tap]]:
   return (out_h, out_w), taps
 
 
-def by_taps(x, kernel, strides, padding):
+def by_taps(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
   """Sum one matrix product per kernel tap, over the outputs where that tap meets real pixels."""
   _, columns, channels, features = kernel.shape
   out, live = live_taps(x.shape, kernel.shape, strides, padding)
@@ -76,12 +84,12 @@ def by_taps(x, kernel, strides, padding):
   return total
 
 
-def kernel_gradient(x, dy):
+def kernel_gradient(x: Array, dy: Array) -> Array:
   """Return x^T dy, [I, O]: the gradient of the kernel that maps rows x [R, I] to [R, O]."""
   return transposed(x) @ dy
 
 
-def by_patches(x, kernel, strides, padding):
+def by_patches(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
   """Lay the patch of every output pixel out as a row, and multiply once."""
   batch, _, _, channels = x.shape
   rows, columns, _, features = kernel.shape
@@ -97,7 +105,7 @@ def by_patches(x, kernel, strides, padding):
   return (patches @ kernel.reshape(-1, features)).reshape(batch, out_h, out_w, features)
 
 
-def by_images(x, kernel, strides, padding):
+def by_images(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
   """Multiply whole images with the one matrix [H W I, H' W' O] that a convolution is.
 
   Only where every pixel meets every output, so that the matrix holds no zeros; else `by_taps`.
@@ -112,13 +120,15 @@ def by_images(x, kernel, strides, padding):
   return (x.reshape(batch, -1) @ matrix).reshape(batch, *out, kernel.shape[3])
 
 
-def _pairs(tap):
+def _pairs(tap: Tap) -> int:
   """Count the pairs of a pixel and an output that meet through a tap."""
   (_, *starts, _), (_, *stops, _), (_, *steps, _) = tap.limits
   return math.prod(len(range(*limits)) for limits in zip(starts, stops, steps))
 
 
-def _meetings(image, kernel, strides, padding, out) -> np.ndarray:
+def _meetings(
+  image: Shape, kernel: Shape, strides: Pair, padding: Padding, out: Pair
+) -> np.ndarray:
   """Return the number of the tap through which each pixel reaches each output, [H W, H' W']."""
   tap_at = np.empty((*image, *out), int)
   for a, b, i, j in itertools.product(*map(range, (*out, *kernel[:2]))):
@@ -128,7 +138,7 @@ def _meetings(image, kernel, strides, padding, out) -> np.ndarray:
   return tap_at.reshape(math.prod(image), -1)
 
 
-def _split(kernel):
+def _split(kernel: Array) -> list[Array]:
   """Return the taps of a kernel, row by row, each [I, O].
 
   By `split`, because its transpose is one concatenation, where that of indexing adds padded arrays.

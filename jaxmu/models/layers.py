@@ -60,10 +60,9 @@ class ConvNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, train: bool, mask: Array | None = None) -> Array:
-    x = Conv(
-      self.features, self.size, self.stride, self.padding, self.lowering, self.depthwise,
-      self.kernel_init, name="conv",
-    )(x)  # fmt: skip
+    geometry = self.features, self.size, self.stride, self.padding
+    convolve = Conv(*geometry, self.lowering, self.depthwise, self.kernel_init, name="conv")
+    x = convolve(x)
     return BatchNorm(zero_scale=self.zero_scale, name="norm")(x, train=train, mask=mask)
 
 

@@ -109,10 +109,8 @@ def _normalise_backward(epsilon, residuals, cotangents):
     through = jnp.where(real, through, 0)
   dx = scale * inverse * dy + through
   cotangent = lambda of, value: value.astype(of.dtype)
-  return (
-    cotangent(x, dx), cotangent(scale, inverse * sum_product), cotangent(bias, sum_dy),
-    None, None,
-  )  # fmt: skip
+  dscale = cotangent(scale, inverse * sum_product)
+  return cotangent(x, dx), dscale, cotangent(bias, sum_dy), None, None
 
 
 _normalise.defvjp(_normalise_forward, _normalise_backward)

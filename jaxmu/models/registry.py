@@ -33,8 +33,8 @@ def make(name: str, num_classes: int, **options) -> nn.Module:
   an option cannot have.
   """
   if not isinstance(name, str) or name not in MODELS:
-    shown = name if isinstance(name, str) else shown(name)
-    raise ModelError(f"unknown model '{shown}'; {closest(shown, MODELS)}")
+    given = name if isinstance(name, str) else shown(name)
+    raise ModelError(f"unknown model '{given}'; {closest(given, MODELS)}")
   fields = set(MODELS[name].__dataclass_fields__) - {"num_classes", "parent", "name"}
   unknown = sorted(set(options) - fields)
   if unknown:

@@ -64,9 +64,9 @@ _STEMS = {"resnet18": ("stem", "conv", "kernel"), "tinyvit": ("stem", "first", "
 def torch_name(name: str, path: Path) -> str:
   """Return the state-dict name of the leaf at `path` (below "params" or "batch_stats")."""
   if not isinstance(name, str) or name not in _MODULES:
-    shown = name if isinstance(name, str) else shown(name)
+    given = name if isinstance(name, str) else shown(name)
     raise ModelError(
-      f"no PyTorch names are defined for model '{shown}'; {closest(shown, _MODULES)}"
+      f"no PyTorch names are defined for model '{given}'; {closest(given, _MODULES)}"
     )
   return f"{_MODULES[name](path[:-1])}.{_LEAVES.get(path[-1], path[-1])}"
 

@@ -10,10 +10,8 @@ from jaxmu.audit.attacks.population_mia import population_mia
 
 RNG = np.random.default_rng(0)
 N, C = 240, 4
-SPLIT = SimpleNamespace(
-  retain=np.arange(0, 100), forget=np.arange(100, 140), val=np.arange(140, 180),
-  test=np.arange(180, 240),
-)  # fmt: skip
+PARTS = zip(("retain", "forget", "val", "test"), np.split(np.arange(N), [100, 140, 180]))
+SPLIT = SimpleNamespace(**dict(PARTS))
 LABELS = RNG.integers(0, C, N)
 
 
@@ -135,13 +133,10 @@ def test_a_difference_is_surer_than_two_intervals():
   """Two methods share samples: what makes one easy to attack makes the other easy, too."""
   rng = np.random.default_rng(5)
   common = logits(1, 140, 3)
-  measured = {
-    name: evaluation.measure(
-      common + 0.3 * rng.normal(size=(4, N, C)), LABELS, LABELS, SPLIT, method=name,
-      seeds=range(4), passes=1.0,
-    )
-    for name in ("retrained", "one", "other")
-  }  # fmt: skip
+  measured = {}
+  for name in ("retrained", "one", "other"):
+    own, known = common + 0.3 * rng.normal(size=(4, N, C)), (LABELS, LABELS, SPLIT)
+    measured[name] = evaluation.measure(own, *known, method=name, seeds=range(4), passes=1.0)
   rows = {n: metrics.derive(m.rows, measured["retrained"].rows) for n, m in measured.items()}
   found = comparison.tables(rows, {n: m.influences for n, m in measured.items()})
   width = lambda row: row["high"] - row["low"]

@@ -12,10 +12,8 @@ from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)
 N, C = 200, 4
-SPLIT = SimpleNamespace(
-  retain=np.arange(0, 100), forget=np.arange(100, 130), val=np.arange(130, 160),
-  test=np.arange(160, 200),
-)  # fmt: skip
+PARTS = zip(("retain", "forget", "val", "test"), np.split(np.arange(N), [100, 130, 160]))
+SPLIT = SimpleNamespace(**dict(PARTS))
 LABELS = RNG.integers(0, C, N)
 
 

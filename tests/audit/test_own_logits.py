@@ -12,9 +12,7 @@ from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)
 N, C = 700, 5
-FORGET, UNSEEN, RETAIN, VALIDATION = (
-  np.arange(0, 120), np.arange(120, 320), np.arange(320, 560), np.arange(560, 700)
-)  # fmt: skip
+FORGET, UNSEEN, RETAIN, VALIDATION = np.split(np.arange(N), [120, 320, 560])
 LABELS = RNG.integers(0, C, N)
 
 
@@ -61,10 +59,8 @@ def test_what_retraining_leaves_is_no_leak():
 
 
 def test_a_flattened_forget_set_carries_the_caution_of_the_report():
-  found = audit(
-    logits=logits(3, RETAIN, FORGET, seed=4), labels=LABELS, retrained=RETRAINED,
-    original=ORIGINAL, **SETS,
-  )  # fmt: skip
+  references = {"retrained": RETRAINED, "original": ORIGINAL}
+  found = audit(logits=logits(3, RETAIN, FORGET, seed=4), labels=LABELS, **references, **SETS)
   assert found.recognised
   (caution,) = [c for c in found.cautions if c.code == "attacks_disagree"]
   assert "The unlearned model hides from T-MIA" in caution.title and "original 0." in caution.text

@@ -14,14 +14,12 @@ def synthetic_rows():
   """Ten stored rows each of the retrained models and of one method, of which one member failed."""
   frames = []
   for method, forget, passes in (("retrained", 0.80, 900.0), ("msg", 0.84, 300.0)):
-    rows = [
-      {
-        "method": method, "seed": s, "finite": True, "failed_steps": "",
-        "RA": 0.99, "FA": forget + 0.004 * s, "VA": 0.8, "TA": 0.8 + 0.002 * (s % 3),
-        "V_MIA": 0.5, "T_MIA": 0.5 + 0.01 * (-1) ** s, "passes": passes,
-      }
-      for s in range(SEEDS)
-    ]  # fmt: skip
+    rows = []
+    common = {"method": method, "finite": True, "failed_steps": "", "passes": passes}
+    for s in range(SEEDS):
+      accuracies = {"RA": 0.99, "FA": forget + 0.004 * s, "VA": 0.8, "TA": 0.8 + 0.002 * (s % 3)}
+      attacks = {"V_MIA": 0.5, "T_MIA": 0.5 + 0.01 * (-1) ** s}
+      rows.append({**common, "seed": s, **accuracies, **attacks})
     frames.append(rows)
   retrained, method = frames
   method[7] = method[7] | {"finite": False, "FA": np.nan, "RA": np.nan, "T_MIA": np.nan}

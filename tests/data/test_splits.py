@@ -37,17 +37,11 @@ FIXED = {
     "test": ([18967, 18968, 18969, 18970], 23707, 101158717, "66cec83841c0136c"),
   },
 }
-SIZES = {
-  (60_000, 70_000): {
-    "train": 51_000, "retain": 45_900, "forget": 5_100, "val": 9_000, "test": 10_000
-  },
-  (50_000, 60_000): {
-    "train": 42_500, "retain": 38_250, "forget": 4_250, "val": 7_500, "test": 10_000
-  },
-  (18_967, 23_708): {
-    "train": 16_121, "retain": 14_508, "forget": 1_613, "val": 2_846, "test": 4_741
-  },
-}  # fmt: skip
+SIZES = {  # of train, retain, forget, val and test
+  (60_000, 70_000): (51_000, 45_900, 5_100, 9_000, 10_000),
+  (50_000, 60_000): (42_500, 38_250, 4_250, 7_500, 10_000),
+  (18_967, 23_708): (16_121, 14_508, 1_613, 2_846, 4_741),
+}
 # U-LiRA: split -> train and held-out half; (split, attempt) -> forget
 HALVES = {
   0: (
@@ -85,7 +79,8 @@ def check(array, fixture):
 @pytest.mark.parametrize("sizes", FIXED)
 def test_fixed_split_names_the_images_of_the_reference(sizes):
   split = fixed_split(*sizes)
-  assert split.sizes == SIZES[sizes]
+  parts = ("train", "retain", "forget", "val", "test")
+  assert split.sizes == dict(zip(parts, SIZES[sizes]))
   for part, (first, last, total, digest) in FIXED[sizes].items():
     array = getattr(split, part)
     check(array, (first, digest))

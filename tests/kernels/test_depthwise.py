@@ -49,9 +49,9 @@ def value_and_gradients(x, kernel, strides, padding, how="auto"):
 
 def test_tinyvit_uses_seven_shapes():
   sizes = [(image[1], image[3], strides[0]) for image, _, strides, _ in USED]
-  assert sorted(sizes) == [
-    (1, 448, 1), (2, 256, 1), (2, 448, 2), (4, 128, 1), (4, 256, 2), (8, 128, 2), (8, 256, 1),
-  ]  # fmt: skip
+  of_blocks = {(8, 256, 1), (4, 128, 1), (2, 256, 1), (1, 448, 1)}
+  of_mergings = {(8, 128, 2), (4, 256, 2), (2, 448, 2)}
+  assert sorted(sizes) == sorted(of_blocks | of_mergings)
   assert {(kernel[:3], padding) for _, kernel, _, padding in USED} == {((3, 3, 1), EDGE)}
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from jaxmu.errors import DataError
 
 FLOOR = 1e-3  # of a standard deviation, spec evaluation 9.6
+FITS = ("normal", "robust", "median")
 LEAVE_OUT = ("split", "model", "nothing")
-_LIMIT = 1e100  # of a score, so that no square overflows
+LIMIT = 1e100  # of a score, so that no square overflows
 _MAX = float(np.finfo(np.float32).max)
 _MAD = 1.4826  # median absolute deviation -> standard deviation of a Gaussian
 _BLOCK = 1 << 19  # floats of one [M, block] array
@@ -37,7 +38,8 @@ def leave_out_fits(
     values: float64 [M, n].
     mask: the models that enter, bool [M, n].
     groups: numbers 0..G-1, [M]; None fits once with everything, G = 1.
-    fit: "normal" (mean, SD with ddof 1), "median" (median, SD), "robust" (median, 1.4826 MAD).
+    fit: of `FITS`; "normal" (mean, SD with ddof 1), "median" (median, SD), "robust" (median, 1.4826
+      MAD).
 
   A group's share is subtracted from sums over all models, so all G fits cost O(M n); medians come
   from one sort, see `_Order`. NaN where fewer than two models remain (scale) or none (centre).
@@ -99,7 +101,7 @@ def read_finite(scores: np.ndarray, part: slice, mask: np.ndarray | bool = True)
   """
   values = np.where(mask, np.asarray(scores[:, part], np.float64), 0)
   refuse_non_finite(values)
-  return np.clip(values, -_LIMIT, _LIMIT)
+  return np.clip(values, -LIMIT, LIMIT)
 
 
 def to_float32(values: np.ndarray) -> np.ndarray:

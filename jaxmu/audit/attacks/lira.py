@@ -54,6 +54,8 @@ def lira(
   """
   if mode not in MODES:
     raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
+  # Shadow models that attack each other: a model's own score would pull its fit towards it, and
+  # models of its split saw its very training half. So each is judged by fits without its group.
   leave_out, groups = target is None, None
   target = shadow if leave_out else target
   check_shapes(shadow, member, target)
@@ -61,6 +63,7 @@ def lira(
     models = len(member)
     groups = group_numbers(np.arange(models) if splits is None else splits, "split", models)
   shadow, target = as_queries(shadow), as_queries(target)
+  # One number for all: no group is left out of it, as one is few among so many scores.
   scale = _overall_scale(shadow, member, mode == "online") if fixed_variance else None
   scores = np.empty(target.shape[1:], np.float32)
   for part in blocks(member.shape):
@@ -70,6 +73,7 @@ def lira(
       values = read_finite(views, part)
       attacked = values if leave_out else read_finite(attacked_views, part)
       total = total + _scores(values, inside, attacked, groups, mode, scale)
+    # In float64 up to here: a log ratio is a small difference of what may be large numbers.
     scores[:, part] = to_float32(total / len(shadow))
   return scores
 
@@ -82,10 +86,16 @@ def _scores(
   mode: str,
   scale: float | None,
 ) -> np.ndarray:
-  """Return the scores of one query and block, [T, n]."""
+  """Return the scores of one query and block, [T, n].
+
+  Centres are medians, as in the public code: among few shadow models one outlier moves a mean.
+  """
   out = leave_out_fits(values, ~inside, groups, "median")
   if mode == "offline":
+    # 1 - Pr[Z > phi] rises with phi's distance from the centre in SDs; beyond eight of them it is 1
+    # in floating point, while the distance still tells scores apart.
     return standardised(attacked, out, groups, scale)[0]
+  # Unlike "offline", this alone calls a score suspicious on either side of the centre.
   score = -log_density(attacked, out, groups, scale)
   if mode == "online":
     into = leave_out_fits(values, inside, groups, "median")
@@ -94,7 +104,12 @@ def _scores(
 
 
 def _overall_scale(shadow: np.ndarray, member: np.ndarray, inside: bool) -> float:
-  """Return one SD over all queries, samples and models inside (or outside)."""
+  """Return one SD over all queries, samples and models inside (or outside).
+
+  With ddof 0, as the public code's. Scores are too many to be held in float64 at once, so blocks
+  are merged one by one: two sets of n and m values whose means lie d apart have together the sum of
+  squares S_n + S_m + d^2 n m / (n + m) about their common mean.
+  """
   count, mean, square = 0, 0.0, 0.0
   for part in blocks(member.shape):
     mask = np.asarray(member[:, part], bool) == inside
@@ -102,7 +117,7 @@ def _overall_scale(shadow: np.ndarray, member: np.ndarray, inside: bool) -> floa
       chosen = read_finite(views, part)[mask]
       if not len(chosen):
         continue
-      # Sums of squares about the means of blocks: large offsets lose no precision.
+      # Each about its own mean: from sums of plain squares a large offset would take all digits.
       step = chosen.mean() - mean
       square += np.square(chosen - chosen.mean()).sum()
       square += step**2 * count * len(chosen) / (count + len(chosen))

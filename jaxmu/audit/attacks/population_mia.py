@@ -104,7 +104,7 @@ def population_mia_many(
   right = np.full((len(finite), *test.shape), np.nan)
   right[finite] = attack(losses, label, train, test)
   area = np.full(len(finite), np.nan)
-  area[finite] = auc(unseen[finite], forget[finite])
+  area[finite] = loss_auc(unseen[finite], forget[finite])
   sizes = unseen.shape[1], forget.shape[1]
   found = []
   for guesses, ok, a in zip(right, finite, area):
@@ -114,8 +114,11 @@ def population_mia_many(
   return found
 
 
-def auc(unseen: np.ndarray, forget: np.ndarray) -> np.ndarray:
-  """Return the area under the ROC curve of `-loss` as a sign of membership, [K]; ties averaged."""
+def loss_auc(unseen: np.ndarray, forget: np.ndarray) -> np.ndarray:
+  """Return the area under the ROC curve of `-loss` as a sign of membership, [K]; ties averaged.
+
+  Losses [K, m] and [K, n] of K models at once; `population_scores.auc` takes scores of one.
+  """
   m, n = unseen.shape[1], forget.shape[1]
   ranks = rankdata(np.concatenate([unseen, forget], 1), axis=1)[:, :m]
   return (ranks.sum(1) - m * (m + 1) / 2) / (m * n)

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError
 
 HISTOGRAM = "histogram"
 # Loss, confidence and margin rank samples alike, so a free threshold on one is one on all three.
 ATTACKS = ("margin", "entropy", "modified_entropy", "correctness", HISTOGRAM)
 FOLDS = 5
-MINIMUM = 6  # samples on a side
 _CHUNK = 4_000_000  # numbers of one [K, folds, samples] array
 
 

@@ -12,6 +12,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from jaxmu.audit.attacks.fits import (
+  FITS,
   FLOOR,
   Fit,
   as_queries,
@@ -26,7 +27,6 @@ from jaxmu.audit.attacks.fits import (
 )
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
 
-FITS = ("normal", "robust", "median")
 VARIANCES = ("sample", "fixed", "scaled")
 _BISECTIONS = 60  # of a logarithm
 

@@ -18,12 +18,12 @@ from jaxmu.audit.attacks.exposure import (
   sample_accuracy,
   tally,
 )
+from jaxmu.audit.attacks.fits import LIMIT
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
 from jaxmu.errors import DataError
 
 SHOWN = 12  # samples that each half lists at least
 _PRIOR = 8  # models that the mean variance over samples counts for in a sample's own
-_LIMIT = 1e100  # of a score, so that no square overflows
 
 
 class Confirmed(NamedTuple):
@@ -129,7 +129,7 @@ def _attacked(phi, roles, row, sides):
     values = np.where(asked, phi[row].astype(float), 0)
     if not np.isfinite(values).all():
       raise DataError(f"model {row} has scores that are not finite; leave failed models out")
-    yield k, np.clip(values, -_LIMIT, _LIMIT), asked
+    yield k, np.clip(values, -LIMIT, LIMIT), asked
 
 
 def _interval(

@@ -50,8 +50,8 @@ def test_influence_of_samples_weighs_their_accuracies():
   counts = [np.where(np.arange(7) == 4, 0.0, c.astype(float)) for c in counts]
   cells = influence_of_samples(counts, weight, 7)
   n, hits, m, rejections = counts
-  common = [(weight * (r.sum(0) / np.maximum(c.sum(0), 1))).sum() / weight.sum()
-            for c, r in ((n, hits), (m, rejections))]  # fmt: skip
+  rates = [right.sum(0) / np.maximum(c.sum(0), 1) for c, right in ((n, hits), (m, rejections))]
+  common = [(weight * rate).sum() / weight.sum() for rate in rates]
   for i in range(7):
     if i in (1, 4):
       assert not cells[:, i].any()

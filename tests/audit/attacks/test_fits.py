@@ -24,9 +24,8 @@ def test_fits_without_a_group_equal_fits_to_the_rest(groups, fit):
   rng = np.random.default_rng(2)
   values = np.round(2 * rng.standard_cauchy((31, 60)))
   mask = rng.random(values.shape) < np.linspace(0, 1, 60)
-  group = {
-    None: np.zeros(31, int), "each": np.arange(31), "uneven": rng.integers(0, 7, 31)
-  }[groups]  # fmt: skip
+  uneven = rng.integers(0, 7, 31)
+  group = {None: np.zeros(31, int), "each": np.arange(31), "uneven": uneven}[groups]
   found = leave_out_fits(values, mask, None if groups is None else group, fit)
   for g, x in np.ndindex(found.centre.shape):
     rest = values[mask[:, x] & ((group != g) | (groups is None)), x]

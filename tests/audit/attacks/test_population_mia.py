@@ -82,7 +82,7 @@ def test_gaussian_losses_give_the_analytic_accuracy_and_auc(distance):
 def test_auc_equals_scikit_learn_with_ties():
   unseen, forget = RNG.integers(0, 9, (3, 50)) / 3, RNG.integers(0, 6, (3, 70)) / 3
   member = np.repeat([0, 1], [50, 70])
-  for k, found in enumerate(mia.auc(unseen, forget)):
+  for k, found in enumerate(mia.loss_auc(unseen, forget)):
     expected = roc_auc_score(member, -np.concatenate([unseen[k], forget[k]]))
     assert found == pytest.approx(expected, abs=1e-12)
 

@@ -13,8 +13,8 @@ from jaxmu.audit.attacks.tails import pairs_needed, pooled_intervals
 def pooled(scores, roles, splits, worth=None, rates=(0.01,), level=0.95):
   """Count pairs, and ask."""
   names = np.unique(splits)
-  pairs = [np.stack([((roles == side) & ~np.isnan(scores))[splits == s].sum(0) for s in names])
-           for side in (2, 0)]  # fmt: skip
+  counted = lambda mask: np.stack([mask[splits == name].sum(0) for name in names])
+  pairs = [counted((roles == side) & ~np.isnan(scores)) for side in (2, 0)]
   worth = np.ones(scores.shape[1]) if worth is None else worth
   return pooled_intervals(scores, roles, splits, (2, 0), pairs, worth, rates, level)
 

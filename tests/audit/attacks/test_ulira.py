@@ -8,10 +8,10 @@ from support import golden_rules
 
 from jaxmu.audit.attacks import fits as gaussians
 from jaxmu.audit.attacks.exposure import exposure
-from jaxmu.audit.attacks.fits import LEAVE_OUT
+from jaxmu.audit.attacks.fits import FITS, LEAVE_OUT
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_counts, role_matrix
 from jaxmu.audit.attacks.scores import logit_scaled_confidence
-from jaxmu.audit.attacks.ulira import FITS, VARIANCES, ulira, ulira_compat
+from jaxmu.audit.attacks.ulira import VARIANCES, ulira, ulira_compat
 from jaxmu.data.shadow_splits import ShadowStudy
 from jaxmu.errors import DataError
 

@@ -6,8 +6,9 @@ from scipy.stats import norm
 from sklearn.metrics import auc, roc_curve
 
 from jaxmu.audit.attacks.exposure import exposure, sample_accuracy, tally
+from jaxmu.audit.attacks.fits import FITS
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED
-from jaxmu.audit.attacks.ulira import FITS, VARIANCES, ulira
+from jaxmu.audit.attacks.ulira import VARIANCES, ulira
 
 
 def gaussians_apart(distance, members=32, others=320, samples=1500, seed=0):
