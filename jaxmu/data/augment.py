@@ -3,7 +3,7 @@
 Order as in spec data_models 2: geometry on the 8-bit image, then to [0, 1], then normalise.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,11 @@ class Preprocess(NamedTuple):
 
 
 def preprocess(
-  spec: Preprocess, images: jax.Array, key: jax.Array, augment: bool, dtype=jnp.float32
+  spec: Preprocess,
+  images: jax.Array,
+  key: jax.Array,
+  augment: bool,
+  dtype: Any = jnp.float32,
 ) -> jax.Array:
   """Turn uint8 images [B, H, W, 1 or channels] into normalised input [B, H, W, channels].
 

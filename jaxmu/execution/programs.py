@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxmu.engine import keys
+from jaxmu.engine.keys import Purpose
 from jaxmu.engine.population import Population, Program
 from jaxmu.training import Phase, Step, Task, TrainState, View, run_epoch, start_phase
 from jaxmu.training.epoch import NEVER
 from jaxmu.training.method import Finish, Method, Rewind
-from jaxmu.training.phase import NOT_HERE, Options, Variables
-from jaxmu.training.task import Arrays
-
-PREPARE, ORDER, STEP, REWIND = range(4)  # purposes folded into a member's key
+from jaxmu.training.phase import Options, Variables
+from jaxmu.training.task import NOT_HERE, Arrays
 
 
 class Member(NamedTuple):
@@ -107,7 +107,7 @@ class _Model(NamedTuple):
   options: Options
 
   def prepare(self, variables: Variables, member: Member, shared: Shared) -> Any:
-    return self.method.prepare(variables, self.step(member, shared, PREPARE))
+    return self.method.prepare(variables, self.step(member, shared, Purpose.PREPARE))
 
   def starter(self, phase: Phase) -> Callable[..., Any]:
     """Return the function that begins a phase."""
@@ -126,11 +126,10 @@ class _Model(NamedTuple):
 
     def epoch(state: TrainState, constants: tuple, shared: Shared) -> Any:
       member, aux = constants
-      of_phase = lambda data, purpose: jax.random.fold_in(_folded(data, purpose), number)
-      step = self.step(member, shared)._replace(
-        key=of_phase(member.key, STEP), aux=aux, epoch=shared.epoch
-      )
-      return run_epoch(phase, state, step, of_phase(member.order_key, ORDER), member.until)
+      order_key = keys.at(_key(member.order_key, Purpose.ORDER), number)
+      key = keys.at(_key(member.key, Purpose.STEP), number)
+      step = self.step(member, shared)._replace(key=key, aux=aux, epoch=shared.epoch)
+      return run_epoch(phase, state, step, order_key, member.until)
 
     return epoch
 
@@ -142,7 +141,7 @@ class _Model(NamedTuple):
 
     def rewind(variables: Variables, constants: tuple, shared: Shared) -> Any:
       member, aux, memory, failed_at, prepared = constants
-      step = self.step(member, shared, REWIND)._replace(aux=aux, memory=memory)
+      step = self.step(member, shared, Purpose.REWIND)._replace(aux=aux, memory=memory)
       target = jnp.where(failed_at == NEVER, choose(variables, step), 0).astype(jnp.int32)
       return jax.tree.map(partial(jnp.where, target > 0), prepared, variables), target
 
@@ -157,12 +156,12 @@ class _Model(NamedTuple):
 
     return finish
 
-  def step(self, member: Member, shared: Shared, purpose: int | None = None) -> Step:
+  def step(self, member: Member, shared: Shared, purpose: Purpose | None = None) -> Step:
     """Return what a member's functions know, with a key of one purpose."""
     view = View(self.task, shared.arrays, member.index, member.draws)
-    key = NOT_HERE if purpose is None else _folded(member.key, purpose)
+    key = NOT_HERE if purpose is None else _key(member.key, purpose)
     return Step(member.hp, self.options, view, key)
 
 
-def _folded(data: jax.Array, purpose: int) -> jax.Array:
-  return jax.random.fold_in(jax.random.wrap_key_data(data), purpose)
+def _key(data: jax.Array, purpose: Purpose) -> jax.Array:
+  return keys.of(jax.random.wrap_key_data(data), purpose)

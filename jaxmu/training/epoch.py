@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxmu.engine import keys
+from jaxmu.engine.keys import Purpose
 from jaxmu.training.phase import (
   NOT_HERE,
   Array,
@@ -23,7 +25,6 @@ from jaxmu.training.phase import (
 
 NEVER = -1
 NO_LIMIT = 2**31 - 1  # of epochs
-HOOK = 1_000  # folded into an epoch's key for its hooks; passes fold in their small numbers
 
 
 class TrainState(NamedTuple):
@@ -93,14 +94,13 @@ def run_epoch(
 
   def run(state: TrainState) -> tuple[TrainState, EpochMetrics]:
     before, parts = state.failed_at, []
-    # The hooks' keys come from beside the passes', so that a further pass changes no noise.
-    at_start, at_end = jax.random.split(_of_epoch(step.key, HOOK, epoch))
+    at_start, at_end = keys.of_hooks(step.key, epoch)
     state = _hook(phase.before, state, step._replace(key=at_start))
     for i, p in enumerate(phase.passes):
-      own = step._replace(key=_of_epoch(step.key, i, epoch), memory=state.memory)
+      own = step._replace(key=keys.of_pass(step.key, i, epoch), memory=state.memory)
       if phase.fresh:
         state = state._replace(optimizers=_emptied(p, state, own))
-      run_pass = partial(_run_pass, p, own, _of_epoch(order_key, i, epoch))
+      run_pass = partial(_run_pass, p, own, keys.of_pass(order_key, i, epoch))
       state, metrics = _maybe(_lasts(p.epochs, epoch, step), run_pass, state)
       parts.append(metrics)
     state = _hook(phase.after, state, step._replace(key=at_end))
@@ -109,10 +109,6 @@ def run_epoch(
 
   mine = epoch < jnp.minimum(phase.epochs(step.hp), until)
   return _maybe(mine & (state.failed_at == NEVER), run, state)
-
-
-def _of_epoch(key: jax.Array, purpose: int, epoch: jax.Array | int) -> jax.Array:
-  return jax.random.fold_in(jax.random.fold_in(key, purpose), epoch)
 
 
 def _failed_at(before: jax.Array, metrics: EpochMetrics, epoch: jax.Array | int) -> jax.Array:
@@ -185,11 +181,11 @@ def _train_step(p: Pass, step: Step, n_steps: int) -> Callable[..., Any]:
 
   def take(state: TrainState, numbered: Any) -> tuple[TrainState, EpochMetrics]:
     number, samples = numbered
-    step_key = jax.random.fold_in(step.key, number)
-    batch = step.view.fetch(samples, jax.random.fold_in(step_key, 0), p.augment)
+    step_key = keys.at(step.key, number)
+    batch = step.view.fetch(samples, keys.of(step_key, Purpose.SAMPLES), p.augment)
     known = step._replace(
-      key=jax.random.fold_in(step_key, 1),
-      forward=_network(p, step, state.params, jax.random.fold_in(step_key, 2)),
+      key=keys.of(step_key, Purpose.LOSS),
+      forward=_network(p, step, state.params, keys.of(step_key, Purpose.DROPOUT)),
     )
     loss_fn = lambda params: p.loss(params, state.batch_stats, batch, known)
     (loss, report), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)

@@ -12,7 +12,7 @@ import jax
 import optax
 
 from jaxmu.training.schedules import Schedule
-from jaxmu.training.task import View
+from jaxmu.training.task import NOT_HERE, View
 
 Array = jax.Array
 Tree = Any  # a pytree of arrays: parameters, gradients, masks
@@ -29,9 +29,6 @@ class Forward(Protocol):
   ) -> tuple[Array, Tree]:
     """Return logits [B, C] and new BatchNorm statistics; weight [B] is 0 for padded samples."""
     ...
-
-
-NOT_HERE: Any = None  # a function that reads what its kind is not given fails at once
 
 
 class Step(NamedTuple):

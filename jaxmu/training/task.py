@@ -15,6 +15,8 @@ from jaxmu.data import augment, streams
 from jaxmu.errors import MethodError
 from jaxmu.settings.choices import COMPUTE
 
+NOT_HERE: Any = None  # a function that reads what its kind is not given fails at once
+
 
 class Arrays(NamedTuple):
   """The data set on the device: images uint8 (or float, normalised) [N, H, W, c], labels [N]."""
@@ -172,7 +174,7 @@ class View:
     unused = jax.random.key(0)
     return streams.order("retain", unused, {"retain": index}, batch_size, shuffle=False, pad=pad)
 
-  def fetch(self, samples: Any, key: jax.Array | None = None, augmented: bool = False) -> Any:
+  def fetch(self, samples: Any, key: jax.Array = NOT_HERE, augmented: bool = False) -> Any:
     """Gather the images and labels of Samples (a Pair gives a Pair of Batches)."""
     if isinstance(samples, streams.Pair):
       return streams.Pair(*(self.fetch(part, key, augmented) for part in samples))

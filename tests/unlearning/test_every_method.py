@@ -1,5 +1,6 @@
 """One battery over the whole table: what any method must satisfy, anchors included."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -29,8 +30,7 @@ def member(tree, k):
 @pytest.mark.parametrize("name", EVERY)
 def test_keeps_shapes_and_dtypes_and_changes_weights(name, start):
   result, legs, outcome = problems.run(name, problems.problem(3, devices=2), start, SEEDS)
-  describe = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
-  assert describe(result) == describe(start)
+  chex.assert_trees_all_equal_shapes_and_dtypes(result, start)
   assert not problems.equal(result["params"], start["params"])
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
   assert outcome.failures == ("", "", "")
