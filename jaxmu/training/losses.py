@@ -40,4 +40,4 @@ def mean(values: jax.Array, weight: jax.Array | None = None) -> jax.Array:
 
 def correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
   """Return 1 where the largest logit is the label, else 0: [B]."""
-  return (jnp.argmax(logits, axis=-1) == labels).astype(logits.dtype)
+  return (jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels).astype(logits.dtype)

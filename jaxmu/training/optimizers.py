@@ -4,6 +4,8 @@ The engine multiplies by -learning_rate last, after the momentum buffer, so that
 rescales momentum.
 """
 
+from typing import Any
+
 import jax
 import optax
 
@@ -19,6 +21,15 @@ def sgd(momentum: Number, weight_decay: Number) -> optax.GradientTransformation:
 
 def adam(weight_decay: Number) -> optax.GradientTransformation:
   """Classic Adam with coupled decay (L2 in the gradient), not AdamW: betas 0.9, 0.999, eps 1e-8."""
-  return optax.chain(
-    optax.add_decayed_weights(weight_decay), optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
-  )
+  moments = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+  return optax.chain(optax.add_decayed_weights(weight_decay), _promoting(moments))
+
+
+def _promoting(transform: optax.GradientTransformation) -> optax.GradientTransformation:
+  """Let a transformation of optax mix types in a program that forbids it: Adam's are 0.9**count."""
+
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    with jax.numpy_dtype_promotion("standard"):
+      return transform.update(updates, state, params)
+
+  return optax.GradientTransformation(transform.init, update)

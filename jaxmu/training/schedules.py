@@ -13,6 +13,11 @@ Number = jax.Array | float  # traced, or the same for all members
 Schedule = Callable[[jax.Array], jax.Array]
 
 
+def real(number: Number) -> jax.Array:
+  """Return a count as a float of the arrays' precision: quotients of int32 would be float32."""
+  return jnp.asarray(number, float)
+
+
 def constant(learning_rate: Number) -> Schedule:
   """Return learning_rate at every step."""
   return lambda count: jnp.asarray(learning_rate)
@@ -29,16 +34,16 @@ def cosine_step(learning_rate: Number, horizon: Number, minimum: Number = 0.0) -
 
 
 def _cosine(top: Number, k: Number, horizon: Number, bottom: Number) -> jax.Array:
-  return bottom + (top - bottom) * (1 + jnp.cos(jnp.pi * k / horizon)) / 2
+  return bottom + (top - bottom) * (1 + jnp.cos(jnp.pi * real(k) / real(horizon))) / 2
 
 
 def triangle(learning_rate: Number, epochs: Number, steps: int) -> Schedule:
   """Rise and fall per epoch: lr (e+1)/A up to e+1 = A = floor((E+1)/2), then lr (E-e)/(E+1-A)."""
 
   def schedule(count: jax.Array) -> jax.Array:
-    epoch = jnp.asarray(count // steps, float)  # quotients of int32 would be float32 in any mode
-    peak = (jnp.asarray(epochs) + 1) // 2
-    rising, falling = (epoch + 1) / peak, (epochs - epoch) / (epochs + 1 - peak)
+    epoch, last = real(count // steps), real(epochs)
+    peak = real((jnp.asarray(epochs) + 1) // 2)
+    rising, falling = (epoch + 1) / peak, (last - epoch) / (last + 1 - peak)
     return learning_rate * jnp.where(epoch + 1 <= peak, rising, falling)
 
   return schedule
@@ -56,6 +61,6 @@ def drop(
     epochs_ = jnp.asarray(epochs)
     milestones = jnp.stack([epochs_ // 2, 4 * epochs_ // 5, 9 * epochs_ // 10])
     passed = jnp.sum(milestones < count // steps + first)
-    return learning_rate * jnp.asarray(decay) ** passed
+    return learning_rate * real(decay) ** real(passed)
 
   return schedule

@@ -52,7 +52,7 @@ def add_noise(when: Array, params: Tree, step: Step, draw: str, std: Array) -> T
 def balanced_weights(labels: Array, num_classes: int) -> Array:
   """Return w_c = n / (C n_c), with C the number of classes that occur; 0 for the others."""
   counts = jnp.bincount(labels, length=num_classes).astype(float)
-  occurring = jnp.sum(counts > 0)
+  occurring = jnp.sum(counts > 0).astype(counts.dtype)
   return jnp.where(counts > 0, labels.size / (occurring * jnp.maximum(counts, 1)), 0)
 
 

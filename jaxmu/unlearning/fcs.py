@@ -61,7 +61,7 @@ def uniformity(
   """
   similarity = z_f @ z_r.T * (1 / temperature)  # no quotient, see `losses.divergence`
   weight = jnp.ones(len(z_r), z_f.dtype) if weight is None else weight.astype(z_f.dtype)
-  largest = jax.nn.logsumexp(similarity, axis=1, b=weight)
+  largest = jax.nn.logsumexp(similarity, axis=1, b=weight[None])
   return largest - similarity @ weight / jnp.sum(weight)
 
 

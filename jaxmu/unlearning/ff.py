@@ -51,7 +51,7 @@ def fisher(params: Tree, batch_stats: Tree, view: View, batch_size: int) -> Tree
 
     def add_class(total: Tree, class_: tuple[Array, Array]) -> tuple[Tree, None]:
       q, onehot = class_
-      (g,) = pull((p - onehot) * share[:, None])
+      (g,) = pull((p - onehot[None]) * share[:, None])
       return jax.tree.map(lambda t, g: t + q * jnp.square(g), total, g), None
 
     # One pullback after the other: C gradients at once would be C times the weights in memory.

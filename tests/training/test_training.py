@@ -91,8 +91,9 @@ def naive_loss(params, stats, x, y):
     "var": 0.9 * stats["norm"]["var"] + 0.1 * var * n / (n - 1),
   }
   norm, head = params["norm"], params["head"]
-  x = (x - mean) / jnp.sqrt(var + 1e-5) * norm["scale"] + norm["bias"]
-  logits = x.mean((1, 2)) @ head["kernel"] + head["bias"]
+  over = lambda channels: channels[None, None, None]
+  x = (x - over(mean)) / over(jnp.sqrt(var + 1e-5)) * over(norm["scale"]) + over(norm["bias"])
+  logits = x.mean((1, 2)) @ head["kernel"] + head["bias"][None]
   chosen = logits[jnp.arange(len(y)), y]
   return jnp.mean(jax.nn.logsumexp(logits, axis=1) - chosen), (logits, {"norm": moved})
 

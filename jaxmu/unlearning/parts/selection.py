@@ -21,10 +21,11 @@ def count(
       float32 fraction alone is not exact enough to give the count of the double it stands for.
   """
   scaled = jnp.asarray(fraction) * 4096.0  # exact: a power of two
-  whole = jnp.floor(scaled).astype(jnp.int32)
+  floor_of_scaled = jnp.floor(scaled)
+  whole = floor_of_scaled.astype(jnp.int32)
   blocks, left = divmod(size, 4096)
   # fraction * size = (whole + part) / 4096 * (4096 blocks + left)
-  small = (scaled - whole) * blocks + scaled * (left / 4096) + rest * size
+  small = (scaled - floor_of_scaled) * blocks + scaled * (left / 4096) + rest * size
   below = jnp.floor(small)
   total = whole * blocks + below.astype(jnp.int32)
   if floor:
