@@ -12,7 +12,7 @@ from jaxmu.shadows.reuse import borrow
 from jaxmu.shadows.stage import GROUP, ShadowStage
 from jaxmu.shadows.study_context import Lab
 from jaxmu.store import Run
-from jaxmu.sweep import lowerings, preparation, tuning
+from jaxmu.sweep import lowerings, preparation, provenance, tuning
 from jaxmu.sweep.driver import open_run
 from jaxmu.unlearning import ANCHORS
 
@@ -62,6 +62,6 @@ def _open(settings: Settings, dataset: Dataset, drawn: ShadowStudy, command: str
   lowering = lowerings.resolve(settings, dataset, chunk)
   splits = splits[:1]  # says all about the others, however many there will be
   run = open_run(
-    settings, preparation.manifest(settings, dataset, splits, chunk, lowering, command), out
+    settings, provenance.manifest(settings, dataset, splits, chunk, lowering, command), out
   )
   return run, Lab(run, settings, dataset, drawn, tuple(sorted(run.manifest["lowering"].items())))

@@ -8,7 +8,7 @@ from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
-from jaxmu.sweep import lowerings, preparation, tuning
+from jaxmu.sweep import lowerings, preparation, provenance, tuning
 from jaxmu.sweep.reuse import borrow
 from jaxmu.sweep.stage import Stage
 from jaxmu.unlearning import ANCHORS
@@ -30,7 +30,7 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   _check_attackable(splits[0].sizes)
   chunk = tuning.resolve_chunk(settings, dataset, splits)
   lowering = lowerings.resolve(settings, dataset, chunk)
-  manifest = preparation.manifest(settings, dataset, splits, chunk, lowering, command)
+  manifest = provenance.manifest(settings, dataset, splits, chunk, lowering, command)
   run = open_run(settings, manifest, out)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)
@@ -56,7 +56,7 @@ def open_run(settings: Settings, manifest: dict, out) -> Run:
   """Make or re-open the run directory of these settings; refuse one of other data.
 
   Args:
-    manifest: what `preparation.manifest` says now; a re-opened run keeps its first one.
+    manifest: what `provenance.manifest` says now; a re-opened run keeps its first one.
     out: where a note about changed versions goes.
   """
   run = Run.create(
