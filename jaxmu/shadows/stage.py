@@ -114,9 +114,7 @@ class ShadowStage:
         tree = checkpoint.load(path)[0]
         for row, model in enumerate(listed):
           found[model] = jax.tree.map(lambda leaf, row=row: leaf[row], tree)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(found[model] for model in wanted))
-    stacked.setdefault("batch_stats", {})
-    return stacked
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(found[model] for model in wanted))
 
   def _summary(self, trained: int) -> str:
     cost, failed = self.scores.cost, self.scores.failed(self.wanted).sum()

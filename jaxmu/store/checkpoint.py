@@ -3,12 +3,13 @@
 A checkpoint is a directory: an orbax checkpoint, and `metadata.json` with what the caller stored,
 the tree of shapes and dtypes, and a SHA-256 of the arrays that `load` verifies. It is made beside
 its final path and renamed, so it exists whole or not at all. On disk the tree is nested
-dictionaries: the fields of named tuples and the positions of lists become keys.
+dictionaries: the fields of named tuples and the positions of lists become keys. Dictionaries
+without entries, which hold no array, are named in the metadata.
 """
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,10 +35,16 @@ class Leaf(NamedTuple):
 
 
 class Description(NamedTuple):
-  """What a checkpoint holds: the caller's metadata, and leaves by name ("params/head/kernel")."""
+  """What a checkpoint holds: the caller's metadata, and leaves by name ("params/head/kernel").
 
-  metadata: dict
+  Attributes:
+    empty: names of the dictionaries without entries ("batch_stats" of a network without BatchNorm).
+    sha256: of all arrays, with their names, shapes and dtypes.
+  """
+
+  metadata: dict[str, Any]
   leaves: dict[str, Leaf]
+  empty: tuple[str, ...]
   sha256: str
 
 
@@ -56,6 +63,7 @@ def save(path: str | Path, tree: Any, metadata: Mapping) -> None:
   document = {
     "metadata": metadata,
     "leaves": {name: {"shape": x.shape, "dtype": x.dtype.name} for name, x in leaves.items()},
+    "empty": _empty(tree),
     "sha256": _digest(leaves),
   }
   temporary = path.with_name(f".{path.name}.tmp")
@@ -103,7 +111,8 @@ def load(path: str | Path, like: Any = None) -> tuple[Any, dict]:
       leaves[name] = np.zeros(shape, _dtype(dtype))
   if _digest(leaves) != description.sha256:
     raise _damaged(path, "its arrays do not have the stored SHA-256")
-  return (_nest(leaves) if like is None else _restore(leaves, like)), description.metadata
+  tree = _nest(leaves, description.empty) if like is None else _restore(leaves, like)
+  return tree, description.metadata
 
 
 def describe(path: str | Path) -> Description:
@@ -120,8 +129,9 @@ def describe(path: str | Path) -> Description:
     leaves = {
       name: Leaf(tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in document["leaves"].items()
     }
-    return Description(document["metadata"], leaves, document["sha256"])
-  except (StoreError, KeyError, TypeError, AttributeError):
+    empty = tuple(map(str, document["empty"]))
+    return Description(dict(document["metadata"]), leaves, empty, document["sha256"])
+  except (StoreError, KeyError, TypeError, ValueError, AttributeError):
     raise _damaged(path, f"{METADATA} cannot be read") from None
 
 
@@ -171,15 +181,24 @@ def _leaves(tree: Any) -> dict[str, np.ndarray]:
   return named
 
 
+def _empty(tree: Any) -> list[str]:
+  """Name the dictionaries of a tree that have no entries, and so no leaf that would recall them."""
+  import jax
+
+  vacant = lambda node: isinstance(node, Mapping) and not node
+  nodes = jax.tree_util.tree_leaves_with_path(tree, is_leaf=vacant)
+  return [_name(key_path) for key_path, node in nodes if key_path and vacant(node)]
+
+
 def _name(key_path: tuple) -> str:
   import jax
 
   return jax.tree_util.keystr(key_path, simple=True, separator=_SEPARATOR)
 
 
-def _nest(leaves: Mapping[str, np.ndarray]) -> dict:
-  tree: dict = {}
-  for name, leaf in leaves.items():
+def _nest(leaves: Mapping[str, np.ndarray], empty: Sequence[str] = ()) -> dict[str, Any]:
+  tree: dict[str, Any] = {}
+  for name, leaf in [*leaves.items(), *((name, {}) for name in empty)]:
     *folders, last = name.split(_SEPARATOR)
     place = tree
     for folder in folders:

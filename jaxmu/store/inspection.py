@@ -70,7 +70,7 @@ def _describe_run(run: Run) -> dict[str, Any]:
 
 def _describe(path: Path, run: Run | None, norms: bool) -> dict[str, Any]:
   """Describe one checkpoint."""
-  metadata, leaves, sha256 = checkpoint.describe(path)
+  metadata, leaves, _, sha256 = checkpoint.describe(path)
   leg = path.parent.parent.name == "legs"
   stage = metadata.get("stage", path.parent.name if leg else path.name)
   seeds = metadata.get("seeds") or (run.manifest.get("seeds") if run else None) or []

@@ -77,7 +77,6 @@ class _Original:
   def __call__(self):
     if self.variables is None:
       self.variables, _ = checkpoint.load(self.run.state_path("original"))
-      self.variables.setdefault("batch_stats", {})
     return self.variables
 
 

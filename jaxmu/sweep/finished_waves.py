@@ -38,7 +38,6 @@ class Parts:
     variables, metadata = checkpoint.load(path)
     if metadata["identity"] != self.identity:
       return None
-    variables.setdefault("batch_stats", {})
     self.curves[wave.members.start, wave.members.stop] = list(metadata["curves"])
     return Outcome(
       variables, tuple(metadata["failures"]), metadata["seconds"], metadata["compile_seconds"],

@@ -59,5 +59,4 @@ class Legs:
       return None  # saved where more or fewer fitted
     self.record(members, metadata["curves"])
     self.progress.line(f"resuming after epoch {metadata['epoch'] + 1}")
-    arrays["variables"].setdefault("batch_stats", {})  # no arrays, no entry in a checkpoint
     return {**arrays, **metadata}

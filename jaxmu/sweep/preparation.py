@@ -83,7 +83,7 @@ def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Pro
   def draw(state, key_data, shared):
     del shared
     key = jax.random.fold_in(jax.random.wrap_key_data(key_data), INIT)
-    return state, module.init(key, jnp.zeros(shape), train=False)
+    return state, {"batch_stats": {}} | module.init(key, jnp.zeros(shape), train=False)
 
   return population.map(draw)
 

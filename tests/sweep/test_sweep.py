@@ -2,6 +2,7 @@
 
 import json
 
+import flax.linen as nn
 import numpy as np
 import pytest
 from support import sweeps
@@ -184,6 +185,26 @@ def test_a_diverged_member_is_reported_not_hidden(tmp_path):
   assert rows.loc["ft"].failed_steps.str.contains(r"epoch \d+ \(steps \d+-\d+\)").all()
   assert rows.loc["retrained"].finite.all()
   assert "steps" in (run.path / "report.md").read_text()
+
+
+class WithoutBatchNorm(nn.Module):
+  """A network whose batch statistics are an empty dictionary."""
+
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    return nn.Dense(self.num_classes)(x.reshape(len(x), -1))
+
+
+def test_a_network_without_batch_statistics_goes_through(tmp_path, monkeypatch):
+  """Methods start from a checkpoint of the original models, which holds no array of them."""
+  monkeypatch.setitem(models.MODELS, "resnet18", WithoutBatchNorm)
+  argv = sweeps.arguments(tmp_path, "--config.model.name=resnet18", methods="ft")
+  assert sweeps.call(*argv) == 0
+  run = Run.open(sweeps.only_run(tmp_path))
+  assert checkpoint.load(run.state_path("ft"))[0]["batch_stats"] == {}
+  assert run.rows()["finite"].all()
 
 
 def test_plan_lists_work_and_what_is_done(folder, capsys):
