@@ -76,7 +76,7 @@ def wall_rte(data: ReportData) -> dict[str, float]:
 
   A batched clock times the population, not a model (spec evaluation 5): then the dict is empty.
   """
-  if data.manifest.get("chunk") != 1 or data.device_count != 1:
+  if data.manifest.chunk != 1 or data.manifest.device.count != 1:
     return {}
   clock = {name: float(stage.get("wall_s") or 0.0) for name, stage in data.timings.items()}
   base = clock.get("retrained", 0.0)

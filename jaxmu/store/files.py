@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and read back with one-line errors."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ def replace(path: Path, write: Callable[[BinaryIO], Any], sync: bool = True) -> 
 
 
 def write_json(path: Path, value: Any, sync: bool = True) -> None:
-  """Write `value` as JSON; NumPy numbers and arrays become plain ones."""
+  """Write `value` as JSON; records become objects, NumPy numbers and arrays plain ones."""
   text = json.dumps(value, indent=1, default=plain_value)
   replace(path, lambda file: file.write(text.encode() + b"\n"), sync)
 
@@ -49,7 +50,7 @@ def read_json(path: Path) -> Any:
     StoreError: it is absent or damaged.
   """
   with reading(path):
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_table(path: Path, rows: Sequence[Mapping], order: Sequence[str] = ()) -> None:
@@ -94,18 +95,27 @@ def reading(path: Path) -> Iterator[None]:
     raise StoreError(f"{path} does not exist; run the same command again to make it") from None
   except (OSError, ValueError, EOFError) as error:  # pyarrow's ArrowInvalid is a ValueError
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    raise StoreError(
-      f"{path} is damaged ({reason}); delete it and run the same command again"
-    ) from None
+    raise damaged(path, reason) from None
 
 
-def plain(value: Mapping) -> dict:
-  """Return what reading the value back from JSON gives (lists for tuples)."""
-  return json.loads(json.dumps(dict(value), default=plain_value))
+def damaged(path: Path, reason: str) -> StoreError:
+  """Return the error that a file cannot be used."""
+  return StoreError(f"{path} is damaged ({reason}); delete it and run the same command again")
+
+
+def plain(value: Any) -> Any:
+  """Return what reading the value back from JSON gives (lists for tuples, objects for records)."""
+  return json.loads(json.dumps(value, default=plain_value))
 
 
 def plain_value(value: Any) -> Any:
-  """Return a Python number, list or string for a NumPy value or a path."""
+  """Return a plain value for a record, a NumPy value or a path.
+
+  Of a record (a dataclass), fields that have their default are left out.
+  """
+  if dataclasses.is_dataclass(value):
+    fields = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+    return {field.name: entry for field, entry in fields if entry != field.default}
   if isinstance(value, np.generic | np.ndarray):
     return value.tolist()
   if isinstance(value, Path):

@@ -2,16 +2,38 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import Run, checkpoint
+from jaxmu.store import Run, checkpoint, typed_json
+from jaxmu.store.run import CONFIG
 
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
 ACCURACIES = ("RA", "FA", "VA", "TA")
+
+
+@dataclass(frozen=True)
+class _Network:
+  name: str
+
+
+@dataclass(frozen=True)
+class _Chosen:
+  """What is shown of a run's config."""
+
+  model: _Network
+
+
+@dataclass(frozen=True)
+class _Said:
+  """What a checkpoint's metadata may say about the models in it."""
+
+  stage: str = ""
+  seeds: tuple[int, ...] = ()
 
 
 def inspect(path: str | Path, norms: bool = False) -> dict[str, Any]:
@@ -54,10 +76,14 @@ def _checkpoints(run: Run) -> list[Path]:
 
 
 def _describe_run(run: Run) -> dict[str, Any]:
-  about = {"path": str(run.path), "name": run.path.name, "seeds": run.manifest.get("seeds", [])}
-  about["dataset"] = run.manifest.get("dataset", {}).get("name")
-  about["model"] = run.config.get("model", {}).get("name")
-  planned = [*run.manifest.get("methods", {}), *run.stages()]
+  about = {
+    "path": str(run.path),
+    "name": run.path.name,
+    "seeds": list(run.manifest.seeds),
+    "dataset": run.manifest.dataset.name,
+    "model": typed_json.parse(_Chosen, run.config, run.path / CONFIG).model.name,
+  }
+  planned = [*run.manifest.methods, *run.stages()]
   stages = []
   for stage in dict.fromkeys(planned):
     done, scored = run.done(stage), (run.path / "scores" / f"{stage}.json").is_file()
@@ -72,8 +98,9 @@ def _describe(path: Path, run: Run | None, norms: bool) -> dict[str, Any]:
   """Describe one checkpoint."""
   metadata, leaves, _, sha256 = checkpoint.describe(path)
   leg = path.parent.parent.name == "legs"
-  stage = metadata.get("stage", path.parent.name if leg else path.name)
-  seeds = metadata.get("seeds") or (run.manifest.get("seeds") if run else None) or []
+  said = typed_json.parse(_Said, metadata, path / checkpoint.METADATA)
+  stage = said.stage or (path.parent.name if leg else path.name)
+  seeds = said.seeds or (run.manifest.seeds if run else ())
   table = [
     {"name": name, "shape": list(leaf.shape), "dtype": leaf.dtype, "bytes": leaf.nbytes}
     for name, leaf in sorted(leaves.items())

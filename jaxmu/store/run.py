@@ -10,17 +10,20 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from jaxmu.errors import StoreError
-from jaxmu.store import files
+from jaxmu.store import files, typed_json
+from jaxmu.store.manifest import Manifest
 
 if TYPE_CHECKING:
   import pandas as pd
 
+CONFIG, MANIFEST = "config.json", "manifest.json"
 COLUMNS = (
   *("method", "seed", "finite", "failed_steps", "RA", "FA", "VA", "TA", "TA_clean"),
   *("loss_retain", "loss_forget", "loss_val", "loss_test", "V_MIA", "T_MIA", "V_AUC", "T_AUC"),
@@ -32,10 +35,19 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class Experiment:
+  """The form of config.json: the checked settings, and the part of them that the hash covers."""
+
+  hash: str
+  identity: Mapping[str, Any]
+  config: Mapping[str, Any]
+
+
 class Run:
   """A run directory `path` with its `config` and `manifest`."""
 
-  def __init__(self, path: Path, config: dict, manifest: dict):
+  def __init__(self, path: Path, config: Mapping[str, Any], manifest: Manifest):
     self.path, self.config, self.manifest = path, config, manifest
 
   @classmethod
@@ -44,55 +56,50 @@ class Run:
     root: str | Path,
     name: str,
     hash8: str,
-    config: Mapping,
-    manifest: Mapping,
+    config: Mapping[str, Any],
+    manifest: Manifest,
     *,
-    identity: Mapping | None = None,
+    identity: Mapping[str, Any] | None = None,
   ) -> Self:
     """Make or re-open `root/name-hash8`.
 
     `identity` is the part of the config that changes the numbers: a directory that was made with
-    another hash or identity is refused. A re-opened run keeps the manifest that it began with, and
-    takes the new config.
+    another hash or identity is refused. A re-opened run keeps the manifest that it began with, if
+    it is there, and takes the new config.
 
     Raises:
       StoreError: the folder cannot be written, or holds another experiment.
     """
     path = Path(root) / f"{name}-{hash8}"
-    stored = files.plain({"hash": hash8, "identity": identity or {}, "config": config})
-    run = cls(path, stored["config"], files.plain(manifest))
+    given = Experiment(hash8, files.plain(identity or {}), files.plain(config))
     try:
       path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
       raise StoreError(
         f"cannot make the run directory {path}: {error.strerror}; give another --config.output_dir"
       ) from None
-    if (path / "config.json").exists():
-      before = cls.open(path)
-      run.manifest = before.manifest
-      _check_identity(path, before.read_json("config.json"), stored)
-    else:
-      run.write_json("manifest.json", manifest)
+    known = (path / CONFIG).exists()
+    if known:
+      _check_identity(path, typed_json.load(Experiment, path / CONFIG), given)
+    if not (known and (path / MANIFEST).exists()):
+      files.write_json(path / MANIFEST, manifest)
+    found = typed_json.load(Manifest, path / MANIFEST)
     # Last: a directory is a run once this file exists.
-    run.write_json("config.json", stored)
-    return run
+    files.write_json(path / CONFIG, given)
+    return cls(path, given.config, found)
 
   @classmethod
   def open(cls, path: str | Path) -> Self:
     """Open an existing run to read it.
 
     Raises:
-      StoreError: `path` is not a run directory.
+      StoreError: `path` is not a run directory, or what it began with cannot be read.
     """
     path = Path(path)
-    if not (path / "config.json").is_file():
-      raise StoreError(f"{path} is not a run directory (it has no config.json)")
-    run = cls(path, {}, {})
-    stored = run.read_json("config.json")
-    if not isinstance(stored, dict) or "config" not in stored:
-      raise StoreError(f"{path / 'config.json'} is not the config of a run")
-    run.config, run.manifest = stored["config"], run.read_json("manifest.json")
-    return run
+    if not (path / CONFIG).is_file():
+      raise StoreError(f"{path} is not a run directory (it has no {CONFIG})")
+    experiment = typed_json.load(Experiment, path / CONFIG)
+    return cls(path, experiment.config, typed_json.load(Manifest, path / MANIFEST))
 
   @contextmanager
   def lock(self) -> Iterator[None]:
@@ -194,10 +201,10 @@ class Run:
     return self.path / f"{name.removesuffix('.npy')}.npy"
 
 
-def _check_identity(path: Path, stored: Mapping, given: Mapping) -> None:
+def _check_identity(path: Path, stored: Experiment, given: Experiment) -> None:
   """Refuse a directory of another experiment, naming the first setting that differs."""
-  pairs = [("hash", stored.get("hash"), given["hash"])]
-  old, new = stored.get("identity") or {}, given["identity"]
+  pairs = [("hash", stored.hash, given.hash)]
+  old, new = stored.identity, given.identity
   if old and new:
     pairs += [(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
   for key, before, now in pairs:

@@ -1,6 +1,7 @@
 """A benchmark from start to end: anchors, every method, then attacks, metrics and report."""
 
 import sys
+from typing import TextIO
 
 from jaxmu import report
 from jaxmu.audit import comparison, distances, evaluation, metrics
@@ -8,13 +9,14 @@ from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
+from jaxmu.store.manifest import Manifest
 from jaxmu.sweep import lowerings, preparation, provenance, tuning
 from jaxmu.sweep.reuse import borrow
 from jaxmu.sweep.stage import Stage
 from jaxmu.unlearning import ANCHORS
 
 
-def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
+def sweep(settings: Settings, *, command: str = "", out: TextIO | None = None) -> Run:
   """Run an experiment, or what is left of it, and write its report.
 
   Args:
@@ -34,8 +36,8 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   run = open_run(settings, manifest, out)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)
-    lowering = tuple(sorted(run.manifest["lowering"].items()))
-    bench = preparation.build(settings, dataset, splits, int(run.manifest["chunk"]), lowering)
+    lowering = tuple(sorted(run.manifest.lowering.items()))
+    bench = preparation.build(settings, dataset, splits, run.manifest.chunk, lowering)
     names = (*ANCHORS, *settings.methods)
     original = _Original(run)
     for name in names:
@@ -52,7 +54,7 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   return run
 
 
-def open_run(settings: Settings, manifest: dict, out) -> Run:
+def open_run(settings: Settings, manifest: Manifest, out: TextIO) -> Run:
   """Make or re-open the run directory of these settings; refuse one of other data.
 
   Args:
@@ -90,10 +92,14 @@ def _check_attackable(sizes: dict[str, int]) -> None:
       )
 
 
-def _check_same_data(run: Run, manifest: dict) -> None:
+def _check_same_data(run: Run, manifest: Manifest) -> None:
   """Refuse to go on with a run whose data or split were other ones."""
-  for part in ("dataset", "split"):
-    before, now = run.manifest[part]["sha256"], manifest[part]["sha256"]
+  then = run.manifest
+  hashes = {
+    "dataset": (then.dataset.sha256, manifest.dataset.sha256),
+    "split": (then.split.sha256, manifest.split.sha256),
+  }
+  for part, (before, now) in hashes.items():
     if before != now:
       raise StoreError(
         f"{run.path} was made with another {part} (sha256 {before[:12]}, now {now[:12]}); "
@@ -101,11 +107,13 @@ def _check_same_data(run: Run, manifest: dict) -> None:
       )
 
 
-def _note_other_versions(run: Run, manifest: dict, out) -> None:
+def _note_other_versions(run: Run, manifest: Manifest, out: TextIO) -> None:
   """Say where a run goes on with other software or devices than it began with."""
-  before = {**run.manifest["versions"], "device": run.manifest["device"]["kind"]}
-  now = {**manifest["versions"], "device": manifest["device"]["kind"]}
-  changed = [f"{k} {before[k]} -> {now[k]}" for k in now if before.get(k) != now[k]]
+  before, now = (
+    {**known.versions, "device": known.device.kind} for known in (run.manifest, manifest)
+  )
+  differs = lambda name: name in before and before[name] != now[name]
+  changed = [f"{name} {before[name]} -> {now[name]}" for name in now if differs(name)]
   if changed:
     run.log({"event": "versions changed", "changes": changed})
     print(

@@ -4,13 +4,23 @@ import datetime
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import jax
 
+from jaxmu.data import Dataset, Split
 from jaxmu.settings import Settings
+from jaxmu.store.manifest import (
+  NOT_INSTALLED,
+  DatasetOrigin,
+  Device,
+  Machine,
+  Manifest,
+  MethodDescription,
+  SplitOrigin,
+)
 from jaxmu.sweep.preparation import hyperparameters
 from jaxmu.unlearning import ANCHORS, describe, get
 
@@ -18,62 +28,64 @@ PACKAGES = ("jaxmu", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "nump
 
 
 def manifest(
-  settings: Settings, dataset, splits, chunk: int, lowering: dict[str, str], command: str
-) -> dict[str, Any]:
+  settings: Settings,
+  dataset: Dataset,
+  splits: Sequence[Split],
+  chunk: int,
+  lowering: Mapping[str, str],
+  command: str,
+) -> Manifest:
   """Describe what a run is made with: versions, devices, data, split, methods.
 
   Args:
     lowering: how each convolution of the network is computed, case -> name.
   """
-  names = (*ANCHORS, *settings.methods)
   devices = jax.devices()[: settings.population.devices or None]
-  return {
-    "versions": {"python": platform.python_version(), **_versions()},
-    "device": {
-      "platform": devices[0].platform,
-      "kind": devices[0].device_kind,
-      "count": len(devices),
-    },
-    "machine": {"system": platform.system(), "processor": _processor()},
-    "seeds": list(settings.seeds),
-    "dataset": {
-      "name": dataset.name,
-      "sha256": dataset.sha256,
-      "num_train": dataset.num_train,
-      "num_classes": dataset.num_classes,
-      "image_shape": list(dataset.images.shape[1:]),
-      "sizes": {"total": len(dataset.labels)},
-    },
-    "split": {
-      "sha256": _joint_hash(splits),
-      "sizes": dict(splits[0].sizes),
-      "per_seed": settings.data.split_per_seed,
-    },
-    "chunk": chunk,
-    "lowering": lowering,
-    "commit": _commit(),
-    "command": command,
-    "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    "methods": {
-      name: describe(get(name)) | {"hyperparameters": hyperparameters(settings, name)}
-      for name in names
-    },
-  }
+  return Manifest(
+    versions={"python": platform.python_version(), **_versions()},
+    device=Device(devices[0].platform, devices[0].device_kind, len(devices)),
+    machine=Machine(platform.system(), _processor()),
+    seeds=settings.seeds,
+    dataset=_dataset(dataset),
+    split=SplitOrigin(_joint_hash(splits), dict(splits[0].sizes), settings.data.split_per_seed),
+    chunk=chunk,
+    lowering=lowering,
+    commit=_commit(),
+    command=command,
+    date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    methods={name: _method(settings, name) for name in (*ANCHORS, *settings.methods)},
+  )
 
 
-def _joint_hash(splits) -> str:
+def _dataset(dataset: Dataset) -> DatasetOrigin:
+  return DatasetOrigin(
+    name=dataset.name,
+    sha256=dataset.sha256,
+    num_train=dataset.num_train,
+    num_classes=dataset.num_classes,
+    image_shape=dataset.images.shape[1:],
+    sizes={"total": len(dataset.labels)},
+  )
+
+
+def _method(settings: Settings, name: str) -> MethodDescription:
+  described = describe(get(name)) | {"hyperparameters": hyperparameters(settings, name)}
+  return MethodDescription(**described)
+
+
+def _joint_hash(splits: Sequence[Split]) -> str:
   """Give the hash of the one split that all members share, or one over all of theirs."""
   hashes = sorted({split.sha256 for split in splits})
   return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def _versions():
+def _versions() -> dict[str, str]:
   found = {}
   for package in PACKAGES:
     try:
       found[package] = metadata.version(package)
     except metadata.PackageNotFoundError:
-      found[package] = "not installed"
+      found[package] = NOT_INSTALLED
   return found
 
 

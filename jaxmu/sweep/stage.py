@@ -12,6 +12,7 @@ import numpy as np
 from jaxmu.engine.population import fold_keys
 from jaxmu.execution import predictions, runner, waves
 from jaxmu.execution.capacity import capacity
+from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
 from jaxmu.sweep.finished_waves import Parts
 from jaxmu.sweep.legs import Legs
@@ -142,18 +143,19 @@ def members_at_once(bench: Bench, name: str, progress: Progress) -> tuple[int, f
   return found.at_once, found.compile_seconds
 
 
-def stage_identity(run: Run, settings, name: str) -> str:
+def stage_identity(run: Run, settings: Settings, name: str) -> str:
   """Hash everything that decides the numbers of a stage."""
+  made = run.manifest
   shared = {k: v for k, v in settings.identity().items() if k not in ("methods", "unlearning")}
   parts = {
     "settings": shared,
     "hyperparameters": hyperparameters(settings, name),
-    "chunk": run.manifest["chunk"],
-    "lowering": run.manifest["lowering"],
-    "platform": run.manifest["device"]["platform"],
-    "dataset": run.manifest["dataset"]["sha256"],
-    "split": run.manifest["split"]["sha256"],
-    "versions": {name: run.manifest["versions"][name] for name in ("jaxmu", "jax")},
+    "chunk": made.chunk,
+    "lowering": made.lowering,
+    "platform": made.device.platform,
+    "dataset": made.dataset.sha256,
+    "split": made.split.sha256,
+    "versions": {name: made.version(name) for name in ("jaxmu", "jax")},
   }
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

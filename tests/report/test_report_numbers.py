@@ -12,6 +12,7 @@ from jaxmu import report
 from jaxmu.audit import cautions, summary, text
 from jaxmu.audit.results import Cell
 from jaxmu.report import table
+from jaxmu.store.manifest import Device, SplitOrigin
 
 SMALL = ("original", "retrained", "ft", "ga")
 
@@ -66,8 +67,7 @@ def test_methods_follow_their_deviation_after_the_references():
 
 
 def test_clean_test_accuracy_is_shown_where_labels_are_random():
-  made = cases.data(SMALL)
-  made.settings["data"]["random_labels"] = 0.1
+  made = cases.data(SMALL, config=cases.config(random_labels=0.1))
   texts = report.render(made)
   shown = main_table(texts["report.md"])["FT"]
   mean = made.rows[made.rows["method"] == "ft"]["TA_clean"].mean()
@@ -169,15 +169,17 @@ def test_the_floor_is_the_deviation_between_retrained_models():
 def test_the_resolution_of_a_split_is_that_of_a_fair_coin():
   made = cases.data(SMALL)
   assert summary.split_resolution(made) == pytest.approx(1.2 * 0.5 / math.sqrt(2 * 4250))
-  assert math.isnan(summary.split_resolution(cases.replace(made, manifest={})))
+  unknown = SplitOrigin("0" * 64, {}, per_seed=False)
+  made = cases.data(SMALL, manifest=cases.manifest(SMALL, split=unknown))
+  assert math.isnan(summary.split_resolution(made))
 
 
 @pytest.mark.parametrize(
-  ("chunk", "devices", "shown"), [(1, 1, True), (1, 2, False), (5, 1, False), (None, 1, False)]
+  ("chunk", "devices", "shown"), [(1, 1, True), (1, 2, False), (5, 1, False)]
 )
 def test_a_clock_becomes_an_efficiency_only_where_models_ran_alone(chunk, devices, shown):
-  made = cases.data(SMALL, range(2))
-  made.manifest.update(chunk=chunk, device={"kind": "cpu", "count": devices})
+  device = Device("cpu", "cpu", devices)
+  made = cases.data(SMALL, range(2), manifest=cases.manifest(SMALL, chunk=chunk, device=device))
   made.timings["retrained"]["wall_s"], made.timings["ft"]["wall_s"] = 90.0, 4.5
   assert table.wall_rte(made).get("ft") == (20.0 if shown else None)
   header = main_table(report.render(made)["report.md"])["FT"]

@@ -1,5 +1,6 @@
 """Numbers of a study's report are those of its tables, in every file."""
 
+import dataclasses
 import io
 import math
 import re
@@ -216,7 +217,7 @@ def test_a_list_of_pictures_ends_before_the_first_without_an_image(tmp_path):
 
 
 def test_class_names_are_used_where_the_manifest_has_them(tmp_path):
-  manifest = cases.manifest(cases.SMALL)
-  manifest["dataset"]["class_names"] = list("abcdefghij")
-  made = cases.data(tmp_path, manifest=manifest)
+  known = cases.manifest()
+  named = dataclasses.replace(known.dataset, class_names=tuple("abcdefghij"))
+  made = cases.data(tmp_path, manifest=dataclasses.replace(known, dataset=named))
   assert [gallery.class_name(made, k) for k in (0, 9, 10)] == ["a", "j", "class 10"]

@@ -38,7 +38,7 @@ def done(tmp_path_factory):
 
 def lab_of(run, settings):
   dataset = preparation.load_dataset(settings)
-  lowering = tuple(sorted(run.manifest["lowering"].items()))
+  lowering = tuple(sorted(run.manifest.lowering.items()))
   return Lab(run, settings, dataset, models.draw(settings, dataset.num_train), lowering)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 from absl import logging
+from support import manifests
 
 from jaxmu.errors import CheckpointError
 from jaxmu.store import Run, checkpoint
@@ -55,7 +56,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-  return Run.create(tmp_path, "x", "0", {}, {})
+  return Run.create(tmp_path, "x", "0", {}, manifests.manifest())
 
 
 def test_round_trip_is_bit_identical(path):

@@ -10,13 +10,14 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from support import manifests
 
 from jaxmu import store
 from jaxmu.errors import StoreError
 from jaxmu.store import Run, files
 
 CONFIG = {"name": "cnn_digits", "seeds": (0, 1), "output_dir": "a"}
-MANIFEST = {"versions": {"jax": "0.10"}, "seeds": [0, 1]}
+MANIFEST = manifests.manifest(seeds=(0, 1))
 ROWS = [
   {"seed": 1, "method": "ft", "finite": True, "failed_steps": "", "RA": 0.5, "extra": 1.5},
   {"seed": np.int64(2), "method": "ga", "finite": np.False_, "failed_steps": "epoch 3", "RA": None},
@@ -37,11 +38,23 @@ def test_create_then_open(run, tmp_path):
 
 def test_reopening_keeps_the_manifest_and_takes_the_config(run, tmp_path):
   again = Run.create(
-    tmp_path, "cnn_digits", "0123abcd", CONFIG | {"output_dir": "b"}, {"versions": {}},
-    identity={"lr": 0.1},
+    tmp_path, "cnn_digits", "0123abcd", CONFIG | {"output_dir": "b"},
+    manifests.manifest(versions={"jax": "0.11"}), identity={"lr": 0.1},
   )  # fmt: skip
   assert again.manifest == MANIFEST == Run.open(run.path).manifest
   assert Run.open(run.path).config["output_dir"] == "b"
+
+
+def test_a_manifest_of_another_form_is_refused_and_made_again_once_it_is_deleted(run, tmp_path):
+  again = lambda: Run.create(tmp_path, "cnn_digits", "0123abcd", CONFIG, MANIFEST)
+  (run.path / "manifest.json").write_text("[]")
+  for door in (again, lambda: Run.open(run.path)):
+    with pytest.raises(StoreError, match=r"manifest\.json is damaged \(it is a list, .*delete it"):
+      door()
+  (run.path / "manifest.json").unlink()
+  with pytest.raises(StoreError, match=r"manifest\.json does not exist; run the same command"):
+    Run.open(run.path)
+  assert again().manifest == MANIFEST == Run.open(run.path).manifest
 
 
 def test_another_identity_is_refused_and_nothing_changes(run, tmp_path):
@@ -72,7 +85,7 @@ def test_open_refuses_what_is_not_a_run(tmp_path, run):
   with pytest.raises(StoreError, match="is not a run directory"):
     Run.open(tmp_path)
   (run.path / "config.json").write_text("[1]")
-  with pytest.raises(StoreError, match="is not the config of a run"):
+  with pytest.raises(StoreError, match=r"config\.json is damaged \(it is a list, expected an obj"):
     Run.open(run.path)
   (run.path / "config.json").write_text('{"conf')
   with pytest.raises(StoreError, match=r"config\.json is damaged"):
@@ -161,7 +174,7 @@ def test_log_survives_a_torn_line(run):
     file.write('{"event": "to')
   run.log({"event": "resume"})
   assert [(e["event"], "time" in e) for e in run.events()] == [("start", True), ("resume", True)]
-  assert Run(run.path / "nowhere", {}, {}).events() == []
+  assert Run(run.path / "nowhere", {}, MANIFEST).events() == []
 
 
 def test_one_writer_at_a_time(run):
@@ -175,7 +188,7 @@ WRITER = """
 import sys, numpy as np
 from jaxmu.store import Run
 k = int(sys.argv[2])
-run = Run.create(sys.argv[1], "x", "0", {}, {})
+run = Run.open(sys.argv[1])
 while True:
   print(k, flush=True)
   run.write_array("logits/ft", np.full(20000, k))
@@ -187,16 +200,16 @@ while True:
 
 
 def test_kill_at_any_moment_leaves_a_consistent_run(tmp_path):
-  k = 0
+  k, path = 0, Run.create(tmp_path, "x", "0", {}, MANIFEST).path
   for _ in range(5):
-    command = [sys.executable, "-c", WRITER, str(tmp_path), str(k)]
+    command = [sys.executable, "-c", WRITER, str(path), str(k)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     first = [process.stdout.readline() for _ in range(2)]  # one whole round is done
     time.sleep(0.1 * random.random())
     process.send_signal(signal.SIGKILL)
     started = [int(line) for line in (*first, *process.stdout.read().split())]
     process.wait()
-    run = Run.open(tmp_path / "x-0")
+    run = Run.open(path)
     marked = [run.marker(stage)["k"] for stage in run.stages()]
     last = max(marked)
     assert sorted(marked) == list(range(last + 1))
@@ -210,4 +223,4 @@ def test_kill_at_any_moment_leaves_a_consistent_run(tmp_path):
 
 
 def test_json_files_are_readable_by_others(run):
-  assert json.loads((run.path / "manifest.json").read_text()) == MANIFEST
+  assert json.loads((run.path / "manifest.json").read_text()) == files.plain(MANIFEST)

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from jaxmu.report.study import from_run
-from jaxmu.store import Run
+from jaxmu.store import Run, files
+from jaxmu.store.manifest import Device, Manifest
+from support import manifests, report_cases
 
 SMALL = ("original", "retrained", "ft", "ga")
 # U-LiRA accuracy, half width of its interval, confirmed worst, population, net retain-side change,
@@ -142,27 +144,13 @@ def study() -> dict:
   }
 
 
-def manifest(methods) -> dict:
-  return {
-    "versions": {"python": "3.12.1", "jax": "0.10.2"},
-    "device": {"platform": "gpu", "kind": "NVIDIA H100", "count": 1},
-    "dataset": {"name": "cifar10", "sha256": "ab" * 32, "num_classes": 10},
-    "chunk": 16,
-    "date": "2025-11-21 14:00 UTC",
-    "commit": "c0ffee" * 6,
-    "command": "python bin/study.py --config=configs/study.py",
-    "methods": {
-      name: {
-        "title": f"Title of {name}",
-        "summary": "One line that says what the method does to a model.",
-        "paper": "A. Author 2024",
-        "needs": ["retain", "forget"],
-        "hyperparameters": {"learning_rate": 1e-3},
-        "oddities": "",
-      }
-      for name in methods
-    },
-  }
+def manifest(methods=SMALL, **changes) -> Manifest:
+  """Make the manifest of a study on one accelerator; `changes` replaces parts."""
+  described = {name: manifests.description(name, needs=("retain", "forget")) for name in methods}
+  command = "python bin/sweep.py --config=configs/ulira_cifar10.py"
+  parts = {"device": Device("gpu", "NVIDIA H100", 1), "chunk": 16, "seeds": (0,)}
+  parts |= {"command": command, "methods": described}
+  return manifests.manifest(**parts | changes)
 
 
 def timings(methods) -> dict:
@@ -179,9 +167,13 @@ def timings(methods) -> dict:
 
 
 def save(root, methods=SMALL, *, count=60, channels=3, changes=None, config=None, **parts) -> Run:
-  """Store a study; `changes` overrides statistics, `parts` whole files (None: leave it out)."""
-  config = {"model": {"name": "resnet18"}, "dataset": "cifar10"} | (config or {})
-  run = Run.create(root, "study", "0123abcd", config, parts.pop("manifest", manifest(methods)))
+  """Store a study; `changes` overrides statistics, `parts` whole files (None: leave it out).
+
+  `config` is what a report says of a config.
+  """
+  config = config or report_cases.config("study")
+  made = parts.pop("manifest", manifest(methods))
+  run = Run.create(root, "study", "0123abcd", files.plain(config), made)
   table = samples(methods, count)
   named, images = exposed(table, channels)
   whole = {

@@ -106,6 +106,14 @@ def test_changed_data_under_a_finished_run(finished, tmp_path, capsys):
   refused(capsys, sweeps.arguments(tmp_path, methods="ft"), "was made with another dataset")
 
 
+def test_a_manifest_of_another_form_under_a_finished_run(finished, tmp_path, capsys):
+  rows = (finished.path / "rows.parquet").read_bytes()
+  for content in ("[]", "{}", '{"versions": 1}'):
+    (finished.path / "manifest.json").write_text(content)
+    refused(capsys, sweeps.arguments(tmp_path, methods="ft"), r"manifest\.json is damaged \(")
+  assert (finished.path / "rows.parquet").read_bytes() == rows
+
+
 def test_a_damaged_neighbour_is_not_borrowed_from(finished, tmp_path):
   (finished.path / "config.json").write_text("{")
   changed = sweeps.arguments(tmp_path, "--config.unlearning.ft.num_epochs=1", methods="ft")

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxmu.audit.results import SAMPLE_NUMBERS, Cell, StudyResults, cells
 from jaxmu.audit.text import listing
 from jaxmu.errors import StoreError
-from jaxmu.report.data import RunData, described
+from jaxmu.report.data import RunData, check_methods, reported_config, timings
 
 _COLUMNS = {  # words, numbers
   "exposure": (("method", "question", "statistic"), ("value", "low", "high")),
@@ -34,6 +34,7 @@ class StudyData(RunData, StudyResults):
   """Everything the report shows."""
 
   roc: Mapping[str, pd.DataFrame]  # by method
+  timings: Mapping[str, Mapping[str, float]]
   exposed: Exposed = Exposed()
 
 
@@ -44,9 +45,13 @@ def from_run(run) -> StudyData:
     StoreError: a table or study.json is absent, damaged, or lacks something.
   """
   study = _study(run)
+  found = _cells(run, int(study["splits"]))
+  check_methods(run, "exposure.parquet", dict.fromkeys(method for method, _, _ in found))
   return StudyData(
-    **described(run),
-    cells=_cells(run, int(study["splits"])),
+    config=reported_config(run),
+    manifest=run.manifest,
+    timings=timings(run),
+    cells=found,
     samples=_by_method(_table(run, "samples")),
     roc=_by_method(_table(run, "roc")),
     study=study,

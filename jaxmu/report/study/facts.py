@@ -52,12 +52,12 @@ def header(data: StudyData) -> list[tuple[str, str]]:
     ("Model", facts.model(data)),
     ("Data set", facts.dataset(data)),
     ("Models per method", f"{int(data.study['models']):,}"),
-    ("Commit", str(data.manifest.get("commit") or MISSING)[:12]),
-    ("Date", data.date or MISSING),
+    ("Commit", data.manifest.commit[:12] or MISSING),
+    ("Date", data.manifest.date),
     ("Device", facts.device(data.manifest)),
     ("Split sizes", sizes or MISSING),
-    ("Versions", facts.plain(data.manifest.get("versions", MISSING))),
-    ("Command", str(data.manifest.get("command") or MISSING)),
+    ("Versions", facts.plain(data.manifest.versions)),
+    ("Command", data.manifest.command or MISSING),
   ]
   if data.random_labels > 0:
     found.append(("Random labels", facts.random_labels(data)))
