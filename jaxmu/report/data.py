@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -17,8 +17,11 @@ from jaxmu.errors import StoreError
 from jaxmu.report.marks import mark
 from jaxmu.store import Run, typed_json
 from jaxmu.store.manifest import Manifest
+from jaxmu.store.records import StageTiming
 from jaxmu.store.run import CONFIG, MANIFEST
 
+T = TypeVar("T")
+TIMINGS = "timings.json"
 CURVE_COLUMNS = ("stage", "phase", "seed", "epoch", "loss", "accuracy", "learning_rate")
 
 
@@ -92,7 +95,7 @@ class ReportData(RunData, Results):
   """Everything the report shows; rows, curves and intervals as the run stores them."""
 
   curves: pd.DataFrame
-  timings: Mapping[str, Mapping[str, float]]
+  timings: Mapping[str, StageTiming]
 
   @property
   def bootstrap(self) -> int:
@@ -123,7 +126,7 @@ def from_run(run: Run) -> ReportData:
     curves=_optional(run, "curves", CURVE_COLUMNS),
     intervals=_optional(run, "intervals", INTERVAL_COLUMNS),
     differences=_optional(run, "differences", DIFFERENCE_COLUMNS),
-    timings=timings(run),
+    timings=timings(run, StageTiming),
   )
 
 
@@ -142,9 +145,9 @@ def check_methods(run: Run, table: str, methods: Iterable[str]) -> None:
     )
 
 
-def timings(run: Run) -> Mapping[str, Mapping[str, float]]:
-  """Read the clocks of every stage; they may be absent."""
-  return run.read_json("timings.json") if (run.path / "timings.json").exists() else {}
+def timings(run: Run, kind: type[T]) -> Mapping[str, T]:
+  """Read what every stage cost, each as a value of type `kind`; it may be absent."""
+  return run.record(Mapping[str, kind], TIMINGS) if (run.path / TIMINGS).exists() else {}
 
 
 def _optional(run: Run, name: str, columns: Sequence[str]) -> pd.DataFrame:

@@ -10,13 +10,7 @@ from jaxmu.report.marks import mark
 from jaxmu.store.manifest import Manifest
 
 SETS = ("train", "retain", "forget", "val", "test")
-STAGE_COLUMNS = (
-  ("wall_s", "wall (s)"),
-  ("cpu_s", "CPU (s)"),
-  ("compile_s", "compilation (s)"),
-  ("predict_s", "predictions (s)"),
-  ("steps", "steps"),
-)
+STAGE_COLUMNS = ("wall (s)", "compilation (s)", "predictions (s)", "steps")
 
 
 class MethodCard(NamedTuple):
@@ -92,13 +86,13 @@ def lowerings(table: Mapping[str, str]) -> str:
 
 
 def timings(data: ReportData) -> tuple[list[str], list[list[str]]]:
-  """Return head and rows of the timings table; columns that no stage has are left out."""
-  shown = [c for c in STAGE_COLUMNS if any(c[0] in stage for stage in data.timings.values())]
+  """Return head and rows of the timings table."""
+  clocks = lambda stage: (stage.wall_s, stage.compile_s, stage.predict_s)
   body = [
-    [mark(name).label, *(_amount(stage.get(key), key) for key, _ in shown)]
+    [mark(name).label, *(number(seconds, 1) for seconds in clocks(stage)), f"{stage.steps:,}"]
     for name, stage in data.timings.items()
   ]
-  return ["Stage", *(label for _, label in shown)], body
+  return ["Stage", *STAGE_COLUMNS], body
 
 
 def clock_note(data: ReportData) -> str:
@@ -155,12 +149,6 @@ def _seeds(seeds: list[int]) -> str:
   if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
     return f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
   return ", ".join(map(str, seeds))
-
-
-def _amount(value: Any, key: str) -> str:
-  if value is None:
-    return MISSING
-  return f"{int(value):,}" if key == "steps" else number(float(value), 1)
 
 
 def plain(value: Any) -> str:

@@ -78,7 +78,7 @@ def wall_rte(data: ReportData) -> dict[str, float]:
   """
   if data.manifest.chunk != 1 or data.manifest.device.count != 1:
     return {}
-  clock = {name: float(stage.get("wall_s") or 0.0) for name, stage in data.timings.items()}
+  clock = {name: stage.wall_s for name, stage in data.timings.items()}
   base = clock.get("retrained", 0.0)
   return {name: base / wall for name, wall in clock.items() if base > 0 and wall > 0}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import Run, checkpoint, typed_json
+from jaxmu.store.records import ScoresRecord
 from jaxmu.store.run import CONFIG
 
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
@@ -86,11 +87,11 @@ def _describe_run(run: Run) -> dict[str, Any]:
   planned = [*run.manifest.methods, *run.stages()]
   stages = []
   for stage in dict.fromkeys(planned):
-    done, scored = run.done(stage), (run.path / "scores" / f"{stage}.json").is_file()
-    marker = run.marker(stage) if done else run.read_json(f"scores/{stage}.json") if scored else {}
-    failed = sum(map(bool, marker.get("failures", [])))
-    found = {"stage": stage, "done": done or scored, "failed": failed}
-    stages.append(found | ({"models": len(marker["models"])} if scored else {}))
+    done, scores = run.done(stage), f"scores/{stage}.json"
+    scored = run.record(ScoresRecord, scores) if (run.path / scores).is_file() else None
+    failures = run.marker(stage).failures if done else scored.failures if scored else ()
+    found = {"stage": stage, "done": done or bool(scored), "failed": sum(map(bool, failures))}
+    stages.append(found | ({"models": len(scored.models)} if scored else {}))
   return {"run": about, "stages": stages}
 
 

@@ -12,17 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
 from jaxmu.errors import StoreError
 from jaxmu.store import files, typed_json
 from jaxmu.store.manifest import Manifest
+from jaxmu.store.records import StageRecord
 
 if TYPE_CHECKING:
   import pandas as pd
 
+T = TypeVar("T")
 CONFIG, MANIFEST = "config.json", "manifest.json"
 COLUMNS = (
   *("method", "seed", "finite", "failed_steps", "RA", "FA", "VA", "TA", "TA_clean"),
@@ -127,13 +129,24 @@ class Run:
     """Tell whether a stage is finished."""
     return self._marker(stage).is_file()
 
-  def mark(self, stage: str, **info) -> None:
+  def mark(self, record: StageRecord) -> None:
     """Mark a stage as finished: the last thing that it writes."""
-    files.write_json(self._marker(stage), {"stage": stage} | info)
+    files.write_json(self._marker(record.stage), record)
 
-  def marker(self, stage: str) -> dict:
-    """Return what `mark` stored."""
-    return self.read_json(f"stages/{stage}.json")
+  def marker(self, stage: str) -> StageRecord:
+    """Return what `mark` stored.
+
+    Raises:
+      StoreError: it is absent or damaged, or of another stage or other members.
+    """
+    path = self._marker(stage)
+    found = typed_json.load(StageRecord, path)
+    if found.stage != stage:
+      raise files.damaged(path, f"it is the marker of stage '{found.stage}'")
+    if len(found.failures) != len(self.manifest.seeds):
+      members = f"{len(found.failures)} members, the run has {len(self.manifest.seeds)}"
+      raise files.damaged(path, f"'failures' lists {members}")
+    return found
 
   def unmark(self, stage: str) -> None:
     """Take the mark away, so that the stage runs again."""
@@ -144,12 +157,16 @@ class Run:
     return sorted(path.stem for path in (self.path / "stages").glob("[!.]*.json"))
 
   def write_json(self, name: str, value: Any) -> None:
-    """Write `value` to the file `name`."""
+    """Write `value`, also a record or a mapping of records, to the file `name`."""
     files.write_json(self.path / name, value)
 
   def read_json(self, name: str) -> Any:
     """Read the file `name`; StoreError if it is absent or damaged."""
     return files.read_json(self.path / name)
+
+  def record(self, kind: type[T], name: str) -> T:
+    """Read the file `name` as a value of type `kind`; StoreError if it holds something else."""
+    return typed_json.load(kind, self.path / name)
 
   def write_array(self, name: str, array: np.ndarray) -> None:
     """Write an array to `name`.npy, e.g. "logits/ft"."""

@@ -1,7 +1,11 @@
 """A benchmark from start to end: anchors, every method, then attacks, metrics and report."""
 
+import dataclasses
 import sys
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import numpy as np
 
 from jaxmu import report
 from jaxmu.audit import comparison, distances, evaluation, metrics
@@ -10,6 +14,7 @@ from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
 from jaxmu.store.manifest import Manifest
+from jaxmu.store.records import StageRecord
 from jaxmu.sweep import lowerings, preparation, provenance, tuning
 from jaxmu.sweep.reuse import borrow
 from jaxmu.sweep.stage import Stage
@@ -76,7 +81,7 @@ class _Original:
   def __init__(self, run: Run):
     self.run, self.variables = run, None
 
-  def __call__(self):
+  def __call__(self) -> Any:
     if self.variables is None:
       self.variables, _ = checkpoint.load(self.run.state_path("original"))
     return self.variables
@@ -124,11 +129,11 @@ def _note_other_versions(run: Run, manifest: Manifest, out: TextIO) -> None:
     )
 
 
-def _write_results(run: Run, bench: preparation.Bench, names) -> None:
+def _write_results(run: Run, bench: preparation.Bench, names: Sequence[str]) -> None:
   """Attack and measure every stage, write the tables, then the report."""
   markers = {name: run.marker(name) for name in names}
   params = {name: _params(run, name) for name in ANCHORS}
-  measure = lambda name: _measure(bench, run.array(f"logits/{name}"), name, markers[name])
+  measure = lambda name: _measure(bench, run.array(f"logits/{name}"), markers[name])
   retrained = measure("retrained")
   compared = comparison.Comparison(*retrained)
   rows = []
@@ -142,13 +147,16 @@ def _write_results(run: Run, bench: preparation.Bench, names) -> None:
   run.write_rows(rows)
   run.write_table("intervals", tables.intervals)
   run.write_table("differences", tables.differences)
-  run.write_table("curves", [row for name in names for row in markers[name]["curves"]])
-  run.write_json("timings.json", {name: markers[name]["timing"] for name in names})
+  curves = [row for name in names for row in markers[name].curves]
+  run.write_table("curves", [dataclasses.asdict(row) for row in curves])
+  run.write_json("timings.json", {name: markers[name].timing for name in names})
   report.write(run)
 
 
-def _measure(bench: preparation.Bench, logits, name: str, marker: dict) -> evaluation.Measured:
-  """Evaluate each member on its own split."""
+def _measure(
+  bench: preparation.Bench, logits: np.ndarray, marker: StageRecord
+) -> evaluation.Measured:
+  """Evaluate each member of a stage, logits [K, N, C], on its own split."""
   found = evaluation.Measured([], [])
   for k, (seed, split) in enumerate(zip(bench.seeds, bench.splits)):
     one = evaluation.measure(
@@ -156,15 +164,15 @@ def _measure(bench: preparation.Bench, logits, name: str, marker: dict) -> evalu
       bench.dataset.labels,
       bench.dataset.original_labels,
       split,
-      method=name,
+      method=marker.stage,
       seeds=[seed],
-      passes=marker["passes"],
-      failed_steps=[marker["failures"][k]],
+      passes=marker.passes,
+      failed_steps=[marker.failures[k]],
     )
     found.rows.extend(one.rows)
     found.influences.extend(one.influences)
   return found
 
 
-def _params(run: Run, name: str):
+def _params(run: Run, name: str) -> Any:
   return checkpoint.load(run.state_path(name))[0]["params"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jaxmu.execution import predictions, runner, waves
 from jaxmu.execution.capacity import capacity
 from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
+from jaxmu.store.records import CurveRow, StageRecord, StageTiming
 from jaxmu.sweep.finished_waves import Parts
 from jaxmu.sweep.legs import Legs
 from jaxmu.sweep.preparation import Bench, hyperparameters
@@ -61,18 +63,25 @@ class Stage:
       self.bench.settings.evaluation.batch_size, at_once,
     )  # fmt: skip
     self.run.write_array(f"logits/{self.name}", logits)
-    timing = {
-      "wall_s": outcome.seconds,
-      "compile_s": compile_seconds + outcome.compile_seconds,
-      "predict_s": time.perf_counter() - start,
-      "steps": self._steps(),
-    }
-    self.run.mark(
-      self.name, identity=self.identity, passes=outcome.passes[0],
-      failures=list(outcome.failures), curves=self.parts.all_curves(), timing=timing,
-    )  # fmt: skip
+    timing = StageTiming(
+      wall_s=outcome.seconds,
+      compile_s=compile_seconds + outcome.compile_seconds,
+      predict_s=time.perf_counter() - start,
+      steps=self._steps(),
+    )
+    self.run.mark(self._record(outcome, timing))
     checkpoint.clear_legs(self.run, self.name)
-    self._say(outcome, timing["compile_s"], logits)
+    self._say(outcome, timing.compile_s, logits)
+
+  def _record(self, outcome: runner.Outcome, timing: StageTiming) -> StageRecord:
+    return StageRecord(
+      stage=self.name,
+      identity=self.identity,
+      passes=outcome.passes[0],
+      failures=outcome.failures,
+      curves=tuple(self.parts.all_curves()),
+      timing=timing,
+    )
 
   def _train(self, original, at_once) -> runner.Outcome:
     bench, anchor = self.bench, self.name in ANCHORS
@@ -86,7 +95,7 @@ class Stage:
     return {
       "stage": self.name,
       "seeds": list(self.bench.seeds),
-      "epochs": len({(row["phase"], row["epoch"]) for row in self.parts.all_curves()}),
+      "epochs": len({(row.phase, row.epoch) for row in self.parts.all_curves()}),
       "steps": self._steps(),
       "passes": outcome.passes[0],
       "failures": list(outcome.failures),
@@ -95,7 +104,7 @@ class Stage:
 
   def _steps(self) -> int:
     rows = self.parts.all_curves()
-    return sum(row["steps"] for row in rows if row["seed"] == self.bench.seeds[0])
+    return sum(row.steps for row in rows if row.seed == self.bench.seeds[0])
 
   def _say(self, outcome, compile_seconds, logits):
     labels, splits = self.bench.dataset.labels, self.bench.splits
@@ -160,20 +169,20 @@ def stage_identity(run: Run, settings: Settings, name: str) -> str:
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def curve_rows(stage: str, leg: runner.Leg, seeds):
+def curve_rows(stage: str, leg: runner.Leg, seeds: Sequence[int]) -> Iterator[CurveRow]:
   """Yield one row per member: means over the epoch's steps; members at rest have none."""
   for k, seed in enumerate(seeds[leg.members]):
     loss = leg.metrics.loss[k]
     taken = ~np.isnan(leg.metrics.learning_rate[k])  # a pass may leave steps out
     if not taken.any():
       continue
-    yield {
-      "stage": stage,
-      "phase": leg.phase,
-      "seed": int(seed),
-      "epoch": leg.epoch + 1,
-      "steps": int(taken.sum()),
-      "loss": float(np.mean(loss[taken])),
-      "accuracy": float(np.mean(leg.metrics.accuracy[k][taken])),
-      "learning_rate": float(leg.metrics.learning_rate[k][taken][0]),
-    }
+    yield CurveRow(
+      stage=stage,
+      phase=leg.phase,
+      seed=int(seed),
+      epoch=leg.epoch + 1,
+      steps=int(taken.sum()),
+      loss=float(np.mean(loss[taken])),
+      accuracy=float(np.mean(leg.metrics.accuracy[k][taken])),
+      learning_rate=float(leg.metrics.learning_rate[k][taken][0]),
+    )

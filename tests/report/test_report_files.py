@@ -218,6 +218,21 @@ def test_the_script_refuses_what_is_no_run_in_one_line(tmp_path, script):
   assert error == f"error: {tmp_path} is not a run directory (it has no config.json)\n"
 
 
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    ("[]", "it is a list, expected an object"),
+    ('{"ft": 3}', "'ft' is a whole number, expected an object"),
+    ('{"ft": {}}', "'ft.wall_s' is missing"),
+  ],
+)
+def test_timings_of_another_form_are_one_line(tmp_path, content, message):
+  run = cases.save(tmp_path, cases.data(SMALL, range(2)))
+  (run.path / "timings.json").write_text(content)
+  with pytest.raises(StoreError, match=rf"timings\.json is damaged \({message}\); delete it"):
+    report.write(run)
+
+
 def test_the_script_refuses_damaged_rows_and_keeps_the_old_report(tmp_path, script):
   run = cases.save(tmp_path, cases.data(SMALL, range(2)))
   before = report.write(run)[0].read_text()

@@ -129,10 +129,10 @@ def test_text_from_outside_is_escaped_everywhere(tmp_path):
     ({"exposed": None, "images": None}, "stored no thumbnails"),
     ({"timings": None}, "stored no timings"),
     ({"methods": ("original", "retrained")}, "None of the checks found anything"),
-    ({"study": {"splits": 1, "forgets": 1, "models": 1}}, "Values of the one split"),
+    ({"study": cases.study(splits=1, forgets=1, models=1)}, "Values of the one split"),
     ({"channels": 1}, "data:image/png"),
   ],
-  ids=["no thumbnails", "no timings", "only references", "bare", "grey"],
+  ids=["no thumbnails", "no timings", "only references", "one split", "grey"],
 )
 def test_a_report_is_written_of_what_there_is(tmp_path, parts, present):
   made = cases.data(tmp_path, **parts)
@@ -194,11 +194,14 @@ def test_a_bad_table_is_refused_in_one_line_and_keeps_the_old_report(tmp_path, n
   ("parts", "message"),
   [
     ({"study": None}, r"study\.json does not exist"),
-    ({"study": [1]}, r"study\.json is damaged \(it has no number for splits, forgets and models\)"),
-    ({"study": {"splits": 2, "forgets": 2}}, r"no number for models"),
+    ({"study": [1]}, r"study\.json is damaged \(it is a list, expected an object\)"),
+    ({"study": {"attack": "normal"}}, r"\('attack' is text, expected an object\)"),
+    ({"timings": []}, r"timings\.json is damaged \(it is a list, expected an object\)"),
+    ({"timings": {"ft": {"models": 3}}}, r"timings\.json is damaged \('ft\.wall_s' is missing\)"),
     ({"images": None}, r"exposed\.npy does not exist"),
     ({"images": np.zeros((2, 8, 8, 3), np.uint8)}, r"uint8 \(2, 8, 8, 3\) does not fit"),
-    ({"exposed": {"samples": [1]}}, r"must list samples, labels and original_labels"),
+    ({"exposed": {"samples": [1]}}, r"exposed\.json is damaged \('labels' is missing\)"),
+    ({"exposed": {"samples": ["1"]}}, r"\('samples\.0' is text, expected a whole number\)"),
   ],
 )
 def test_bad_files_beside_the_tables_are_refused(tmp_path, parts, message):

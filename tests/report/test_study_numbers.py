@@ -19,7 +19,7 @@ from jaxmu.report.study import facts, gallery
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  failed = cases.study() | {"failed": {"ga": 3}}
+  failed = cases.study(failed={"ga": 3})
   return cases.save(tmp_path_factory.mktemp("study"), tuple(cases.LIKE_CIFAR), study=failed)
 
 
@@ -148,7 +148,7 @@ def test_costs_add_up_and_compare_with_retraining(made, texts):
   assert rows["FT"]["RTE"] == "12.1"  # 3.74e6 / 3.1e5
   assert rows["Retrained"]["RTE"] == "1.00" and rows["Original"]["RTE"] == "–"
   assert rows["FT"]["work per model"] == "310 k" and rows["GA"]["work per model"] == "12.0 k"
-  hours = sum(stage["wall_s"] for stage in made.timings.values()) / 3600
+  hours = sum(cost.wall_s for cost in made.timings.values()) / 3600
   assert rows["All"]["wall clock"] == f"{hours:.2f} h"
   assert rows["All"]["models"] == f"{cases.SPLITS + 7 * 64}"
   for row in body:

@@ -14,6 +14,7 @@ from support import manifests
 
 from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import Run, checkpoint, inspection
+from jaxmu.store.records import StageRecord, StageTiming
 
 SCRIPT = Path(__file__).parents[2] / "bin" / "inspect.py"
 VARIABLES = {
@@ -28,7 +29,8 @@ def run(tmp_path):
   run = Run.create(tmp_path, "cnn_digits", "0", {"model": {"name": "cnn"}}, manifest)
   metadata = {"stage": "original", "seeds": [4, 5], "epochs": 3, "steps": 60}
   checkpoint.save(run.state_path("original"), VARIABLES, metadata)
-  run.mark("original", failures=["", "epoch 2 (steps 5-9)"])
+  failures, timing = ("", "epoch 2 (steps 5-9)"), StageTiming(1.0, 1.0, 1.0, 60)
+  run.mark(StageRecord("original", "0" * 64, 180.0, failures, (), timing))
   state = {"variables": VARIABLES, "step": np.array([7, 7])}
   checkpoint.save_leg(run, "ft", 1_000_003, state, {"phase": "train", "epoch": 3, "curves": [1]})
   rows = [
@@ -137,10 +139,12 @@ def test_script_prints_tables_json_and_errors(run, tmp_path):
   assert found.stderr.startswith("error: checkpoint") and found.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["config", "manifest"])
+@pytest.mark.parametrize("name", ["config", "manifest", "stages/original", "scores/ft"])
 @pytest.mark.parametrize("content", ["[]", "{}", "{"])
 def test_records_of_another_form_are_one_line(run, name, content):
-  (run.path / f"{name}.json").write_text(content)
+  path = run.path / f"{name}.json"
+  path.parent.mkdir(exist_ok=True)
+  path.write_text(content)
   with pytest.raises(StoreError, match=rf"{name}\.json is damaged \(") as error:
     inspection.inspect(run.path)
   assert "\n" not in str(error.value)

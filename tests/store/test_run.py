@@ -1,5 +1,6 @@
 """The run directory: atomic files, deterministic tables, identity, and SIGKILL at any moment."""
 
+import dataclasses
 import json
 import random
 import signal
@@ -15,6 +16,7 @@ from support import manifests
 from jaxmu import store
 from jaxmu.errors import StoreError
 from jaxmu.store import Run, files
+from jaxmu.store.records import CurveRow, StageRecord, StageTiming
 
 CONFIG = {"name": "cnn_digits", "seeds": (0, 1), "output_dir": "a"}
 MANIFEST = manifests.manifest(seeds=(0, 1))
@@ -92,12 +94,43 @@ def test_open_refuses_what_is_not_a_run(tmp_path, run):
     Run.open(run.path)
 
 
+def marker(stage, **changes):
+  row = CurveRow(stage, "train", 0, 1, 16, 2.25, 0.5, 0.1)
+  made = StageRecord(stage, "ab" * 32, 3.0, ("", ""), (row,), StageTiming(1.5, 0.5, 0.25, 16))
+  return dataclasses.replace(made, **changes)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ([], "it is a list, expected an object"),
+    ({}, "'stage' is missing"),
+    ({"stage": "ga"}, "it is the marker of stage 'ga'"),
+    ({"failures": [""]}, "'failures' lists 1 members, the run has 2"),
+    ({"curves": [1]}, "'curves.0' is a whole number, expected an object"),
+    ({"timing": None}, "'timing' is null, expected an object"),
+  ],
+)
+def test_a_marker_of_another_form_is_one_line(run, change, message):
+  run.mark(marker("ft"))
+  stored = run.read_json("stages/ft.json")
+  run.write_json("stages/ft.json", stored | change if change else change)
+  with pytest.raises(StoreError) as error:
+    run.marker("ft")
+  advice = "delete it and run the same command again"
+  assert str(error.value) == f"{run.path}/stages/ft.json is damaged ({message}); {advice}"
+
+
 def test_markers(run):
   assert not run.done("ft") and run.stages() == []
-  run.mark("ft", passes=np.float64(3), failures=["", "epoch 2"])
-  run.mark("ct")
+  made = marker("ft", passes=np.float64(3), failures=("", "epoch 2"))
+  run.mark(made)
+  run.mark(marker("ct", borrowed_from="cnn_digits-ffffffff"))
   assert run.done("ft") and run.stages() == ["ct", "ft"]
-  assert run.marker("ft") == {"stage": "ft", "passes": 3.0, "failures": ["", "epoch 2"]}
+  assert run.marker("ft") == made and run.marker("ct").borrowed_from == "cnn_digits-ffffffff"
+  assert list(run.read_json("stages/ft.json")) == [
+    *("stage", "identity", "passes", "failures", "curves", "timing")
+  ]
   run.unmark("ft")
   assert not run.done("ft")
   with pytest.raises(StoreError, match=r"ft\.json does not exist"):
@@ -187,6 +220,7 @@ def test_one_writer_at_a_time(run):
 WRITER = """
 import sys, numpy as np
 from jaxmu.store import Run
+from jaxmu.store.records import StageRecord, StageTiming
 k = int(sys.argv[2])
 run = Run.open(sys.argv[1])
 while True:
@@ -194,7 +228,7 @@ while True:
   run.write_array("logits/ft", np.full(20000, k))
   run.write_rows([{"method": "ft", "seed": s, "RA": float(k)} for s in range(200)])
   run.log({"event": "leg", "k": k})
-  run.mark(f"stage{k}", k=k)
+  run.mark(StageRecord(f"stage{k}", "", k, ("", ""), (), StageTiming(0.0, 0.0, 0.0, k)))
   k += 1
 """
 
@@ -210,7 +244,7 @@ def test_kill_at_any_moment_leaves_a_consistent_run(tmp_path):
     started = [int(line) for line in (*first, *process.stdout.read().split())]
     process.wait()
     run = Run.open(path)
-    marked = [run.marker(stage)["k"] for stage in run.stages()]
+    marked = [run.marker(stage).timing.steps for stage in run.stages()]
     last = max(marked)
     assert sorted(marked) == list(range(last + 1))
     assert max(started) in (last, last + 1)

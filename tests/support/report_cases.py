@@ -15,6 +15,7 @@ from jaxmu.report.data import (
   ReportedModel,
 )
 from jaxmu.store import Run, files
+from jaxmu.store.records import StageTiming
 from support.manifests import manifest
 
 # mean RA, FA, VA, TA, V-MIA, T-MIA, their common SD, sample-passes
@@ -136,7 +137,7 @@ def data(methods=tuple(LIKE_CIFAR), seeds=range(10), table=None, **changes) -> R
     rows=rows(methods, seeds) if table is None else table,
     curves=curves(methods, seeds),
     timings={
-      m: {"wall_s": 12.5 + k, "compile_s": 3.1, "predict_s": 0.4, "steps": 1200 + k}
+      m: StageTiming(wall_s=12.5 + k, compile_s=3.1, predict_s=0.4, steps=1200 + k)
       for k, m in enumerate(methods)
     },
   )

@@ -1,11 +1,14 @@
 """Synthetic U-LiRA studies: what a run directory holds, from numbers that a test chooses."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 
 from jaxmu.report.study import from_run
 from jaxmu.store import Run, files
 from jaxmu.store.manifest import Device, Manifest
+from jaxmu.store.records import Attack, ShadowCost, Spread, StudyRecord, StudySizes
 from support import manifests, report_cases
 
 SMALL = ("original", "retrained", "ft", "ga")
@@ -129,19 +132,21 @@ def exposed(table: pd.DataFrame, channels: int, top: int = 6) -> tuple[dict, np.
   return {"samples": index, "labels": labels, "original_labels": true}, images.astype(np.uint8)
 
 
-def study() -> dict:
-  return {
-    "splits": SPLITS,
-    "forgets": FORGETS,
-    "models": SPLITS * FORGETS,
-    "originals": SPLITS,
-    "pool": 47500,
-    "sizes": {"train": 23750, "retain": 21375, "forget": 2375, "val": 2500, "held_out": 23750},
-    "attack": {"variance": "fixed", "fit": "normal", "paired": True, "leave_out": "split"},
-    "forgotten_per_sample": {"mean": 3.2, "min": 1, "max": 8},
-    "never_per_sample": {"mean": 32.0, "min": 12, "max": 52},
-    "failed": {},
-  }
+def study(**changes) -> StudyRecord:
+  """Make study.json; `changes` replaces parts."""
+  made = StudyRecord(
+    attack=Attack(variance="fixed", fit="normal", paired=True, leave_out="split"),
+    forgotten_per_sample=Spread(3.2, 1, 8),
+    never_per_sample=Spread(32.0, 12, 52),
+    splits=SPLITS,
+    forgets=FORGETS,
+    models=SPLITS * FORGETS,
+    originals=SPLITS,
+    pool=47500,
+    sizes=StudySizes(train=23750, retain=21375, forget=2375, val=2500, held_out=23750),
+    failed={},
+  )
+  return dataclasses.replace(made, **changes)
 
 
 def manifest(methods=SMALL, **changes) -> Manifest:
@@ -153,15 +158,15 @@ def manifest(methods=SMALL, **changes) -> Manifest:
   return manifests.manifest(**parts | changes)
 
 
-def timings(methods) -> dict:
+def timings(methods) -> dict[str, ShadowCost]:
   return {
-    name: {
-      "models": SPLITS if name == "original" else SPLITS * FORGETS,
-      "wall_s": 3600.0 * (1 + k),
-      "compile_s": 41.0,
-      "predict_s": 300.0,
-      "passes": LIKE_CIFAR.get(name, LIKE_CIFAR["ft"])[-1],
-    }
+    name: ShadowCost(
+      models=SPLITS if name == "original" else SPLITS * FORGETS,
+      wall_s=3600.0 * (1 + k),
+      compile_s=41.0,
+      predict_s=300.0,
+      passes=LIKE_CIFAR.get(name, LIKE_CIFAR["ft"])[-1],
+    )
     for k, name in enumerate(methods)
   }
 

@@ -64,7 +64,7 @@ def definitions() -> list[tuple[str, str]]:
 
 def legend(data: StudyData) -> str:
   """Say how to read a cell."""
-  splits = int(data.study["splits"])
+  splits = data.record.splits
   if splits < 2:
     return "Values of the one split; without others there is no interval."
   return (
