@@ -1,5 +1,6 @@
 """What a report is made of, read once from a run directory."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from jaxmu.audit.results import (
   empty,
 )
 from jaxmu.errors import StoreError
-from jaxmu.report.marks import mark
+from jaxmu.report.marks import Mark, assign
 from jaxmu.store import Run, typed_json
 from jaxmu.store.manifest import Manifest
 from jaxmu.store.records import StageTiming
@@ -80,9 +81,14 @@ class RunData(Described):
     """Accuracy of guessing, 1 / classes."""
     return 1.0 / self.manifest.dataset.num_classes
 
+  @functools.cached_property
+  def marks(self) -> Mapping[str, Mark]:
+    """Label, colour and marker of every method, the same in all figures and tables."""
+    return assign(self.manifest.methods)
+
   def label(self, method: str) -> str:
     """Return a method's name for readers."""
-    return mark(method).label
+    return self.marks[method].label
 
   def needs(self, method: str) -> tuple[str, ...]:
     """Name the sets a method may touch, in a fixed order."""
@@ -135,19 +141,21 @@ def reported_config(run: Run) -> ReportedConfig:
   return typed_json.parse(ReportedConfig, run.config, run.path / CONFIG)
 
 
-def check_methods(run: Run, table: str, methods: Iterable[str]) -> None:
-  """Refuse a table with methods that the manifest does not describe: it is of another run."""
-  unknown = [name for name in methods if name not in run.manifest.methods]
+def check_methods(run: Run, name: str, methods: Iterable[str]) -> None:
+  """Refuse a file with methods that the manifest does not describe: it is of another run."""
+  unknown = [method for method in methods if method not in run.manifest.methods]
   if unknown:
     raise StoreError(
-      f"{run.path / table} has method '{unknown[0]}', which {MANIFEST} beside it does not describe;"
-      " both must come from one run: delete the table and run the same command again"
+      f"{run.path / name} has method '{unknown[0]}', which {MANIFEST} beside it does not describe;"
+      " both must come from one run: delete the file and run the same command again"
     )
 
 
 def timings(run: Run, kind: type[T]) -> Mapping[str, T]:
   """Read what every stage cost, each as a value of type `kind`; it may be absent."""
-  return run.record(Mapping[str, kind], TIMINGS) if (run.path / TIMINGS).exists() else {}
+  found = run.record(Mapping[str, kind], TIMINGS) if (run.path / TIMINGS).exists() else {}
+  check_methods(run, TIMINGS, found)
+  return found
 
 
 def _optional(run: Run, name: str, columns: Sequence[str]) -> pd.DataFrame:

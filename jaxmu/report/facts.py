@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from jaxmu.audit.text import MISSING, number, plural
 from jaxmu.report.data import ReportData, RunData
-from jaxmu.report.marks import mark
 from jaxmu.store.manifest import Manifest
 
 SETS = ("train", "retain", "forget", "val", "test")
@@ -89,7 +88,7 @@ def timings(data: ReportData) -> tuple[list[str], list[list[str]]]:
   """Return head and rows of the timings table."""
   clocks = lambda stage: (stage.wall_s, stage.compile_s, stage.predict_s)
   body = [
-    [mark(name).label, *(number(seconds, 1) for seconds in clocks(stage)), f"{stage.steps:,}"]
+    [data.label(name), *(number(seconds, 1) for seconds in clocks(stage)), f"{stage.steps:,}"]
     for name, stage in data.timings.items()
   ]
   return ["Stage", *STAGE_COLUMNS], body
@@ -112,7 +111,7 @@ def method_cards(data: RunData, order: Iterable[str]) -> list[MethodCard]:
     cards.append(
       MethodCard(
         method=name,
-        label=mark(name).label,
+        label=data.label(name),
         title=known.title,
         summary=known.summary,
         paper=known.paper,

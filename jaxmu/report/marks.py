@@ -1,6 +1,7 @@
 """One label, colour and marker per method, the same in every figure of every report."""
 
 import zlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -40,9 +41,11 @@ MARKS = {
 }
 
 
-def mark(method: str) -> Mark:
-  """Return the method's mark; a name not in the table gets one derived from its letters."""
-  if method in MARKS:
-    return MARKS[method]
+def assign(methods: Iterable[str]) -> dict[str, Mark]:
+  """Return the methods' marks; a name not in the table gets one derived from its letters."""
+  return {method: MARKS[method] if method in MARKS else _derived(method) for method in methods}
+
+
+def _derived(method: str) -> Mark:
   code = zlib.crc32(method.encode())
   return Mark(method, HUES[code % len(HUES)], SHAPES[code // len(HUES) % len(SHAPES)])

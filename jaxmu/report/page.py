@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -11,8 +12,7 @@ from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.summary import Summary
 from jaxmu.audit.text import interval, listing, number, spread
 from jaxmu.report import facts, figures, table
-from jaxmu.report.data import ReportData
-from jaxmu.report.marks import mark
+from jaxmu.report.data import ReportData, RunData
 from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
 from jaxmu.report.scatter import without_outliers
 from jaxmu.report.svg import swatch
@@ -27,7 +27,7 @@ def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: l
   """Return the page."""
   return fill(
     "page.html.jinja",
-    data=data,
+    data,
     subject=facts.subject(data),
     header=facts.header(data),
     provenance=facts.provenance(data),
@@ -45,7 +45,7 @@ def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: l
     references=REFERENCES,
     detail=_cells(summary, [(key, key.replace("_", " "), "") for key in DETAIL]),
     of_means=_cells(summary, OF_MEANS),
-    left_out=listing(mark(n).label for n in without_outliers(summary, destroyed(cautions))[1]),
+    left_out=listing(data.label(n) for n in without_outliers(summary, destroyed(cautions))[1]),
     distances=_cells(summary, DISTANCES),
     members=_members(data, summary),
     timings=facts.timings(data),
@@ -53,7 +53,7 @@ def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: l
   )
 
 
-def fill(template: str, **values) -> str:
+def fill(template: str, data: RunData, **values: Any) -> str:
   """Return a page made of a template in this folder, with the style of all reports."""
   environment = jinja2.Environment(
     loader=jinja2.FunctionLoader(_resource),
@@ -64,12 +64,12 @@ def fill(template: str, **values) -> str:
   )
   environment.globals |= {
     "style": Markup(_resource("figure.css") + _resource("page.css")),
-    "swatch": swatch,
-    "label": lambda name: mark(name).label,
+    "swatch": lambda name: swatch(data.marks[name]),
+    "label": data.label,
     "signs": table.SIGNS,
     "sign_words": table.SIGN_WORDS,
   }
-  return environment.get_template(template).render(values)
+  return environment.get_template(template).render(values, data=data)
 
 
 def standalone(drawing: Markup) -> str:

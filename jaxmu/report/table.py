@@ -8,7 +8,6 @@ from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.summary import BETTER, Summary, best, recognised
 from jaxmu.audit.text import MISSING, factor, interval, plural, speed, spread
 from jaxmu.report.data import ReportData
-from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import BY_KEY, METRICS
 
 BEST, SHARED = "best", "shared"  # a clear winner; the leading group whose intervals overlap
@@ -61,7 +60,7 @@ def lines(data: ReportData, summary: Summary, cautions: list[Caution]) -> tuple[
   return tuple(
     Line(
       method=name,
-      label=mark(name).label,
+      label=data.label(name),
       reference=name in REFERENCES,
       entries=tuple(_entry(data, summary, name, c.key, standings, clock) for c in columns(data)),
       members=_members(summary, name),

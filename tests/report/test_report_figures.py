@@ -61,8 +61,9 @@ def test_attributes_and_text_are_escaped():
 def test_no_two_methods_look_alike():
   looks = [(mark.hue, mark.shape) for mark in marks.MARKS.values()]
   assert len(set(looks)) == len(looks) == 20
-  assert marks.mark("mine") == marks.mark("mine") and marks.mark("mine").label == "mine"
-  assert marks.mark("mine").shape in svg._OUTLINES or marks.mark("mine").shape == "circle"
+  mine = marks.assign(["mine"])["mine"]
+  assert mine == marks.assign(["ft", "mine"])["mine"] and mine.label == "mine"
+  assert mine.shape in svg._OUTLINES or mine.shape == "circle"
 
 
 def test_a_curve_is_the_mean_and_range_of_the_seeds_counted_on_through_phases():
@@ -89,14 +90,14 @@ def test_a_frozen_member_leaves_the_curve():
 def test_losses_use_a_logarithm_only_where_they_fall_far(losses, log):
   rows = [("ft", "a", 0, k, v, 0.5, 0.1) for k, v in enumerate(losses, 1)]
   table = pd.DataFrame(rows, columns=["stage", "phase", "seed", "epoch", "loss", "accuracy", "lr"])
-  drawing = curves.panel(table, ["ft"], "loss", "x", small=False)
+  drawing = curves.panel(cases.data(curves=table), ["ft"], "loss", "x", small=False)
   assert ("log scale" in drawing) is log
 
 
 def test_names_in_a_scatter_cover_neither_each_other_nor_markers():
   rng = np.random.default_rng(0)
   places = {f"m{k}": tuple(rng.uniform((120, 80), (320, 220))) for k in range(8)}
-  written = scatter._labels(places, [])
+  written = scatter._labels(cases.data(tuple(places), table=cases.rows()), places, [])
   found = [re.search(r'<text x="([\d.]+)" y="([\d.]+)"', str(one)) for one in written]
   boxes = [
     scatter.Box(float(m[1]) - 7, float(m[2]) - 9, float(m[1]) + 7, float(m[2])) for m in found if m
@@ -120,14 +121,14 @@ def test_methods_that_would_squeeze_the_plane_are_left_out_and_named():
 def test_every_seed_is_a_dot():
   made = cases.data(("original", "retrained", "ft"), range(6))
   found = summary.summarise(made)
-  drawing = strips.distribution(found, made.rows, list(found.order), "FA", "forget accuracy", "x")
+  drawing = strips.distribution(made, found, list(found.order), "FA", "forget accuracy", "x")
   assert drawing.count('class="dot"') == 18 and drawing.count('class="box"') == 3
 
 
 def test_the_attack_figure_holds_chance_and_intervals():
   made = cases.data(("original", "retrained", "ft"), range(6))
   found = summary.summarise(made)
-  drawing = str(strips.attack(found, "x"))
+  drawing = str(strips.attack(made, found, "x"))
   assert drawing.count('class="chance"') == drawing.count('class="band"') == 1
   assert drawing.count('class="bar"') == drawing.count('class="hollow"') == 3
   x = svg.spanning([0.5, *_reach(found)], strips.LEFT, strips.RIGHT).at(0.5)

@@ -13,7 +13,7 @@ from support import study_cases as cases
 from jaxmu.audit.attacks.exposure import STATISTICS
 from jaxmu.audit.study import judgement
 from jaxmu.audit.study.study_statistics import FURTHER, METRICS, RETAIN_SIDE
-from jaxmu.report import marks, study
+from jaxmu.report import study
 from jaxmu.report.study import facts, gallery
 
 
@@ -191,7 +191,7 @@ def test_pictures_are_the_most_exposed_of_each_method(made, texts):
     wanted = table["confirmed"].to_numpy()[: len(pictures)]  # not the accuracy that chose them
     assert len(pictures) >= 5
     np.testing.assert_array_equal([p.accuracy for p in pictures], wanted)
-    listed = texts["report.html"].split(f'Most exposed samples of {marks.mark(method).label}"')
+    listed = texts["report.html"].split(f'Most exposed samples of {made.label(method)}"')
     assert f"<b>{wanted[0]:.2f}</b>" in listed[1].split("</ul>")[0]
 
 

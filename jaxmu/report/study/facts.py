@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from jaxmu.audit.text import MISSING, factor, listing, number, plural
 from jaxmu.report import facts
-from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
 from jaxmu.store.records import ShadowCost, StudyRecord
 
@@ -93,7 +92,7 @@ def costs(data: StudyData) -> tuple[list[str], list[list[str]]]:
   for name, cost in spent.items():
     rate = base / cost.passes if cost.passes > 0 and name != "original" else math.nan
     cheaper = factor(rate) if rate and math.isfinite(rate) else MISSING
-    body.append([mark(name).label, *_clocks(cost), amount(cost.passes), cheaper])
+    body.append([data.label(name), *_clocks(cost), amount(cost.passes), cheaper])
   if len(body) > 1:
     body.append(["All", *_clocks(functools.reduce(ShadowCost.plus, spent.values())), "", ""])
   return head, body
@@ -161,6 +160,6 @@ def _counts(study: StudyRecord) -> str:
 def _failures(data: StudyData) -> str:
   failed = {name: data.failed(name) for name in data.order if data.failed(name)}
   return (
-    listing(f"{plural(n, 'diverged model')} of {mark(name).label}" for name, n in failed.items())
+    listing(f"{plural(n, 'diverged model')} of {data.label(name)}" for name, n in failed.items())
     or "nothing"
   )

@@ -7,7 +7,6 @@ from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.study.judgement import direction, raised
 from jaxmu.audit.study.study_statistics import METRICS, Statistic
 from jaxmu.audit.text import MISSING, interval, number, plural
-from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
 from jaxmu.report.table import RAISED, Entry, Line
 
@@ -29,7 +28,7 @@ def lines(data: StudyData, cautions: list[Caution]) -> tuple[Line, ...]:
   return tuple(
     Line(
       method=name,
-      label=mark(name).label,
+      label=data.label(name),
       reference=name in REFERENCES,
       entries=tuple(_entry(data, name, statistic) for statistic in METRICS),
       members=members(data, name),
