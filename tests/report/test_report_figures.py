@@ -1,15 +1,20 @@
 """Figures: scales, marks and curves hold the data they are given."""
 
+import itertools
 import math
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from support import manifests
 from support import report_cases as cases
 
+from jaxmu import report
 from jaxmu.audit import cautions, summary
 from jaxmu.report import curves, figures, marks, scatter, strips, svg
+
+SMALL = ("original", "retrained", "ft")
 
 
 @pytest.mark.parametrize(
@@ -58,12 +63,41 @@ def test_attributes_and_text_are_escaped():
   )
 
 
-def test_no_two_methods_look_alike():
-  looks = [(mark.hue, mark.shape) for mark in marks.MARKS.values()]
-  assert len(set(looks)) == len(looks) == 20
-  mine = marks.assign(["mine"])["mine"]
-  assert mine == marks.assign(["ft", "mine"])["mine"] and mine.label == "mine"
-  assert mine.shape in svg._OUTLINES or mine.shape == "circle"
+def described(*names):
+  return manifests.manifest(names).methods
+
+
+def test_no_two_methods_of_a_run_look_alike():
+  names = [f"m{k}" for k in range(48)]
+  found = marks.assign(described("original", "retrained", *names))
+  looks = [(mark.hue, mark.shape) for mark in found.values()]
+  assert len(set(looks)) == len(looks) == 50
+  for one, other in itertools.pairwise(looks[2:]):
+    assert one[0] != other[0] and one[1] != other[1]
+  assert {shape for _, shape in looks} - {"circle", "target"} == set(svg._OUTLINES)
+
+
+def test_the_order_of_the_methods_decides_and_the_references_keep_their_looks():
+  found, other = marks.assign(described("original", "a", "b")), marks.assign(described("b", "c"))
+  assert found["a"][1:] == other["b"][1:] and found["b"][1:] == other["c"][1:]
+  again = marks.assign(described("a", "retrained", "original", "b"))
+  assert {name: again[name] for name in found} == found
+  assert again["retrained"] == ("Retrained", "ink", "target")
+  assert again["original"] == ("Original", "grey", "hexagon")
+
+
+def test_a_label_comes_from_the_description_of_the_method():
+  mine = {"mine": manifests.description("mine", label="My+"), "other": manifests.description("o")}
+  found = marks.assign(described("ngplus") | mine)
+  assert [mark.label for mark in found.values()] == ["NG+", "My+", "other"]
+
+
+def test_a_method_looks_the_same_in_every_figure():
+  methods = ("original", "retrained", "msg", "ga", "ft")
+  html = report.render(cases.data(methods, range(2)))["report.html"]
+  for label, hue in (("MSG", "blue"), ("GA", "orange"), ("FT", "green")):
+    found = re.findall(rf'<g class="mark hue-(\w+)"><title>{label}: ', html)
+    assert set(found) == {hue} and len(found) > 3
 
 
 def test_a_curve_is_the_mean_and_range_of_the_seeds_counted_on_through_phases():
@@ -90,7 +124,7 @@ def test_a_frozen_member_leaves_the_curve():
 def test_losses_use_a_logarithm_only_where_they_fall_far(losses, log):
   rows = [("ft", "a", 0, k, v, 0.5, 0.1) for k, v in enumerate(losses, 1)]
   table = pd.DataFrame(rows, columns=["stage", "phase", "seed", "epoch", "loss", "accuracy", "lr"])
-  drawing = curves.panel(cases.data(curves=table), ["ft"], "loss", "x", small=False)
+  drawing = curves.panel(cases.data(SMALL, [0], curves=table), ["ft"], "loss", "x", small=False)
   assert ("log scale" in drawing) is log
 
 
