@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -21,6 +21,13 @@ ROW_COLUMNS = (
   *("RA", "FA", "VA", "TA", "TA_clean", "V_MIA", "T_MIA", "T_strongest", "RetDev", "Indisc"),
 )
 OF_MEANS = tuple((f"{name}_of_means", f"{name} of means", "") for name in ("RetDev", "Indisc"))
+
+
+class Members(NamedTuple):
+  """Every row: names of the metrics, and (method, seed, what failed, values)."""
+
+  head: list[str]
+  body: list[tuple[str, int, str, list[str]]]
 
 
 def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: list[str]) -> str:
@@ -89,17 +96,17 @@ def _resource(name: str) -> str:
   return (resources.files("jaxmu.report") / name).read_text(encoding="utf-8")
 
 
-def _cells(summary: Summary, wanted) -> dict:
+def _cells(summary: Summary, wanted: Iterable[tuple[str, str, str]]) -> table.Block:
   """Lay out metrics by method; metrics that no method has are left out."""
   present = [entry for entry in wanted if summary.has(entry[0])]
   body = [
     (name, [(spread(cell), interval(cell)) for cell in (summary.cell(name, e[0]) for e in present)])
     for name in summary.order
   ]
-  return {"head": [(label, words) for _, label, words in present], "body": body}
+  return table.Block([(label, words) for _, label, words in present], body)
 
 
-def _members(data: ReportData, summary: Summary) -> dict:
+def _members(data: ReportData, summary: Summary) -> Members:
   """Lay out every row, methods in the order of the tables, then by seed."""
   present = [name for name in ROW_COLUMNS if name in data.rows]
   body = []
@@ -114,4 +121,4 @@ def _members(data: ReportData, summary: Summary) -> dict:
       )
       for row in rows
     ]
-  return {"head": [name.replace("_", " ") for name in present], "body": body}
+  return Members([name.replace("_", " ") for name in present], body)

@@ -1,5 +1,6 @@
 """The main table as values; page.py and documents.py write it in their own form."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxmu.audit.attack_words import SHORT, usual_attack
@@ -32,6 +33,13 @@ class Entry(NamedTuple):
   interval: str = ""
   standing: str = ""
   note: str = ""  # in a word or two, beside the number
+
+
+class Block(NamedTuple):
+  """A further table: names of the columns with their meaning, and per method (value, interval)."""
+
+  head: list[tuple[str, str]]
+  body: list[tuple[str, list[tuple[str, str]]]]
 
 
 class Line(NamedTuple):
@@ -82,7 +90,14 @@ def wall_rte(data: ReportData) -> dict[str, float]:
   return {name: base / wall for name, wall in clock.items() if base > 0 and wall > 0}
 
 
-def _entry(data, summary, method, key, standings, clock) -> Entry:
+def _entry(
+  data: ReportData,
+  summary: Summary,
+  method: str,
+  key: str,
+  standings: Mapping[tuple[str, str], str],
+  clock: Mapping[str, float],
+) -> Entry:
   if method == "original" and key in ("RTE_work", "clock"):
     return Entry(MISSING)  # nothing was unlearned, so nothing was saved
   if key == "clock":
@@ -94,7 +109,9 @@ def _entry(data, summary, method, key, standings, clock) -> Entry:
   return Entry(spread(cell), interval(cell), standings.get((method, key), ""), note)
 
 
-def _standings(data: ReportData, summary: Summary, cautions) -> dict[tuple[str, str], str]:
+def _standings(
+  data: ReportData, summary: Summary, cautions: list[Caution]
+) -> dict[tuple[str, str], str]:
   eligible = markable(data, summary, cautions)
   found = {(n, "T_strongest"): RAISED for n in summary.order if recognised(summary, n)}
   found |= {(n, "T_MIA"): RAISED for n in summary.order if shown_by_loss(data, summary, n)}

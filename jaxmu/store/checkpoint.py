@@ -12,12 +12,15 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import files
+
+if TYPE_CHECKING:
+  from jaxmu.store.run import Run
 
 METADATA = "metadata.json"
 _SEPARATOR = "/"
@@ -48,7 +51,7 @@ class Description(NamedTuple):
   sha256: str
 
 
-def save(path: str | Path, tree: Any, metadata: Mapping) -> None:
+def save(path: str | Path, tree: Any, metadata: Mapping[str, Any]) -> None:
   """Write a pytree of arrays and numbers, and JSON metadata; replace what is at `path`.
 
   Arrays may lie on any number of devices; typed PRNG keys are stored as their key data.
@@ -84,7 +87,7 @@ def save(path: str | Path, tree: Any, metadata: Mapping) -> None:
     raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def load(path: str | Path, like: Any = None) -> tuple[Any, dict]:
+def load(path: str | Path, like: Any = None) -> tuple[Any, dict[str, Any]]:
   """Read the tree (NumPy arrays, bit for bit as saved) and the metadata.
 
   Args:
@@ -140,7 +143,7 @@ def exists(path: str | Path) -> bool:
   return (Path(path) / METADATA).is_file()
 
 
-def save_leg(run: Any, stage: str, number: int, tree: Any, metadata: Mapping) -> None:
+def save_leg(run: "Run", stage: str, number: int, tree: Any, metadata: Mapping[str, Any]) -> None:
   """Save the state after leg `number` of a stage, then remove the stage's older legs."""
   save(_legs(run, stage) / str(number), tree, metadata)
   for other in _leg_numbers(run, stage):
@@ -148,22 +151,22 @@ def save_leg(run: Any, stage: str, number: int, tree: Any, metadata: Mapping) ->
       _remove(_legs(run, stage) / str(other))
 
 
-def latest_leg(run: Any, stage: str, like: Any = None) -> tuple[int, Any, dict] | None:
+def latest_leg(run: "Run", stage: str, like: Any = None) -> tuple[int, Any, dict[str, Any]] | None:
   """Return number, tree and metadata of the newest leg of a stage, or None if there is none."""
   numbers = _leg_numbers(run, stage)
   return (numbers[-1], *load(_legs(run, stage) / str(numbers[-1]), like)) if numbers else None
 
 
-def clear_legs(run: Any, stage: str) -> None:
+def clear_legs(run: "Run", stage: str) -> None:
   """Remove all legs of a stage, once its final checkpoint is written."""
   _remove(_legs(run, stage))
 
 
-def _legs(run: Any, stage: str) -> Path:
+def _legs(run: "Run", stage: str) -> Path:
   return run.path / "legs" / stage
 
 
-def _leg_numbers(run: Any, stage: str) -> list[int]:
+def _leg_numbers(run: "Run", stage: str) -> list[int]:
   folder = _legs(run, stage)
   found = folder.iterdir() if folder.is_dir() else ()
   return sorted(int(path.name) for path in found if path.name.isdigit() and exists(path))

@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from jaxmu.errors import StoreError
+
+if TYPE_CHECKING:
+  import pyarrow as pa
 
 
 def replace(path: Path, write: Callable[[BinaryIO], Any], sync: bool = True) -> None:
@@ -53,7 +56,7 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_table(path: Path, rows: Sequence[Mapping], order: Sequence[str] = ()) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> None:
   """Write rows as parquet; equal rows give equal bytes.
 
   Columns named in `order` come first, then the others as they appear. A column is bool, int64 or
@@ -138,7 +141,7 @@ def _last_byte(file: BinaryIO) -> bytes:
   return file.read(1)
 
 
-def _arrow(rows: Sequence[Mapping], order: Sequence[str]):
+def _arrow(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> "pa.Table":
   import pyarrow as pa
 
   known = dict.fromkeys(name for row in rows for name in row)
@@ -146,7 +149,7 @@ def _arrow(rows: Sequence[Mapping], order: Sequence[str]):
   return pa.table([_column([row.get(name) for row in rows]) for name in names], names=names)
 
 
-def _column(values: Sequence[Any]):
+def _column(values: Sequence[Any]) -> "pa.Array":
   import pyarrow as pa
 
   values = [plain_value(value) for value in values]

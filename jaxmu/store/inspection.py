@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import Run, checkpoint, typed_json
 from jaxmu.store.records import ScoresRecord
 from jaxmu.store.run import CONFIG
+
+if TYPE_CHECKING:
+  from rich.console import Console
 
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
 ACCURACIES = ("RA", "FA", "VA", "TA")
@@ -149,7 +152,7 @@ def _is_parameter(name: str) -> bool:
   return name.startswith(tuple(f"{prefix}/" for prefix in PARAMS))
 
 
-def _norms(path: Path, table: Sequence[dict]) -> dict[str, Any]:
+def _norms(path: Path, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
   """Read the arrays; add each leaf's norms to the table and return those of whole members."""
   tree, _ = checkpoint.load(path)
   squares: list[np.ndarray] = []
@@ -166,7 +169,7 @@ def _norms(path: Path, table: Sequence[dict]) -> dict[str, Any]:
   return {"norms": [_json_number(float(x)) for x in total]}
 
 
-def render(about: Mapping[str, Any], console: Any) -> None:
+def render(about: Mapping[str, Any], console: "Console") -> None:
   """Print what `inspect` found as tables on a rich console."""
   run = about["run"]
   if run:
@@ -195,7 +198,7 @@ def size(count: float) -> str:
   return f"{count:.1f} GB"
 
 
-def _overview(about: Mapping, console: Any) -> None:
+def _overview(about: Mapping[str, Any], console: "Console") -> None:
   state = {c["stage"]: c for c in about["checkpoints"] if c["leg"] is None}
   legs = {c["stage"]: c for c in about["checkpoints"] if c["leg"] is not None}
   rows = []
@@ -210,12 +213,12 @@ def _overview(about: Mapping, console: Any) -> None:
   _table(console, "stages", ("stage", "status", "members", "failed", "progress", "bytes"), rows)
 
 
-def _progress(metadata: Mapping) -> str:
+def _progress(metadata: Mapping[str, Any]) -> str:
   known = ("phase", "epoch", "epochs", "step", "steps")
   return ", ".join(f"{key} {metadata[key]}" for key in known if metadata.get(key) is not None)
 
 
-def _header(found: Mapping, console: Any) -> None:
+def _header(found: Mapping[str, Any], console: "Console") -> None:
   leg = "final" if found["leg"] is None else f"leg {found['leg']}"
   console.print(
     f"{found['path']}\n{found['stage']} ({leg}): {len(found['seeds'])} members,"
@@ -226,7 +229,7 @@ def _header(found: Mapping, console: Any) -> None:
       console.print(f"  {key}: {value}")
 
 
-def _members(found: Mapping, console: Any) -> None:
+def _members(found: Mapping[str, Any], console: "Console") -> None:
   norms = found.get("norms", [])
   members = found["members"] or [{"seed": seed} for seed in found["seeds"]] * bool(norms)
   if not members:
@@ -239,7 +242,7 @@ def _members(found: Mapping, console: Any) -> None:
   _table(console, f"members of {found['stage']}", heads, rows)
 
 
-def _tree(found: Mapping, console: Any) -> None:
+def _tree(found: Mapping[str, Any], console: "Console") -> None:
   heads = ["name", "shape", "dtype", "bytes"] + ["norms, min to max"] * ("norms" in found)
   rows = []
   for leaf in found["leaves"]:
@@ -258,7 +261,9 @@ def _cell(value: Any) -> str:
   return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _table(console: Any, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _table(
+  console: "Console", title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
   from rich.table import Table
 
   table = Table(title=title, title_justify="left", box=None, pad_edge=False)

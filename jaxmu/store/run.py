@@ -179,7 +179,7 @@ class Run:
     with files.reading(path):
       return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
 
-  def write_rows(self, rows: Sequence[Mapping]) -> None:
+  def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the result rows, one per method and seed, to rows.parquet."""
     self.write_table("rows", rows)
 
@@ -187,7 +187,7 @@ class Run:
     """Read the result rows."""
     return self.table("rows")
 
-  def write_table(self, name: str, rows: Sequence[Mapping]) -> None:
+  def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows to `name`.parquet; equal rows give equal bytes.
 
     Known columns come first, in the order of `COLUMNS`, then others in the order of the first row.
@@ -202,12 +202,12 @@ class Run:
     with files.reading(path):
       return pyarrow.parquet.read_table(path).to_pandas()
 
-  def log(self, event: Mapping) -> None:
+  def log(self, event: Mapping[str, Any]) -> None:
     """Append one event to log.jsonl, with the time in seconds since 1970."""
     line = {"time": round(time.time(), 3)} | dict(event)
     files.append_line(self.path / "log.jsonl", json.dumps(line, default=files.plain_value))
 
-  def events(self) -> list[dict]:
+  def events(self) -> list[dict[str, Any]]:
     """Return the events of log.jsonl, leaving out lines that a kill tore."""
     return files.read_lines(self.path / "log.jsonl")
 

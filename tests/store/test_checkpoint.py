@@ -98,9 +98,8 @@ def test_dictionaries_without_entries_are_there_again(path):
   found, _ = checkpoint.load(path)
   assert found["optimizers"] == found["variables"]["batch_stats"] == {}
   assert found["variables"]["params"].keys() == {"kernel", "cache"}
-  assert set(checkpoint.describe(path).empty) == {
-    "optimizers", "variables/batch_stats", "variables/params/cache",
-  }  # fmt: skip
+  named = set(checkpoint.describe(path).empty)
+  assert named == {"optimizers", "variables/batch_stats", "variables/params/cache"}
 
 
 def test_typed_keys_are_keys_again(path):

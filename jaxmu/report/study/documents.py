@@ -30,7 +30,7 @@ from jaxmu.report.documents import (
 from jaxmu.report.facts import method_cards
 from jaxmu.report.study import facts, gallery, table
 from jaxmu.report.study.data import StudyData
-from jaxmu.report.table import Line
+from jaxmu.report.table import Block, Line
 
 LISTED = 5  # most exposed samples per method
 
@@ -102,15 +102,15 @@ def _items(facts: list[tuple[str, str]], strong: bool = False) -> list[str]:
   return [mark_up.format(markdown_text(name), markdown_text(words)) for name, words in facts]
 
 
-def _block(data: StudyData, found: dict) -> str:
-  if not found["body"]:
+def _block(data: StudyData, found: Block) -> str:
+  if not found.body:
     return "This run stored none."
-  head = ["Method", *(label for label, _ in found["head"])]
+  head = ["Method", *(label for label, _ in found.head)]
   body = [
     [markdown_text(data.label(name)), *(f"{main} {bounds}".strip() for main, bounds in cells)]
-    for name, cells in found["body"]
+    for name, cells in found.body
   ]
-  words = "; ".join(f"{label}: {words}" for label, words in found["head"])
+  words = "; ".join(f"{label}: {words}" for label, words in found.head)
   return f"{md_table(head, body)}\n\n{markdown_text(words)}."
 
 

@@ -42,7 +42,17 @@ def _edges(values: np.ndarray) -> np.ndarray:
   return np.linspace(math.floor(20 * low) / 20, math.ceil(20 * high) / 20, BINS + 1)
 
 
-def _panel(data, ident, name, values, shares, noise, edges, x: Scale, y: Scale) -> Markup:
+def _panel(
+  data: StudyData,
+  ident: str,
+  name: str,
+  values: np.ndarray,
+  shares: np.ndarray,
+  noise: np.ndarray | None,
+  edges: np.ndarray,
+  x: Scale,
+  y: Scale,
+) -> Markup:
   parts = [axes(x, y, "", f"{data.label(name)}: share of samples", count=4)]
   if noise is not None:
     parts.append(tag("g", _outline(noise, edges, x, y, "range"), class_="hue-ink"))
