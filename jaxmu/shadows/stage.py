@@ -77,12 +77,15 @@ class ShadowStage:
     anchor = self.name in ANCHORS
     variables = bench.initial_variables() if anchor else self._originals(group)
     return runner.run(
-      get(self.name), bench.problem, variables, **arguments(bench, self.name),
+      get(self.name),
+      bench.problem,
+      variables,
+      **arguments(bench, self.name),
       on_leg=lambda leg: legs.take(
         leg._replace(wave=number, waves=count, members=slice(0, len(group)))
       ),
       resume=legs.resume(bench.problem.population),
-    )  # fmt: skip
+    )
 
   def _keep(self, bench, group, outcome, pooled, compile_seconds):
     """Save originals, then append the scores of a group: the last thing that it writes."""
@@ -146,6 +149,8 @@ def part(bench: Bench, wave: Wave) -> Bench:
   """Return the bench of some members only."""
   members = wave.members
   return dataclasses.replace(
-    bench, problem=waves.restrict(bench.problem, wave), keys=bench.keys[members],
+    bench,
+    problem=waves.restrict(bench.problem, wave),
+    keys=bench.keys[members],
     splits=bench.splits[members],
-  )  # fmt: skip
+  )

@@ -67,9 +67,13 @@ def open_run(settings: Settings, manifest: Manifest, out: TextIO) -> Run:
     out: where a note about changed versions goes.
   """
   run = Run.create(
-    settings.output_dir, settings.name, settings.hash8, settings.to_dict(), manifest,
+    settings.output_dir,
+    settings.name,
+    settings.hash8,
+    settings.to_dict(),
+    manifest,
     identity=settings.identity(),
-  )  # fmt: skip
+  )
   _check_same_data(run, manifest)
   _note_other_versions(run, manifest, out)
   return run

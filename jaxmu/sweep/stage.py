@@ -31,9 +31,14 @@ class Stage:
     self.progress = Progress(name, len(bench.seeds))
     self.parts = Parts(run, name, self.identity)
     self.legs = Legs(
-      run, name, self.identity, self.progress, every=bench.settings.checkpoint_seconds,
-      rows=lambda leg: curve_rows(name, leg, bench.seeds), record=self.parts.add,
-    )  # fmt: skip
+      run,
+      name,
+      self.identity,
+      self.progress,
+      every=bench.settings.checkpoint_seconds,
+      rows=lambda leg: curve_rows(name, leg, bench.seeds),
+      record=self.parts.add,
+    )
 
   @property
   def identity(self) -> str:
@@ -59,9 +64,13 @@ class Stage:
     checkpoint.save(self.run.state_path(self.name), variables, self._metadata(outcome))
     start = time.perf_counter()
     logits = predictions.logits(
-      population, self.bench.problem.task, self.bench.problem.arrays, outcome.variables,
-      self.bench.settings.evaluation.batch_size, at_once,
-    )  # fmt: skip
+      population,
+      self.bench.problem.task,
+      self.bench.problem.arrays,
+      outcome.variables,
+      self.bench.settings.evaluation.batch_size,
+      at_once,
+    )
     self.run.write_array(f"logits/{self.name}", logits)
     timing = StageTiming(
       wall_s=outcome.seconds,
@@ -86,10 +95,15 @@ class Stage:
   def _train(self, original, at_once) -> runner.Outcome:
     bench, anchor = self.bench, self.name in ANCHORS
     return waves.run(
-      get(self.name), bench.problem, bench.initial_variables if anchor else original(),
-      **arguments(bench, self.name), at_once=at_once, on_leg=self.legs.take, kept=self.parts,
+      get(self.name),
+      bench.problem,
+      bench.initial_variables if anchor else original(),
+      **arguments(bench, self.name),
+      at_once=at_once,
+      on_leg=self.legs.take,
+      kept=self.parts,
       resume=self.legs.resume(bench.problem.population, at_once),
-    )  # fmt: skip
+    )
 
   def _metadata(self, outcome):
     return {
@@ -141,9 +155,12 @@ def members_at_once(bench: Bench, name: str, progress: Progress) -> tuple[int, f
   if settings.population.members_at_once != "auto":
     return int(settings.population.members_at_once), 0.0
   found = capacity(
-    get(name), bench.problem, bench.variable_shapes(),
-    hp=[hyperparameters(settings, name)] * members, fidelity=settings.fidelity,
-  )  # fmt: skip
+    get(name),
+    bench.problem,
+    bench.variable_shapes(),
+    hp=[hyperparameters(settings, name)] * members,
+    fidelity=settings.fidelity,
+  )
   if found.at_once < members:
     progress.line(
       f"{members} members would take {found.bytes / 1e9:.1f} GB of the {found.limit / 1e9:.1f} "

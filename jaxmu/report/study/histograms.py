@@ -25,8 +25,10 @@ def panels(data: StudyData) -> dict[str, Markup]:
   top = 1.05 * max(values.max() for values in shares.values())
   x, y = Scale(edges[0], edges[-1], LEFT, RIGHT), Scale(0, top, BOTTOM, TOP)
   noise = shares.get("retrained")
-  return {n: _panel(data, f"fig-samples-{k}", n, found[n], shares[n], noise, edges, x, y)
-          for k, n in enumerate(found)}  # fmt: skip
+  return {
+    name: _panel(data, f"fig-samples-{k}", name, values, shares[name], noise, edges, x, y)
+    for k, (name, values) in enumerate(found.items())
+  }
 
 
 def share(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
