@@ -196,6 +196,11 @@ def test_a_bad_table_is_refused_in_one_line_and_keeps_the_old_report(tmp_path, n
     ({"study": None}, r"study\.json does not exist"),
     ({"study": [1]}, r"study\.json is damaged \(it is a list, expected an object\)"),
     ({"study": {"attack": "normal"}}, r"\('attack' is text, expected an object\)"),
+    (
+      {"manifest": cases.manifest(("original", "retrained", "ga"))},
+      r"exposure\.parquet has method 'ft', which manifest\.json beside it does not describe",
+    ),
+    ({"timings": cases.timings(("mine",))}, r"timings\.json has method 'mine', which manifest"),
     ({"timings": []}, r"timings\.json is damaged \(it is a list, expected an object\)"),
     ({"timings": {"ft": {"models": 3}}}, r"timings\.json is damaged \('ft\.wall_s' is missing\)"),
     ({"images": None}, r"exposed\.npy does not exist"),

@@ -50,6 +50,7 @@ def test_numbers_of_numpy_are_stored_as_plain_ones(tmp_path):
 def test_a_manifest_comes_back_equal():
   made = manifests.manifest(("original", "retrained", "ft"))
   assert typed_json.parse(Manifest, files.plain(made), PATH) == made
+  assert (made.version("jax"), made.version("optax")) == ("0.10.2", "not installed")
 
 
 @pytest.mark.parametrize(
