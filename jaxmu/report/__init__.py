@@ -9,12 +9,13 @@ from jaxmu.audit import cautions
 from jaxmu.audit.summary import summarise
 from jaxmu.report import documents, figures, page, table, verdict
 from jaxmu.report.data import ReportData, from_run
+from jaxmu.store import Run
 
 __all__ = ["ReportData", "render", "write", "write_figures"]
 
 
-def write(run) -> list[Path]:
-  """Write report.md, .csv, .tex and .html of a `jaxmu.store.Run` into its directory.
+def write(run: Run) -> list[Path]:
+  """Write report.md, .csv, .tex and .html of a run into its directory.
 
   Equal runs give equal bytes: nothing is read from the clock or the machine that reports.
 
@@ -24,7 +25,7 @@ def write(run) -> list[Path]:
   return documents.write_all(run.path, render(from_run(run)))
 
 
-def write_figures(run, folder: str | Path) -> list[Path]:
+def write_figures(run: Run, folder: str | Path) -> list[Path]:
   """Write every figure of the report as a standalone SVG file into `folder`."""
   data = from_run(run)
   summary = summarise(data)

@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from jaxmu.audit.text import number
-from jaxmu.report.marks import mark
+from jaxmu.report.data import ReportData
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, path, spanning, tag
 
 WIDE = (420, 260, 46, 410, 26, 220)  # width, height, left, right, top, bottom
@@ -45,20 +45,20 @@ def curve(curves: pd.DataFrame, stage: str, quantity: str) -> Curve:
   return Curve(np.arange(1, len(table) + 1), *values, starts)
 
 
-def panel(curves: pd.DataFrame, names: list[str], quantity: str, ident: str, small: bool) -> Markup:
+def panel(data: ReportData, names: list[str], quantity: str, ident: str, small: bool) -> Markup:
   """Draw the curves of the named stages in one plot."""
   width, height, left, right, top, bottom = SMALL if small else WIDE
-  found = {name: curve(curves, name, quantity) for name in names}
+  found = {name: curve(data.curves, name, quantity) for name in names}
   longest = max((len(c.epochs) for c in found.values()), default=1)
   x = _Epochs(0.5, longest + 0.5, left, right)
   y = _y_scale(found, quantity, bottom, top)
-  label = f"{mark(names[0]).label}: {quantity}" if small else NAMES[quantity]
+  label = f"{data.label(names[0])}: {quantity}" if small else NAMES[quantity]
   parts = [_axes(x, y, label, small)]
   for name, one in found.items():
     parts += [line(x.at(s - 0.5), top, x.at(s - 0.5), bottom, "guide") for s in one.starts]
-    parts.append(_draw(name, one, x, y))
-  labels = ", ".join(mark(name).label for name in names)
-  words = "; ".join(f"{mark(n).label} ends at {number(_last(c.mean))}" for n, c in found.items())
+    parts.append(_draw(data, name, one, x, y))
+  labels = ", ".join(data.label(name) for name in names)
+  words = "; ".join(f"{data.label(n)} ends at {number(_last(c.mean))}" for n, c in found.items())
   title = f"{NAMES[quantity]} per epoch: {labels}"
   return drawing(ident, width, height, title, f"Mean over seeds. {words}.", *parts)
 
@@ -86,15 +86,17 @@ def _y_scale(found: dict[str, Curve], quantity: str, bottom: float, top: float) 
   return spanning(values.tolist(), bottom, top, log=log)
 
 
-def _draw(name: str, one: Curve, x: Scale, y: Scale) -> Markup:
+def _draw(data: ReportData, name: str, one: Curve, x: Scale, y: Scale) -> Markup:
   at = lambda values: [(x.at(float(e)), y.at(float(v))) for e, v in zip(one.epochs, values)]
   upper, lower = at(one.high), at(one.low)
   edge = [point for point in upper + lower[::-1] if all(map(math.isfinite, point))]
   parts = [path(edge, "range", closed=True), path(at(one.mean), "curve")]
   points = [point for point in at(one.mean) if math.isfinite(point[1])]
   if points:
-    parts.append(marker(name, *points[-1], 3.6, f"{mark(name).label}: {number(_last(one.mean))}"))
-  return tag("g", *parts, class_=f"hue-{mark(name).hue}")
+    parts.append(
+      marker(data.marks[name], *points[-1], 3.6, f"{data.label(name)}: {number(_last(one.mean))}")
+    )
+  return tag("g", *parts, class_=f"hue-{data.marks[name].hue}")
 
 
 def _last(values: np.ndarray) -> float:

@@ -1,11 +1,9 @@
 """What a report is made of, read once from a run directory."""
 
-import math
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -16,47 +14,85 @@ from jaxmu.audit.results import (
   Results,
   empty,
 )
-from jaxmu.report.marks import mark
+from jaxmu.errors import StoreError
+from jaxmu.report.marks import Mark, assign
+from jaxmu.store import Run, typed_json
+from jaxmu.store.manifest import Manifest
+from jaxmu.store.records import StageTiming
+from jaxmu.store.run import CONFIG, MANIFEST
 
+T = TypeVar("T")
+TIMINGS = "timings.json"
 CURVE_COLUMNS = ("stage", "phase", "seed", "epoch", "loss", "accuracy", "learning_rate")
+
+
+@dataclass(frozen=True)
+class ReportedModel:
+  """Which network, with its options; `width` is read by "cnn" only."""
+
+  name: str
+  width: int
+  lowering: str
+
+
+@dataclass(frozen=True)
+class ReportedLabels:
+  """Share of all samples that were given a random label, in [0, 1]."""
+
+  random_labels: float
+
+
+@dataclass(frozen=True)
+class ReportedEvaluation:
+  """How often seeds are resampled for intervals."""
+
+  bootstrap: int
+
+
+@dataclass(frozen=True)
+class ReportedConfig:
+  """What a report says of a run's config."""
+
+  name: str
+  data: ReportedLabels
+  model: ReportedModel
+  training: Mapping[str, Any]
+  evaluation: ReportedEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunData(Described):
   """What a report of any kind says about the run behind it."""
 
-  title: str
-  settings: Mapping[str, Any]
-  manifest: Mapping[str, Any]
-  timings: Mapping[str, Mapping[str, float]]
-  methods: Mapping[str, Mapping[str, Any]]
-  date: str = ""
+  config: ReportedConfig
+  manifest: Manifest
+
+  @property
+  def title(self) -> str:
+    return self.config.name
 
   @property
   def random_labels(self) -> float:
     """Share of all samples that were given a random label, in [0, 1]."""
-    return float(self.settings.get("data", {}).get("random_labels", 0.0))
+    return self.config.data.random_labels
 
   @property
   def chance(self) -> float:
-    """Accuracy of guessing, 1 / classes; NaN where the manifest does not say."""
-    classes = self.manifest.get("dataset", {}).get("num_classes", 0)
-    return 1.0 / classes if classes else math.nan
+    """Accuracy of guessing, 1 / classes."""
+    return 1.0 / self.manifest.dataset.num_classes
 
-  @property
-  def device_count(self) -> int:
-    """How many devices shared the population; 0 where the manifest does not say."""
-    device = self.manifest.get("device")
-    known = self.manifest.get("devices") or (device.get("count") if isinstance(device, dict) else 0)
-    return int(known or 0)
+  @functools.cached_property
+  def marks(self) -> Mapping[str, Mark]:
+    """Label, colour and marker of every method, the same in all figures and tables."""
+    return assign(self.manifest.methods)
 
   def label(self, method: str) -> str:
     """Return a method's name for readers."""
-    return mark(method).label
+    return self.marks[method].label
 
   def needs(self, method: str) -> tuple[str, ...]:
     """Name the sets a method may touch, in a fixed order."""
-    touched = self.methods.get(method, {}).get("needs", ())
+    touched = self.manifest.methods[method].needs
     return tuple(name for name in ("retain", "forget", "val") if name in touched)
 
 
@@ -65,10 +101,11 @@ class ReportData(RunData, Results):
   """Everything the report shows; rows, curves and intervals as the run stores them."""
 
   curves: pd.DataFrame
+  timings: Mapping[str, StageTiming]
 
   @property
   def bootstrap(self) -> int:
-    return int(self.settings.get("evaluation", {}).get("bootstrap", 2000))
+    return self.config.evaluation.bootstrap
 
   @property
   def test_metric(self) -> str:
@@ -77,43 +114,49 @@ class ReportData(RunData, Results):
 
   @property
   def split_sizes(self) -> Mapping[str, int]:
-    return self.manifest.get("split", {}).get("sizes", {})
+    return self.manifest.split.sizes
 
 
-def from_run(run) -> ReportData:
-  """Read a `jaxmu.store.Run`; curves and timings may be absent, rows may not."""
-  tables = {
-    "curves": _optional(run, "curves", CURVE_COLUMNS),
-    "intervals": _optional(run, "intervals", INTERVAL_COLUMNS),
-    "differences": _optional(run, "differences", DIFFERENCE_COLUMNS),
-  }
-  return ReportData(**described(run), rows=run.rows(), **tables)
+def from_run(run: Run) -> ReportData:
+  """Read a run; curves, intervals, differences and timings may be absent, rows may not.
+
+  Raises:
+    StoreError: something is damaged, or the rows and the manifest are of different runs.
+  """
+  rows = run.rows()
+  check_methods(run, "rows.parquet", rows["method"].unique())
+  return ReportData(
+    config=reported_config(run),
+    manifest=run.manifest,
+    rows=rows,
+    curves=_optional(run, "curves", CURVE_COLUMNS),
+    intervals=_optional(run, "intervals", INTERVAL_COLUMNS),
+    differences=_optional(run, "differences", DIFFERENCE_COLUMNS),
+    timings=timings(run, StageTiming),
+  )
 
 
-def described(run) -> dict[str, Any]:
-  """Return the fields of RunData of a `jaxmu.store.Run`; timings may be absent."""
-  return {
-    "title": str(run.config.get("name") or Path(run.path).name),
-    "settings": run.config,
-    "manifest": run.manifest,
-    "timings": _timings(run),
-    "methods": run.manifest.get("methods", {}),
-    "date": _date(run),
-  }
+def reported_config(run: Run) -> ReportedConfig:
+  """Read what a report says of a run's config; StoreError where a part of it is missing."""
+  return typed_json.parse(ReportedConfig, run.config, run.path / CONFIG)
 
 
-def _optional(run, name: str, columns: Sequence[str]) -> pd.DataFrame:
-  return run.table(name) if (Path(run.path) / f"{name}.parquet").exists() else empty(columns)
+def check_methods(run: Run, name: str, methods: Iterable[str]) -> None:
+  """Refuse a file with methods that the manifest does not describe: it is of another run."""
+  unknown = [method for method in methods if method not in run.manifest.methods]
+  if unknown:
+    raise StoreError(
+      f"{run.path / name} has method '{unknown[0]}', which {MANIFEST} beside it does not describe;"
+      " both must come from one run: delete the file and run the same command again"
+    )
 
 
-def _date(run) -> str:
-  """Take the manifest's date, else the time of the first event in the log; never today's."""
-  if run.manifest.get("date"):
-    return str(run.manifest["date"])
-  times = [event["time"] for event in run.events() if "time" in event]
-  moment = datetime.fromtimestamp(min(times), UTC) if times else None
-  return moment.strftime("%Y-%m-%d %H:%M UTC") if moment else ""
+def timings(run: Run, kind: type[T]) -> Mapping[str, T]:
+  """Read what every stage cost, each as a value of type `kind`; it may be absent."""
+  found = run.record(Mapping[str, kind], TIMINGS) if (run.path / TIMINGS).exists() else {}
+  check_methods(run, TIMINGS, found)
+  return found
 
 
-def _timings(run) -> dict:
-  return run.read_json("timings.json") if (Path(run.path) / "timings.json").exists() else {}
+def _optional(run: Run, name: str, columns: Sequence[str]) -> pd.DataFrame:
+  return run.table(name) if (run.path / f"{name}.parquet").exists() else empty(columns)

@@ -11,7 +11,6 @@ from jaxmu.audit.summary import STATISTICS, Summary
 from jaxmu.audit.text import spread
 from jaxmu.report import facts
 from jaxmu.report.data import ReportData
-from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
 from jaxmu.report.table import BEST, SIGNS, STANDING, Column, Entry, Line, definitions, legend
 from jaxmu.store import files
@@ -144,8 +143,8 @@ def markdown(
       ),
       "",
       *(f"- **{markdown_text(name)}**: {markdown_text(w)}" for name, w in definitions(data)),
-      *section("Further metrics", [_md_cells(summary, [(m, m) for m in DETAIL])]),
-      *section("Distances", [_md_cells(summary, [d[:2] for d in DISTANCES])]),
+      *section("Further metrics", [_md_cells(data, summary, [(m, m) for m in DETAIL])]),
+      *section("Distances", [_md_cells(data, summary, [d[:2] for d in DISTANCES])]),
       *section("Methods", md_methods(facts.method_cards(data, summary.order))),
       *section("Time", [_md_timings(data), "", facts.clock_note(data)]),
       *section("Provenance", [f"- {n}: {markdown_text(w)}" for n, w in facts.provenance(data)]),
@@ -185,11 +184,11 @@ def _md_entry(entry: Entry) -> str:
   return f"{SIGNS.get(entry.standing, '')} {main} {entry.interval}{note}".strip()
 
 
-def _md_cells(summary: Summary, wanted) -> str:
+def _md_cells(data: ReportData, summary: Summary, wanted: Iterable[tuple[str, str]]) -> str:
   present = [(key, label) for key, label in wanted if summary.has(key)]
   head = ["Method", *(label for _, label in present)]
   body = [
-    [markdown_text(mark(name).label), *(spread(summary.cell(name, key)) for key, _ in present)]
+    [markdown_text(data.label(name)), *(spread(summary.cell(name, key)) for key, _ in present)]
     for name in summary.order
   ]
   return md_table(head, body)

@@ -6,16 +6,10 @@ from typing import Any, NamedTuple
 
 from jaxmu.audit.text import MISSING, number, plural
 from jaxmu.report.data import ReportData, RunData
-from jaxmu.report.marks import mark
+from jaxmu.store.manifest import Manifest
 
 SETS = ("train", "retain", "forget", "val", "test")
-STAGE_COLUMNS = (
-  ("wall_s", "wall (s)"),
-  ("cpu_s", "CPU (s)"),
-  ("compile_s", "compilation (s)"),
-  ("predict_s", "predictions (s)"),
-  ("steps", "steps"),
-)
+STAGE_COLUMNS = ("wall (s)", "compilation (s)", "predictions (s)", "steps")
 
 
 class MethodCard(NamedTuple):
@@ -36,28 +30,26 @@ def subject(data: ReportData) -> str:
 
 def task(data: RunData) -> str:
   """Name network and data set."""
-  network = data.settings.get("model", {}).get("name", "model")
-  source = data.manifest.get("dataset", {}).get("name") or data.settings.get("dataset", "data")
-  return f"{network} on {source}"
+  return f"{data.config.model.name} on {data.manifest.dataset.name}"
 
 
 def header(data: ReportData) -> list[tuple[str, str]]:
   """List what a reader must know before the first number."""
-  known = data.split_sizes
+  manifest, known = data.manifest, data.split_sizes
   sizes = ", ".join(f"{name} {known[name]:,}" for name in SETS if name in known)
-  if known and data.manifest["split"].get("per_seed"):
+  if manifest.split.per_seed:
     sizes += "; every seed has a split of its own, so the spread includes the choice of samples"
   facts = [
     ("Model", model(data)),
     ("Data set", dataset(data)),
     ("Seeds", _seeds(data.seeds)),
-    ("Split hash", str(data.manifest.get("split", {}).get("sha256", MISSING))[:12]),
-    ("Commit", str(data.manifest.get("commit") or MISSING)[:12]),
-    ("Date", data.date or MISSING),
-    ("Device", device(data.manifest)),
-    ("Split sizes", sizes or MISSING),
-    ("Versions", plain(data.manifest.get("versions", MISSING))),
-    ("Command", str(data.manifest.get("command") or MISSING)),
+    ("Split hash", manifest.split.sha256[:12]),
+    ("Commit", manifest.commit[:12] or MISSING),
+    ("Date", manifest.date),
+    ("Device", device(manifest)),
+    ("Split sizes", sizes),
+    ("Versions", plain(manifest.versions)),
+    ("Command", manifest.command or MISSING),
   ]
   if data.random_labels > 0:
     facts.append(("Random labels", random_labels(data)))
@@ -76,31 +68,30 @@ def random_labels(data: RunData) -> str:
 def provenance(data: RunData) -> list[tuple[str, str]]:
   """List everything that identifies the run."""
   manifest = data.manifest
-  known = [
-    ("Commit", plain(manifest.get("commit") or MISSING)),
-    ("Data SHA-256", str(manifest.get("dataset", {}).get("sha256", MISSING))),
-    ("Split SHA-256", str(manifest.get("split", {}).get("sha256", MISSING))),
-    ("Members per chunk", str(manifest.get("chunk", MISSING))),
-    ("Convolutions", lowerings(manifest.get("lowering", {}))),
+  return [
+    ("Commit", manifest.commit or MISSING),
+    ("Data SHA-256", manifest.dataset.sha256),
+    ("Split SHA-256", manifest.split.sha256),
+    ("Members per chunk", str(manifest.chunk)),
+    ("Convolutions", lowerings(manifest.lowering)),
+    ("Training", plain(data.config.training)),
   ]
-  training = data.settings.get("training", {})
-  return [*known, *([("Training", plain(training))] if training else [])]
 
 
-def lowerings(table) -> str:
+def lowerings(table: Mapping[str, str]) -> str:
   """Say how many kinds of convolutions are computed in which way."""
   counts = collections.Counter(table.values())
   return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or MISSING
 
 
 def timings(data: ReportData) -> tuple[list[str], list[list[str]]]:
-  """Return head and rows of the timings table; columns that no stage has are left out."""
-  shown = [c for c in STAGE_COLUMNS if any(c[0] in stage for stage in data.timings.values())]
+  """Return head and rows of the timings table."""
+  clocks = lambda stage: (stage.wall_s, stage.compile_s, stage.predict_s)
   body = [
-    [mark(name).label, *(_amount(stage.get(key), key) for key, _ in shown)]
+    [data.label(name), *(number(seconds, 1) for seconds in clocks(stage)), f"{stage.steps:,}"]
     for name, stage in data.timings.items()
   ]
-  return ["Stage", *(label for _, label in shown)], body
+  return ["Stage", *STAGE_COLUMNS], body
 
 
 def clock_note(data: ReportData) -> str:
@@ -116,39 +107,39 @@ def method_cards(data: RunData, order: Iterable[str]) -> list[MethodCard]:
   """Describe the methods as the manifest does."""
   cards = []
   for name in order:
-    info = data.methods.get(name, {})
-    hyper = tuple((key, plain(value)) for key, value in info.get("hyperparameters", {}).items())
-    words = (str(info.get(key, "")) for key in ("title", "summary", "paper"))
-    odd = str(info.get("oddities", ""))
-    cards.append(MethodCard(name, mark(name).label, *words, data.needs(name), odd, hyper))
+    known = data.manifest.methods[name]
+    cards.append(
+      MethodCard(
+        method=name,
+        label=data.label(name),
+        title=known.title,
+        summary=known.summary,
+        paper=known.paper,
+        needs=data.needs(name),
+        oddities=known.oddities,
+        hyperparameters=tuple((key, plain(value)) for key, value in known.hyperparameters.items()),
+      )
+    )
   return cards
 
 
 def model(data: RunData) -> str:
   """Name the network with its options."""
-  options = dict(data.settings.get("model", {}))
-  name = options.pop("name", MISSING)
-  if name != "cnn":
-    options.pop("width", None)  # no other network reads it
-  return f"{name} ({plain(options)})" if options else name
+  known = data.config.model
+  width = f"width {known.width}, " if known.name == "cnn" else ""  # no other network reads it
+  return f"{known.name} ({width}lowering {known.lowering})"
 
 
 def dataset(data: RunData) -> str:
   """Name the data set with the number of its classes."""
-  info = data.manifest.get("dataset", {})
-  name = info.get("name") or data.settings.get("dataset", MISSING)
-  classes = info.get("num_classes")
-  return f"{name}, {classes} classes" if classes else str(name)
+  known = data.manifest.dataset
+  return f"{known.name}, {known.num_classes} classes"
 
 
-def device(manifest: Mapping) -> str:
+def device(manifest: Manifest) -> str:
   """Name kind and number of the devices, then the processor where both say different things."""
-  known = manifest.get("device", MISSING)
-  if not isinstance(known, Mapping):
-    return str(known)
-  name = str(known.get("kind") or known.get("platform", MISSING))
-  count = known.get("count", 1)
-  processor = manifest.get("machine", {}).get("processor", "")
+  name, count = manifest.device.kind, manifest.device.count
+  processor = manifest.machine.processor
   where = f" ({processor})" if processor and processor != name else ""
   return f"{count} × {name}{where}" if count != 1 else f"{name}{where}"
 
@@ -157,12 +148,6 @@ def _seeds(seeds: list[int]) -> str:
   if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
     return f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
   return ", ".join(map(str, seeds))
-
-
-def _amount(value: Any, key: str) -> str:
-  if value is None:
-    return MISSING
-  return f"{int(value):,}" if key == "steps" else number(float(value), 1)
 
 
 def plain(value: Any) -> str:

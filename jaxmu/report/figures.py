@@ -11,7 +11,6 @@ from jaxmu.audit.summary import Summary, retraining_floor
 from jaxmu.audit.text import listing, number
 from jaxmu.report import curves
 from jaxmu.report.data import ReportData
-from jaxmu.report.marks import mark
 from jaxmu.report.scatter import scatter, without_outliers
 from jaxmu.report.strips import attack, distribution
 
@@ -39,12 +38,12 @@ def _comparison(data, summary, shown, left_out) -> list[Figure]:
   found = [
     Figure(
       "deviation-indiscernibility",
-      scatter(summary, "RetDev", "Indisc", shown, "fig-plane"),
+      scatter(data, summary, "RetDev", "Indisc", shown, "fig-plane"),
       _plane_caption(data, summary, left_out),
     ),
     Figure(
       "membership",
-      attack(summary, "fig-attack"),
+      attack(data, summary, "fig-attack"),
       "Filled: the strongest attack with its interval; hollow: T-MIA, one threshold on the loss. "
       "The line is chance, the band the interval of the retrained models. Where hollow and filled "
       "lie apart, T-MIA misses what another attack sees; left of the line is a signal, too.",
@@ -56,12 +55,12 @@ def _comparison(data, summary, shown, left_out) -> list[Figure]:
     *found,
     Figure(
       "deviation-speed",
-      scatter(summary, "RTE_work", "RetDev", shown, "fig-speed-retdev"),
+      scatter(data, summary, "RTE_work", "RetDev", shown, "fig-speed-retdev"),
       "Best is bottom right: cheap and close to retraining, which itself has RTE 1.",
     ),
     Figure(
       "indiscernibility-speed",
-      scatter(summary, "RTE_work", "Indisc", shown, "fig-speed-indisc"),
+      scatter(data, summary, "RTE_work", "Indisc", shown, "fig-speed-indisc"),
       "Best is top right: cheap and hard to attack.",
     ),
   ]
@@ -78,10 +77,10 @@ def _plane_caption(data: ReportData, summary: Summary, left_out: list[str]) -> s
       "the noise of this measure."
     )
   deviation = {name: summary.cell(name, "RetDev") for name in left_out}
-  far = [f"{mark(n).label} (RetDev {number(c.mean)})" for n, c in deviation.items() if c.n]
+  far = [f"{data.label(n)} (RetDev {number(c.mean)})" for n, c in deviation.items() if c.n]
   if far:
     words += f" Not drawn, because the others could not be told apart: {listing(far)}."
-  empty = [mark(n).label for n, c in deviation.items() if not c.n]
+  empty = [data.label(n) for n, c in deviation.items() if not c.n]
   return words + (f" Without a finite member: {listing(empty)}." if empty else "")
 
 
@@ -95,7 +94,7 @@ def _seeds(data: ReportData, summary: Summary, shown: list[str]) -> list[Figure]
   return [
     Figure(
       f"seeds-{metric.lower().replace('_', '-')}",
-      distribution(summary, data.rows, shown, metric, label, f"fig-seeds-{k}"),
+      distribution(data, summary, shown, metric, label, f"fig-seeds-{k}"),
       "",
     )
     for k, (metric, label) in enumerate(wanted)
@@ -108,7 +107,7 @@ def _training(data: ReportData) -> list[Figure]:
   return [
     Figure(
       f"training-{quantity}",
-      curves.panel(data.curves, names, quantity, f"fig-training-{quantity}", small=False),
+      curves.panel(data, names, quantity, f"fig-training-{quantity}", small=False),
       "",
     )
     for quantity in ("loss", "accuracy")
@@ -120,7 +119,7 @@ def _unlearning(data: ReportData, summary: Summary) -> list[Figure]:
   return [
     Figure(
       f"unlearning-{name}-{quantity}",
-      curves.panel(data.curves, [name], quantity, f"fig-{name}-{quantity}", small=True),
+      curves.panel(data, [name], quantity, f"fig-{name}-{quantity}", small=True),
       "",
     )
     for name in curves.stages(data.curves, summary.methods)

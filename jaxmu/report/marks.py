@@ -1,7 +1,9 @@
-"""One label, colour and marker per method, the same in every figure of every report."""
+"""One label, colour and marker per method of a run, the same in every figure of its report."""
 
-import zlib
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from jaxmu.store.manifest import MethodDescription
 
 
 class Mark(NamedTuple):
@@ -14,35 +16,34 @@ class Mark(NamedTuple):
 
 HUES = ("blue", "orange", "green", "red", "purple", "teal", "pink", "olive")
 SHAPES = ("circle", "square", "diamond", "up", "down", "hexagon")
-
-# Twenty colours cannot be told apart; eight hues times six shapes can.
-MARKS = {
-  "retrained": Mark("Retrained", "ink", "target"),
-  "original": Mark("Original", "grey", "hexagon"),
-  "ft": Mark("FT", "blue", "circle"),
-  "ga": Mark("GA", "red", "down"),
-  "srl": Mark("SRL", "pink", "circle"),
-  "ngplus": Mark("NG+", "orange", "square"),
-  "cfk": Mark("CF-k", "teal", "square"),
-  "euk": Mark("EU-k", "teal", "diamond"),
-  "ff": Mark("FF", "red", "square"),
-  "iu": Mark("IU", "olive", "circle"),
-  "bt": Mark("BT", "teal", "up"),
-  "scrub": Mark("SCRUB", "blue", "diamond"),
-  "salun": Mark("SalUN", "olive", "up"),
-  "fcs": Mark("FCS", "pink", "square"),
-  "msg": Mark("MSG", "green", "diamond"),
-  "cfw": Mark("CFW", "orange", "diamond"),
-  "prmq": Mark("PRMQ", "purple", "square"),
-  "ct": Mark("CT", "purple", "up"),
-  "kde": Mark("KDE", "olive", "down"),
-  "rni": Mark("RNI", "green", "circle"),
+REFERENCES = {"original": ("grey", "hexagon"), "retrained": ("ink", "target")}
+# Of methods whose description has no label of its own.
+LABELS = {
+  "retrained": "Retrained",
+  "original": "Original",
+  "ngplus": "NG+",
+  "cfk": "CF-k",
+  "euk": "EU-k",
+  "salun": "SalUN",
+  **{
+    name: name.upper()
+    for name in (
+      *("ft", "ga", "srl", "ff", "iu", "bt", "scrub", "fcs", "msg", "cfw", "prmq", "ct"),
+      *("kde", "rni"),
+    )
+  },
 }
 
 
-def mark(method: str) -> Mark:
-  """Return the method's mark; a name not in the table gets one derived from its letters."""
-  if method in MARKS:
-    return MARKS[method]
-  code = zlib.crc32(method.encode())
-  return Mark(method, HUES[code % len(HUES)], SHAPES[code // len(HUES) % len(SHAPES)])
+def assign(methods: Mapping[str, MethodDescription]) -> dict[str, Mark]:
+  """Return the mark of every method of a run; their order decides hue and shape.
+
+  Twenty colours cannot be told apart; eight hues times six shapes can. Methods that follow each
+  other differ in both. From the 49th on, marks repeat.
+  """
+  labels = {name: known.label or LABELS.get(name, name) for name, known in methods.items()}
+  looks = dict(REFERENCES)
+  for number, name in enumerate(name for name in methods if name not in REFERENCES):
+    turn, place = divmod(number, len(HUES))
+    looks[name] = HUES[place], SHAPES[(place - turn) % len(SHAPES)]
+  return {name: Mark(labels[name], *looks[name]) for name in methods}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -11,8 +12,7 @@ from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.summary import Summary
 from jaxmu.audit.text import interval, listing, number, spread
 from jaxmu.report import facts, figures, table
-from jaxmu.report.data import ReportData
-from jaxmu.report.marks import mark
+from jaxmu.report.data import ReportData, RunData
 from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
 from jaxmu.report.scatter import without_outliers
 from jaxmu.report.svg import swatch
@@ -23,11 +23,18 @@ ROW_COLUMNS = (
 OF_MEANS = tuple((f"{name}_of_means", f"{name} of means", "") for name in ("RetDev", "Indisc"))
 
 
+class Members(NamedTuple):
+  """Every row: names of the metrics, and (method, seed, what failed, values)."""
+
+  head: list[str]
+  body: list[tuple[str, int, str, list[str]]]
+
+
 def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: list[str]) -> str:
   """Return the page."""
   return fill(
     "page.html.jinja",
-    data=data,
+    data,
     subject=facts.subject(data),
     header=facts.header(data),
     provenance=facts.provenance(data),
@@ -45,7 +52,7 @@ def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: l
     references=REFERENCES,
     detail=_cells(summary, [(key, key.replace("_", " "), "") for key in DETAIL]),
     of_means=_cells(summary, OF_MEANS),
-    left_out=listing(mark(n).label for n in without_outliers(summary, destroyed(cautions))[1]),
+    left_out=listing(data.label(n) for n in without_outliers(summary, destroyed(cautions))[1]),
     distances=_cells(summary, DISTANCES),
     members=_members(data, summary),
     timings=facts.timings(data),
@@ -53,7 +60,7 @@ def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: l
   )
 
 
-def fill(template: str, **values) -> str:
+def fill(template: str, data: RunData, **values: Any) -> str:
   """Return a page made of a template in this folder, with the style of all reports."""
   environment = jinja2.Environment(
     loader=jinja2.FunctionLoader(_resource),
@@ -64,12 +71,12 @@ def fill(template: str, **values) -> str:
   )
   environment.globals |= {
     "style": Markup(_resource("figure.css") + _resource("page.css")),
-    "swatch": swatch,
-    "label": lambda name: mark(name).label,
+    "swatch": lambda name: swatch(data.marks[name]),
+    "label": data.label,
     "signs": table.SIGNS,
     "sign_words": table.SIGN_WORDS,
   }
-  return environment.get_template(template).render(values)
+  return environment.get_template(template).render(values, data=data)
 
 
 def standalone(drawing: Markup) -> str:
@@ -89,17 +96,17 @@ def _resource(name: str) -> str:
   return (resources.files("jaxmu.report") / name).read_text(encoding="utf-8")
 
 
-def _cells(summary: Summary, wanted) -> dict:
+def _cells(summary: Summary, wanted: Iterable[tuple[str, str, str]]) -> table.Block:
   """Lay out metrics by method; metrics that no method has are left out."""
   present = [entry for entry in wanted if summary.has(entry[0])]
   body = [
     (name, [(spread(cell), interval(cell)) for cell in (summary.cell(name, e[0]) for e in present)])
     for name in summary.order
   ]
-  return {"head": [(label, words) for _, label, words in present], "body": body}
+  return table.Block([(label, words) for _, label, words in present], body)
 
 
-def _members(data: ReportData, summary: Summary) -> dict:
+def _members(data: ReportData, summary: Summary) -> Members:
   """Lay out every row, methods in the order of the tables, then by seed."""
   present = [name for name in ROW_COLUMNS if name in data.rows]
   body = []
@@ -114,4 +121,4 @@ def _members(data: ReportData, summary: Summary) -> dict:
       )
       for row in rows
     ]
-  return {"head": [name.replace("_", " ") for name in present], "body": body}
+  return Members([name.replace("_", " ") for name in present], body)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from jaxmu.audit.summary import Summary
 from jaxmu.audit.text import factor, interval, number
-from jaxmu.report.marks import mark
+from jaxmu.report.data import ReportData, RunData
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, spanning, tag, text
 
 WIDTH, HEIGHT = 420, 320
@@ -36,7 +36,12 @@ class Box(NamedTuple):
 
 
 def scatter(
-  summary: Summary, x_metric: str, y_metric: str, shown: Iterable[str], ident: str
+  data: ReportData,
+  summary: Summary,
+  x_metric: str,
+  y_metric: str,
+  shown: Iterable[str],
+  ident: str,
 ) -> Markup:
   """Draw one marker per method at its means, with bars for the bootstrap intervals.
 
@@ -52,14 +57,17 @@ def scatter(
   if guide:
     px, py = places["retrained"]
     parts += [line(px, TOP, px, BOTTOM, "guide"), line(LEFT, py, RIGHT, py, "guide")]
-  parts += [_bars(summary, name, x_metric, y_metric, x, y) for name in names]
-  parts += [marker(name, *places[name], 5, _hint(summary, name)) for name in names]
+  parts += [_bars(data, summary, name, x_metric, y_metric, x, y) for name in names]
+  parts += [
+    marker(data.marks[name], *places[name], 5, _hint(data, summary, name)) for name in names
+  ]
   obstacles = [box for n in names for box in _extents(summary, n, x_metric, y_metric, x, y)]
   if guide:
     obstacles += [Box(px - 1, TOP, px + 1, BOTTOM), Box(LEFT, py - 1, RIGHT, py + 1)]
-  parts += _labels(places, obstacles)
+  parts += _labels(data, places, obstacles)
   title = f"{y_metric} against {x_metric}".replace("RTE_work", "RTE")
-  return drawing(ident, WIDTH, HEIGHT, title, _describe(summary, names, x_metric, y_metric), *parts)
+  words = _describe(data, summary, names, x_metric, y_metric)
+  return drawing(ident, WIDTH, HEIGHT, title, words, *parts)
 
 
 def without_outliers(summary: Summary, destroyed: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -93,7 +101,7 @@ def _place(summary, name, x_metric, y_metric, x: Scale, y: Scale) -> tuple[float
   return x.at(summary.cell(name, x_metric).mean), y.at(summary.cell(name, y_metric).mean)
 
 
-def _bars(summary, name, x_metric, y_metric, x: Scale, y: Scale) -> Markup:
+def _bars(data, summary, name, x_metric, y_metric, x: Scale, y: Scale) -> Markup:
   """Draw the two intervals as a cross behind the marker."""
   across, along = summary.cell(name, x_metric), summary.cell(name, y_metric)
   px, py = x.at(across.mean), y.at(along.mean)
@@ -102,7 +110,7 @@ def _bars(summary, name, x_metric, y_metric, x: Scale, y: Scale) -> Markup:
     parts.append(line(x.at(across.low), py, x.at(across.high), py, "bar"))
   if along.has_interval:
     parts.append(line(px, y.at(along.low), px, y.at(along.high), "bar"))
-  return tag("g", *parts, class_=f"hue-{mark(name).hue}")
+  return tag("g", *parts, class_=f"hue-{data.marks[name].hue}")
 
 
 def _extents(summary, name, x_metric, y_metric, x: Scale, y: Scale) -> list[Box]:
@@ -113,19 +121,21 @@ def _extents(summary, name, x_metric, y_metric, x: Scale, y: Scale) -> list[Box]
   return [Box(left, py - 3, right, py + 3), Box(px - 3, top, px + 3, bottom)]
 
 
-def _hint(summary: Summary, name: str) -> str:
+def _hint(data: RunData, summary: Summary, name: str) -> str:
   cells = [(metric, summary.cell(name, metric)) for metric in ("RetDev", "Indisc")]
   words = [f"{metric} {number(c.mean)} {interval(c)}".strip() for metric, c in cells]
   speed = "" if name == "original" else f", RTE {factor(summary.cell(name, 'RTE_work').mean)}"
-  return f"{mark(name).label}: {', '.join(words)}{speed}"
+  return f"{data.label(name)}: {', '.join(words)}{speed}"
 
 
-def _labels(places: dict[str, tuple[float, float]], obstacles: list[Box]) -> list[Markup]:
+def _labels(
+  data: RunData, places: dict[str, tuple[float, float]], obstacles: list[Box]
+) -> list[Markup]:
   """Write each name where it covers least; a crowded name moves out on a thin line."""
   taken = [Box(px - 6, py - 6, px + 6, py + 6) for px, py in places.values()] + obstacles
   parts = []
   for name, (px, py) in places.items():
-    words = mark(name).label
+    words = data.label(name)
     box, radius = min(_candidates(px, py, 7 * len(words)), key=lambda c: _cost(c, taken))
     taken.append(Box(box.left - 3, box.top, box.right + 3, box.bottom))
     middle = (box.left + box.right) / 2
@@ -153,9 +163,11 @@ def _cost(candidate: tuple[Box, float], taken: list[Box]) -> float:
   return sum(box.overlap(other) for other in taken) + 3 * outside + radius / 2
 
 
-def _describe(summary: Summary, names: list[str], x_metric: str, y_metric: str) -> str:
+def _describe(
+  data: RunData, summary: Summary, names: list[str], x_metric: str, y_metric: str
+) -> str:
   points = [
-    f"{mark(name).label} {number(summary.cell(name, x_metric).mean)} and "
+    f"{data.label(name)} {number(summary.cell(name, x_metric).mean)} and "
     f"{number(summary.cell(name, y_metric).mean)}"
     for name in names
   ]

@@ -9,19 +9,19 @@ from markupsafe import Markup
 from jaxmu.audit.results import Cell
 from jaxmu.audit.summary import Summary
 from jaxmu.audit.text import number, value
-from jaxmu.report.marks import mark
+from jaxmu.report.data import ReportData, RunData
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, spanning, tag, text
 
 WIDTH, ROW, LEFT, RIGHT, TOP = 420, 24, 78, 408, 12
 
 
 def distribution(
-  summary: Summary, rows: pd.DataFrame, shown: list[str], metric: str, label: str, ident: str
+  data: ReportData, summary: Summary, shown: list[str], metric: str, label: str, ident: str
 ) -> Markup:
   """Draw every seed as a dot per method, over a box from quartile to quartile with the median."""
   names = [name for name in shown if summary.cell(name, metric).n]
-  values = {name: _values(rows, name, metric) for name in names}
-  x, y, height = _lines(names, [v for found in values.values() for v in found])
+  values = {name: _values(data.rows, name, metric) for name in names}
+  x, y, height = _lines(data, names, [v for found in values.values() for v in found])
   parts = [axes(x, _bare(y), label, "", levels=False), _guide(summary, metric, x, y)]
   for place, name in enumerate(names):
     middle = TOP + ROW * (place + 0.5)
@@ -30,25 +30,26 @@ def distribution(
       for k, v in enumerate(values[name])
     ]
     box = _box(summary.cell(name, metric), x, middle)
-    parts.append(tag("g", box, *dots, class_=f"hue-{mark(name).hue}"))
-    parts.append(text(x.start - 8, middle + 4, mark(name).label, "name", "end"))
+    parts.append(tag("g", box, *dots, class_=f"hue-{data.marks[name].hue}"))
+    parts.append(text(x.start - 8, middle + 4, data.label(name), "name", "end"))
   words = "; ".join(
-    f"{mark(name).label} median {number(summary.cell(name, metric).median)}" for name in names
+    f"{data.label(name)} median {number(summary.cell(name, metric).median)}" for name in names
   )
   return drawing(ident, WIDTH, height, f"{label}: every seed", f"{words}.", *parts)
 
 
-def attack(summary: Summary, ident: str) -> Markup:
+def attack(data: RunData, summary: Summary, ident: str) -> Markup:
   """Draw the strongest attack per method, T-MIA hollow beneath it, and the line of chance."""
   first = "T_strongest" if summary.has("T_strongest") else "T_MIA"
   second = "T_MIA" if first == "T_strongest" else "V_MIA"
   cells = {n: (summary.cell(n, first), summary.cell(n, second)) for n in summary.order}
   title = "Membership inference per method; one half is chance"
   quantity = {"T_strongest": "strongest attack", "T_MIA": "T-MIA"}[first]
-  return intervals(cells, ident, title, quantity, "attack accuracy", 0.5)
+  return intervals(data, cells, ident, title, quantity, "attack accuracy", 0.5)
 
 
 def intervals(
+  data: RunData,
   cells: Mapping[str, tuple[Cell, Cell]],
   ident: str,
   title: str,
@@ -62,7 +63,7 @@ def intervals(
   """
   cells = {name: pair for name, pair in cells.items() if pair[0].n}
   reach = [v for pair in cells.values() for cell in pair for v in (cell.mean, *cell.bounds)]
-  x, y, height = _lines(list(cells), [chance, *reach])
+  x, y, height = _lines(data, list(cells), [chance, *reach])
   parts = [_band(cells, x, y), axes(x, _bare(y), label, "", levels=False)]
   parts.append(line(x.at(chance), TOP - 4, x.at(chance), y, "chance"))
   for place, (name, (first, second)) in enumerate(cells.items()):
@@ -72,11 +73,11 @@ def intervals(
       group.append(line(x.at(first.low), middle, x.at(first.high), middle, "bar"))
     if second.n:
       group.append(tag("circle", cx=x.at(second.mean), cy=middle + 6, r=2.6, class_="hollow"))
-    parts.append(tag("g", *group, class_=f"hue-{mark(name).hue}"))
-    hint = f"{mark(name).label}: {quantity} {value(first)}"
-    parts.append(marker(name, x.at(first.mean), middle, 4.6, hint))
-    parts.append(text(x.start - 8, middle + 4, mark(name).label, "name", "end"))
-  words = "; ".join(f"{mark(name).label} {number(cells[name][0].mean)}" for name in cells)
+    parts.append(tag("g", *group, class_=f"hue-{data.marks[name].hue}"))
+    hint = f"{data.label(name)}: {quantity} {value(first)}"
+    parts.append(marker(data.marks[name], x.at(first.mean), middle, 4.6, hint))
+    parts.append(text(x.start - 8, middle + 4, data.label(name), "name", "end"))
+  words = "; ".join(f"{data.label(name)} {number(cells[name][0].mean)}" for name in cells)
   return drawing(ident, WIDTH, height, title, f"{quantity}: {words}.", *parts)
 
 
@@ -85,13 +86,13 @@ def _values(rows: pd.DataFrame, method: str, metric: str) -> list[float]:
   return [float(v) for v in found if math.isfinite(v)]
 
 
-def _lines(names: list[str], values: list[float]) -> tuple[Scale, float, float]:
+def _lines(data: RunData, names: list[str], values: list[float]) -> tuple[Scale, float, float]:
   """Lay out one line per method; returns the x scale, the axis' y and the figure's height.
 
   The names stand left of the scale; long ones push it to the right.
   """
   bottom = TOP + ROW * len(names) + 2
-  left = max([LEFT, *(8.4 * len(mark(name).label) for name in names)])
+  left = max([LEFT, *(8.4 * len(data.label(name)) for name in names)])
   return spanning(values, min(left, RIGHT / 2), RIGHT), bottom, bottom + 38
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from jaxmu.report.marks import mark
+from jaxmu.report.marks import Mark
 
 # Unit outlines, scaled to a marker's radius; areas look alike.
 _OUTLINES = {
@@ -77,24 +77,23 @@ def path(points: Iterable[tuple[float, float]], kind: str, closed: bool = False)
   return tag("path", d="".join(steps) + ("Z" if closed else ""), class_=kind)
 
 
-def marker(method: str, x: float, y: float, radius: float = 5, words: str = "") -> Markup:
+def marker(mark: Mark, x: float, y: float, radius: float = 5, words: str = "") -> Markup:
   """Draw a method's marker in its colour; `words` appear on hover."""
-  shape = mark(method).shape
-  if shape == "target":
+  if mark.shape == "target":
     inside = tag("circle", cx=x, cy=y, r=radius, class_="ring")
     inside += tag("circle", cx=x, cy=y, r=radius * 0.35, class_="fill")
-  elif shape == "circle":
+  elif mark.shape == "circle":
     inside = tag("circle", cx=x, cy=y, r=radius, class_="fill")
   else:
-    corners = [(x + radius * dx, y + radius * dy) for dx, dy in _OUTLINES[shape]]
+    corners = [(x + radius * dx, y + radius * dy) for dx, dy in _OUTLINES[mark.shape]]
     inside = path(corners, "fill", closed=True)
   hint = tag("title", words) if words else Markup("")
-  return tag("g", hint, inside, class_=f"mark hue-{mark(method).hue}")
+  return tag("g", hint, inside, class_=f"mark hue-{mark.hue}")
 
 
-def swatch(method: str) -> Markup:
+def swatch(mark: Mark) -> Markup:
   """Draw a marker alone, for legends and tables; its meaning stands beside it as text."""
-  inside = marker(method, 7, 7, 4.6)
+  inside = marker(mark, 7, 7, 4.6)
   return tag("svg", inside, viewBox="0 0 14 14", class_="swatch", aria_hidden="true")
 
 

@@ -1,5 +1,6 @@
 """The main table as values; page.py and documents.py write it in their own form."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxmu.audit.attack_words import SHORT, usual_attack
@@ -8,7 +9,6 @@ from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.summary import BETTER, Summary, best, recognised
 from jaxmu.audit.text import MISSING, factor, interval, plural, speed, spread
 from jaxmu.report.data import ReportData
-from jaxmu.report.marks import mark
 from jaxmu.report.metric_cards import BY_KEY, METRICS
 
 BEST, SHARED = "best", "shared"  # a clear winner; the leading group whose intervals overlap
@@ -33,6 +33,13 @@ class Entry(NamedTuple):
   interval: str = ""
   standing: str = ""
   note: str = ""  # in a word or two, beside the number
+
+
+class Block(NamedTuple):
+  """A further table: names of the columns with their meaning, and per method (value, interval)."""
+
+  head: list[tuple[str, str]]
+  body: list[tuple[str, list[tuple[str, str]]]]
 
 
 class Line(NamedTuple):
@@ -61,7 +68,7 @@ def lines(data: ReportData, summary: Summary, cautions: list[Caution]) -> tuple[
   return tuple(
     Line(
       method=name,
-      label=mark(name).label,
+      label=data.label(name),
       reference=name in REFERENCES,
       entries=tuple(_entry(data, summary, name, c.key, standings, clock) for c in columns(data)),
       members=_members(summary, name),
@@ -76,14 +83,21 @@ def wall_rte(data: ReportData) -> dict[str, float]:
 
   A batched clock times the population, not a model (spec evaluation 5): then the dict is empty.
   """
-  if data.manifest.get("chunk") != 1 or data.device_count != 1:
+  if data.manifest.chunk != 1 or data.manifest.device.count != 1:
     return {}
-  clock = {name: float(stage.get("wall_s") or 0.0) for name, stage in data.timings.items()}
+  clock = {name: stage.wall_s for name, stage in data.timings.items()}
   base = clock.get("retrained", 0.0)
   return {name: base / wall for name, wall in clock.items() if base > 0 and wall > 0}
 
 
-def _entry(data, summary, method, key, standings, clock) -> Entry:
+def _entry(
+  data: ReportData,
+  summary: Summary,
+  method: str,
+  key: str,
+  standings: Mapping[tuple[str, str], str],
+  clock: Mapping[str, float],
+) -> Entry:
   if method == "original" and key in ("RTE_work", "clock"):
     return Entry(MISSING)  # nothing was unlearned, so nothing was saved
   if key == "clock":
@@ -95,7 +109,9 @@ def _entry(data, summary, method, key, standings, clock) -> Entry:
   return Entry(spread(cell), interval(cell), standings.get((method, key), ""), note)
 
 
-def _standings(data: ReportData, summary: Summary, cautions) -> dict[tuple[str, str], str]:
+def _standings(
+  data: ReportData, summary: Summary, cautions: list[Caution]
+) -> dict[tuple[str, str], str]:
   eligible = markable(data, summary, cautions)
   found = {(n, "T_strongest"): RAISED for n in summary.order if recognised(summary, n)}
   found |= {(n, "T_MIA"): RAISED for n in summary.order if shown_by_loss(data, summary, n)}

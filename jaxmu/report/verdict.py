@@ -7,7 +7,6 @@ from jaxmu.audit.cautions import Caution, destroyed, found_by, markable
 from jaxmu.audit.summary import Summary, best, retraining_floor
 from jaxmu.audit.text import interval, listing, number, value
 from jaxmu.report.data import ReportData
-from jaxmu.report.marks import mark
 
 _TITLES = {
   "RetDev": "Closest to retraining in accuracy",
@@ -34,7 +33,7 @@ def write(data: ReportData, summary: Summary, cautions: list[Caution]) -> list[s
     _accuracy(data, summary),
     *_winners(data, summary, cautions),
     _remaining(data, summary, destroyed(cautions)),
-    _troubled(cautions),
+    _troubled(data, cautions),
   ]
   return [sentence for sentence in sentences if sentence]
 
@@ -86,9 +85,9 @@ def _winners(data: ReportData, summary: Summary, cautions: list[Caution]) -> lis
       continue
     cell = summary.cell(names[0], metric)
     shown = metric.replace("T_strongest", "accuracy")
-    text = f"{title}: {mark(names[0]).label} ({shown} {value(cell)})"
+    text = f"{title}: {data.label(names[0])} ({shown} {value(cell)})"
     if len(names) > 1:
-      others = listing(mark(name).label for name in names[1:])
+      others = listing(data.label(name) for name in names[1:])
       text += f", not separable from {others} (paired differences hold 0)"
     found.append(text + _floor(data, metric) + ".")
   if found and len(eligible) < len(summary.methods):
@@ -106,7 +105,7 @@ def _floor(data: ReportData, metric: str) -> str:
 
 def _remaining(data: ReportData, summary: Summary, excluded: frozenset[str]) -> str:
   leaking = [
-    f"{mark(name).label} {interval(summary.cell(name, metric))}"
+    f"{data.label(name)} {interval(summary.cell(name, metric))}"
     for name in summary.methods
     if name not in excluded
     for metric in [found_by(data, summary, name)]
@@ -118,10 +117,10 @@ def _remaining(data: ReportData, summary: Summary, excluded: frozenset[str]) -> 
   return f"Signal remains after {listing(leaking)}{words}."
 
 
-def _troubled(cautions: list[Caution]) -> str:
+def _troubled(data: ReportData, cautions: list[Caution]) -> str:
   parts = []
   for code, phrase in _TROUBLES.items():
-    names = [mark(c.method).label for c in cautions if c.code == code and c.method]
+    names = [data.label(c.method) for c in cautions if c.code == code and c.method]
     if names:
       parts.append(f"{listing(names)} {phrase[len(names) > 1]}")
   return f"Warnings: {'; '.join(parts)}." if parts else ""

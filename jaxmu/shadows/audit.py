@@ -11,6 +11,7 @@ from jaxmu.errors import DataError
 from jaxmu.shadows.models import models, original_of, splits_of
 from jaxmu.shadows.scores import Model
 from jaxmu.shadows.study_context import Lab
+from jaxmu.store.records import Attack, ExposedRecord, Spread, StudyRecord, StudySizes
 from jaxmu.sweep.progress import Progress
 from jaxmu.unlearning import ANCHORS
 
@@ -82,22 +83,23 @@ def _write_images(lab: Lab, found: Tables, names: Sequence[str]) -> None:
     shown |= set(pool[(order >= 0) & (order < SHOWN)].tolist())
   order, dataset = sorted(shown), lab.dataset
   lab.run.write_array("exposed", dataset.images[order])
-  given = {"labels": dataset.labels[order], "original_labels": dataset.original_labels[order]}
-  lab.run.write_json("exposed.json", {"samples": order, **given})
+  labels, true = dataset.labels[order].tolist(), dataset.original_labels[order].tolist()
+  lab.run.write_json("exposed.json", ExposedRecord(tuple(order), tuple(labels), tuple(true)))
 
 
-def _facts(lab: Lab, attacker: Attacker, cases: dict[str, Case]) -> dict:
+def _facts(lab: Lab, attacker: Attacker, cases: dict[str, Case]) -> StudyRecord:
   """Describe the study for the report."""
-  sizes = lab.study.split(0, 0).sizes
-  return describe(cases["retrained"], attacker) | {
-    "splits": lab.study.splits,
-    "forgets": lab.study.attempts,
-    "models": len(lab.study.models),
-    "originals": len(models(lab.study, lab.settings, "original")),
-    "pool": len(lab.study.pool),
-    "sizes": {
-      **{part: sizes[part] for part in ("train", "retain", "forget", "val")},
-      "held_out": sizes["test"],
-    },
-    "failed": {name: int((~case.alive).sum()) for name, case in cases.items()},
-  }
+  sizes, known = dict(lab.study.split(0, 0).sizes), describe(cases["retrained"], attacker)
+  held_out = sizes.pop("test")
+  return StudyRecord(
+    attack=Attack(**known["attack"]),
+    forgotten_per_sample=Spread(**known["forgotten_per_sample"]),
+    never_per_sample=Spread(**known["never_per_sample"]),
+    splits=lab.study.splits,
+    forgets=lab.study.attempts,
+    models=len(lab.study.models),
+    originals=len(models(lab.study, lab.settings, "original")),
+    pool=len(lab.study.pool),
+    sizes=StudySizes(**sizes, held_out=held_out),
+    failed={name: int((~case.alive).sum()) for name, case in cases.items()},
+  )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from typing import TextIO
 
 from jaxmu.data import Dataset
 from jaxmu.data.shadow_splits import ShadowStudy
@@ -12,12 +13,12 @@ from jaxmu.shadows.reuse import borrow
 from jaxmu.shadows.stage import GROUP, ShadowStage
 from jaxmu.shadows.study_context import Lab
 from jaxmu.store import Run
-from jaxmu.sweep import lowerings, preparation, tuning
+from jaxmu.sweep import lowerings, preparation, provenance, tuning
 from jaxmu.sweep.driver import open_run
 from jaxmu.unlearning import ANCHORS
 
 
-def study(settings: Settings, *, command: str = "", out=None) -> Run:
+def study(settings: Settings, *, command: str = "", out: TextIO | None = None) -> Run:
   """Train the shadow models that are missing, attack all, and write the report.
 
   The run directory does not depend on the numbers of splits and forget sets: a study grows.
@@ -53,7 +54,9 @@ def study(settings: Settings, *, command: str = "", out=None) -> Run:
   return run
 
 
-def _open(settings: Settings, dataset: Dataset, drawn: ShadowStudy, command: str, out):
+def _open(
+  settings: Settings, dataset: Dataset, drawn: ShadowStudy, command: str, out: TextIO
+) -> tuple[Run, Lab]:
   group = models.models(drawn, settings, "retrained")[:GROUP]
   splits = models.splits_of(drawn, group)
   chunk = tuning.resolve_chunk(
@@ -62,6 +65,6 @@ def _open(settings: Settings, dataset: Dataset, drawn: ShadowStudy, command: str
   lowering = lowerings.resolve(settings, dataset, chunk)
   splits = splits[:1]  # says all about the others, however many there will be
   run = open_run(
-    settings, preparation.manifest(settings, dataset, splits, chunk, lowering, command), out
+    settings, provenance.manifest(settings, dataset, splits, chunk, lowering, command), out
   )
-  return run, Lab(run, settings, dataset, drawn, tuple(sorted(run.manifest["lowering"].items())))
+  return run, Lab(run, settings, dataset, drawn, tuple(sorted(run.manifest.lowering.items())))

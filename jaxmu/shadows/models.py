@@ -17,9 +17,12 @@ def draw(settings: Settings, num_train: int) -> ShadowStudy:
   """
   chosen = settings.ulira
   study = shadow_study(
-    num_train, splits=chosen.splits, attempts=chosen.forgets, pool=chosen.pool or None,
+    num_train,
+    splits=chosen.splits,
+    attempts=chosen.forgets,
+    pool=chosen.pool or None,
     seed=settings.data.split_seed,
-  )  # fmt: skip
+  )
   forget = study.split(0, 0).sizes["forget"]
   if forget < MINIMUM:
     raise DataError(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from jaxmu.settings import Settings
 from jaxmu.shadows.models import draw, models
-from jaxmu.store import files
+from jaxmu.store import typed_json
+from jaxmu.store.records import ScoresRecord
 from jaxmu.sweep.plan import (
   bytes_text,
   dimensions,
@@ -70,4 +71,4 @@ def plan(settings: Settings, *, images_per_second: float | None = None) -> str:
 def _done(run: Path, name: str) -> set[tuple[int, int]]:
   """Return the models that have scores."""
   index = run / "scores" / f"{name}.json"
-  return {tuple(m) for m in files.read_json(index)["models"]} if index.is_file() else set()
+  return set(typed_json.load(ScoresRecord, index).models) if index.is_file() else set()

@@ -6,7 +6,8 @@ from pathlib import Path
 from jaxmu.errors import StoreError
 from jaxmu.shadows.scores import STATISTIC
 from jaxmu.shadows.study_context import Lab
-from jaxmu.store import files
+from jaxmu.store import typed_json
+from jaxmu.store.records import ScoresRecord
 from jaxmu.sweep.reuse import copy_tree
 
 
@@ -23,10 +24,10 @@ def borrow(lab: Lab, name: str) -> str:
   lenders = []
   for index in sorted(lab.run.path.parent.glob(f"*/scores/{name}.json")):
     try:
-      known = files.read_json(index)
-      if known["identity"] == mine.identity and known["statistic"] == STATISTIC:
-        lenders.append((len(known["models"]), index))
-    except (StoreError, KeyError, TypeError):  # a damaged neighbour is no reason to stop
+      known = typed_json.load(ScoresRecord, index)
+      if known.identity == mine.identity and known.statistic == STATISTIC:
+        lenders.append((len(known.models), index))
+    except StoreError:  # a damaged neighbour is no reason to stop
       continue
   if not lenders:
     return ""

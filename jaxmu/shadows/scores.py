@@ -8,17 +8,20 @@ Rows count once the JSON file names their models. It is replaced last, so a kill
 that the next writer overwrites.
 """
 
+import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jaxmu.errors import StoreError
-from jaxmu.store import files
+from jaxmu.store import files, typed_json
+from jaxmu.store.records import ScoresRecord, ShadowCost
 
 STATISTIC = "margin"  # what phi is: exact; with the floor of LiRA's public code it was another
 Model = tuple[int, int]  # (split, forget set)
+NO_COST = ShadowCost(models=0, wall_s=0.0, compile_s=0.0, predict_s=0.0, passes=0.0)
 _TYPES = {"phi": np.dtype("<f4"), "correct": np.dtype("u1")}
 
 
@@ -35,12 +38,11 @@ class Scores:
       StoreError: the rows were made from other data, splits or settings, or are damaged.
     """
     self.folder, self.stage, self.samples, self.identity = folder, stage, samples, identity
-    self._index = {"identity": identity, "samples": samples, "statistic": STATISTIC}
-    self._index |= {"models": [], "failures": []}
+    self._index = ScoresRecord(identity, samples, STATISTIC, (), (), NO_COST)
     if self.path.is_file():
-      self._index = files.read_json(self.path)
+      self._index = typed_json.load(ScoresRecord, self.path)
       self._refuse_others()
-    self._rows = {tuple(model): row for row, model in enumerate(self._index["models"])}
+    self._rows = {model: row for row, model in enumerate(self._index.models)}
 
   @property
   def path(self) -> Path:
@@ -52,9 +54,9 @@ class Scores:
     return list(self._rows)
 
   @property
-  def cost(self) -> dict[str, float]:
+  def cost(self) -> ShadowCost:
     """Sums over all groups of models of what `append` was given."""
-    return self._index.get("cost", {})
+    return self._index.cost
 
   def missing(self, models: Sequence[Model]) -> list[Model]:
     """Return those of `models` that have no row, in the given order."""
@@ -66,14 +68,14 @@ class Scores:
     phi: np.ndarray,
     correct: np.ndarray,
     failures: Sequence[str],
-    cost: Mapping[str, float],
+    cost: ShadowCost,
   ) -> None:
     """Add the rows of some models.
 
     Args:
       phi, correct: [m, N].
       failures: per model "" or when it turned non-finite.
-      cost: numbers that add up, such as seconds.
+      cost: of these models alone.
 
     Raises:
       StoreError: a model has a row already, shapes do not fit, or the folder cannot be written.
@@ -89,14 +91,14 @@ class Scores:
     for name, array in rows.items():
       self._write(name, np.asarray(array, _TYPES[name]))
     before = self._index
-    total = {key: before.get("cost", {}).get(key, 0) + value for key, value in cost.items()}
-    self._index = before | {
-      "models": [*before["models"], *map(list, models)],
-      "failures": [*before["failures"], *failures],
-      "cost": total,
-    }
+    self._index = dataclasses.replace(
+      before,
+      models=(*before.models, *models),
+      failures=(*before.failures, *failures),
+      cost=before.cost.plus(cost),
+    )
     files.write_json(self.path, self._index)
-    self._rows = {tuple(model): row for row, model in enumerate(self._index["models"])}
+    self._rows = {model: row for row, model in enumerate(self._index.models)}
 
   def phi(self, models: Sequence[Model]) -> np.ndarray:
     """Return the scores of models, float32 [m, N]; memory-mapped where they lie in this order."""
@@ -108,24 +110,23 @@ class Scores:
 
   def failed(self, models: Sequence[Model]) -> np.ndarray:
     """Tell which models turned non-finite, bool [m]."""
-    failures = self._index["failures"]
+    failures = self._index.failures
     return np.array([bool(failures[row]) for row in self._places(models)])
 
-  def _places(self, models):
+  def _places(self, models: Sequence[Model]) -> list[int]:
     try:
-      return [self._rows[tuple(model)] for model in models]
+      return [self._rows[model] for model in models]
     except KeyError as error:
       raise StoreError(f"{self.path} has no model {error}; run the same command again") from None
 
-  def _read(self, name, models):
+  def _read(self, name: str, models: Sequence[Model]) -> np.ndarray:
     places = self._places(models)
-    mapped = np.memmap(
-      self._file(name), _TYPES[name], "r", shape=(len(self._index["models"]), self.samples)
-    )
+    shape = (len(self._index.models), self.samples)
+    mapped = np.memmap(self._file(name), _TYPES[name], "r", shape=shape)
     first, last = places[0], places[-1] + 1
     return mapped[first:last] if places == list(range(first, last)) else mapped[places]
 
-  def _write(self, name, rows):
+  def _write(self, name: str, rows: np.ndarray) -> None:
     """Write rows behind those that count."""
     path = self._file(name)
     try:
@@ -144,20 +145,25 @@ class Scores:
     return self.folder / f"{self.stage}.{name}"
 
   def _refuse_others(self) -> None:
-    known = self._index
-    for key in ("identity", "samples", "models", "failures"):
-      if key not in known:
-        raise StoreError(f"{self.path} is no index of scores; delete it and run the command again")
-    mine_of = {"identity": self.identity, "samples": self.samples, "statistic": STATISTIC}
-    for key, mine in mine_of.items():
-      if known.get(key) != mine:
+    known, count = self._index, len(self._index.models)
+    if len(known.failures) != count or len(set(known.models)) != count:
+      raise files.damaged(
+        self.path, f"{len(known.failures)} failures for {len(set(known.models))} of {count} models"
+      )
+    pairs = {
+      "identity": (known.identity, self.identity),
+      "samples": (known.samples, self.samples),
+      "statistic": (known.statistic, STATISTIC),
+    }
+    for key, (before, mine) in pairs.items():
+      if before != mine:
         raise StoreError(
           f"{self.path} holds scores of other data, splits, recipe or software ({key} "
-          f"{known.get(key)!s:.12}, now {mine!s:.12}), which must not be mixed; give another "
+          f"{before!s:.12}, now {mine!s:.12}), which must not be mixed; give another "
           "--config.output_dir, or delete the file"
         )
     for name, kind in _TYPES.items():
-      path, least = self._file(name), len(known["models"]) * self.samples * kind.itemsize
+      path, least = self._file(name), count * self.samples * kind.itemsize
       if least and (not path.is_file() or path.stat().st_size < least):
         raise StoreError(
           f"{path} is shorter than {least} bytes, as {self.path.name} says; delete both and run "

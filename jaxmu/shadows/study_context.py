@@ -50,5 +50,5 @@ class Lab:
     if name not in ANCHORS:
       fold = lambda model: jax.random.fold_in(jax.random.fold_in(key, model[0]), model[1])
       keys = jax.vmap(fold)(jnp.asarray(wanted))
-    splits, chunk = splits_of(self.study, wanted), int(self.run.manifest["chunk"])
+    splits, chunk = splits_of(self.study, wanted), self.run.manifest.chunk
     return preparation.build(self.settings, self.dataset, splits, chunk, self.lowering, keys)

@@ -3,20 +3,24 @@
 A checkpoint is a directory: an orbax checkpoint, and `metadata.json` with what the caller stored,
 the tree of shapes and dtypes, and a SHA-256 of the arrays that `load` verifies. It is made beside
 its final path and renamed, so it exists whole or not at all. On disk the tree is nested
-dictionaries: the fields of named tuples and the positions of lists become keys.
+dictionaries: the fields of named tuples and the positions of lists become keys. Dictionaries
+without entries, which hold no array, are named in the metadata.
 """
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import files
+
+if TYPE_CHECKING:
+  from jaxmu.store.run import Run
 
 METADATA = "metadata.json"
 _SEPARATOR = "/"
@@ -34,14 +38,20 @@ class Leaf(NamedTuple):
 
 
 class Description(NamedTuple):
-  """What a checkpoint holds: the caller's metadata, and leaves by name ("params/head/kernel")."""
+  """What a checkpoint holds: the caller's metadata, and leaves by name ("params/head/kernel").
 
-  metadata: dict
+  Attributes:
+    empty: names of the dictionaries without entries ("batch_stats" of a network without BatchNorm).
+    sha256: of all arrays, with their names, shapes and dtypes.
+  """
+
+  metadata: dict[str, Any]
   leaves: dict[str, Leaf]
+  empty: tuple[str, ...]
   sha256: str
 
 
-def save(path: str | Path, tree: Any, metadata: Mapping) -> None:
+def save(path: str | Path, tree: Any, metadata: Mapping[str, Any]) -> None:
   """Write a pytree of arrays and numbers, and JSON metadata; replace what is at `path`.
 
   Arrays may lie on any number of devices; typed PRNG keys are stored as their key data.
@@ -56,6 +66,7 @@ def save(path: str | Path, tree: Any, metadata: Mapping) -> None:
   document = {
     "metadata": metadata,
     "leaves": {name: {"shape": x.shape, "dtype": x.dtype.name} for name, x in leaves.items()},
+    "empty": _empty(tree),
     "sha256": _digest(leaves),
   }
   temporary = path.with_name(f".{path.name}.tmp")
@@ -76,7 +87,7 @@ def save(path: str | Path, tree: Any, metadata: Mapping) -> None:
     raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def load(path: str | Path, like: Any = None) -> tuple[Any, dict]:
+def load(path: str | Path, like: Any = None) -> tuple[Any, dict[str, Any]]:
   """Read the tree (NumPy arrays, bit for bit as saved) and the metadata.
 
   Args:
@@ -103,7 +114,8 @@ def load(path: str | Path, like: Any = None) -> tuple[Any, dict]:
       leaves[name] = np.zeros(shape, _dtype(dtype))
   if _digest(leaves) != description.sha256:
     raise _damaged(path, "its arrays do not have the stored SHA-256")
-  return (_nest(leaves) if like is None else _restore(leaves, like)), description.metadata
+  tree = _nest(leaves, description.empty) if like is None else _restore(leaves, like)
+  return tree, description.metadata
 
 
 def describe(path: str | Path) -> Description:
@@ -120,8 +132,9 @@ def describe(path: str | Path) -> Description:
     leaves = {
       name: Leaf(tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in document["leaves"].items()
     }
-    return Description(document["metadata"], leaves, document["sha256"])
-  except (StoreError, KeyError, TypeError, AttributeError):
+    empty = tuple(map(str, document["empty"]))
+    return Description(dict(document["metadata"]), leaves, empty, document["sha256"])
+  except (StoreError, KeyError, TypeError, ValueError, AttributeError):
     raise _damaged(path, f"{METADATA} cannot be read") from None
 
 
@@ -130,7 +143,7 @@ def exists(path: str | Path) -> bool:
   return (Path(path) / METADATA).is_file()
 
 
-def save_leg(run: Any, stage: str, number: int, tree: Any, metadata: Mapping) -> None:
+def save_leg(run: "Run", stage: str, number: int, tree: Any, metadata: Mapping[str, Any]) -> None:
   """Save the state after leg `number` of a stage, then remove the stage's older legs."""
   save(_legs(run, stage) / str(number), tree, metadata)
   for other in _leg_numbers(run, stage):
@@ -138,22 +151,22 @@ def save_leg(run: Any, stage: str, number: int, tree: Any, metadata: Mapping) ->
       _remove(_legs(run, stage) / str(other))
 
 
-def latest_leg(run: Any, stage: str, like: Any = None) -> tuple[int, Any, dict] | None:
+def latest_leg(run: "Run", stage: str, like: Any = None) -> tuple[int, Any, dict[str, Any]] | None:
   """Return number, tree and metadata of the newest leg of a stage, or None if there is none."""
   numbers = _leg_numbers(run, stage)
   return (numbers[-1], *load(_legs(run, stage) / str(numbers[-1]), like)) if numbers else None
 
 
-def clear_legs(run: Any, stage: str) -> None:
+def clear_legs(run: "Run", stage: str) -> None:
   """Remove all legs of a stage, once its final checkpoint is written."""
   _remove(_legs(run, stage))
 
 
-def _legs(run: Any, stage: str) -> Path:
+def _legs(run: "Run", stage: str) -> Path:
   return run.path / "legs" / stage
 
 
-def _leg_numbers(run: Any, stage: str) -> list[int]:
+def _leg_numbers(run: "Run", stage: str) -> list[int]:
   folder = _legs(run, stage)
   found = folder.iterdir() if folder.is_dir() else ()
   return sorted(int(path.name) for path in found if path.name.isdigit() and exists(path))
@@ -171,15 +184,24 @@ def _leaves(tree: Any) -> dict[str, np.ndarray]:
   return named
 
 
+def _empty(tree: Any) -> list[str]:
+  """Name the dictionaries of a tree that have no entries, and so no leaf that would recall them."""
+  import jax
+
+  vacant = lambda node: isinstance(node, Mapping) and not node
+  nodes = jax.tree_util.tree_leaves_with_path(tree, is_leaf=vacant)
+  return [_name(key_path) for key_path, node in nodes if key_path and vacant(node)]
+
+
 def _name(key_path: tuple) -> str:
   import jax
 
   return jax.tree_util.keystr(key_path, simple=True, separator=_SEPARATOR)
 
 
-def _nest(leaves: Mapping[str, np.ndarray]) -> dict:
-  tree: dict = {}
-  for name, leaf in leaves.items():
+def _nest(leaves: Mapping[str, np.ndarray], empty: Sequence[str] = ()) -> dict[str, Any]:
+  tree: dict[str, Any] = {}
+  for name, leaf in [*leaves.items(), *((name, {}) for name in empty)]:
     *folders, last = name.split(_SEPARATOR)
     place = tree
     for folder in folders:

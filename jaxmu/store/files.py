@@ -1,15 +1,19 @@
 """Files that are written whole or not at all, and read back with one-line errors."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from jaxmu.errors import StoreError
+
+if TYPE_CHECKING:
+  import pyarrow as pa
 
 
 def replace(path: Path, write: Callable[[BinaryIO], Any], sync: bool = True) -> None:
@@ -37,7 +41,7 @@ def replace(path: Path, write: Callable[[BinaryIO], Any], sync: bool = True) -> 
 
 
 def write_json(path: Path, value: Any, sync: bool = True) -> None:
-  """Write `value` as JSON; NumPy numbers and arrays become plain ones."""
+  """Write `value` as JSON; records become objects, NumPy numbers and arrays plain ones."""
   text = json.dumps(value, indent=1, default=plain_value)
   replace(path, lambda file: file.write(text.encode() + b"\n"), sync)
 
@@ -49,10 +53,10 @@ def read_json(path: Path) -> Any:
     StoreError: it is absent or damaged.
   """
   with reading(path):
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_table(path: Path, rows: Sequence[Mapping], order: Sequence[str] = ()) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> None:
   """Write rows as parquet; equal rows give equal bytes.
 
   Columns named in `order` come first, then the others as they appear. A column is bool, int64 or
@@ -94,18 +98,27 @@ def reading(path: Path) -> Iterator[None]:
     raise StoreError(f"{path} does not exist; run the same command again to make it") from None
   except (OSError, ValueError, EOFError) as error:  # pyarrow's ArrowInvalid is a ValueError
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    raise StoreError(
-      f"{path} is damaged ({reason}); delete it and run the same command again"
-    ) from None
+    raise damaged(path, reason) from None
 
 
-def plain(value: Mapping) -> dict:
-  """Return what reading the value back from JSON gives (lists for tuples)."""
-  return json.loads(json.dumps(dict(value), default=plain_value))
+def damaged(path: Path, reason: str) -> StoreError:
+  """Return the error that a file cannot be used."""
+  return StoreError(f"{path} is damaged ({reason}); delete it and run the same command again")
+
+
+def plain(value: Any) -> Any:
+  """Return what reading the value back from JSON gives (lists for tuples, objects for records)."""
+  return json.loads(json.dumps(value, default=plain_value))
 
 
 def plain_value(value: Any) -> Any:
-  """Return a Python number, list or string for a NumPy value or a path."""
+  """Return a plain value for a record, a NumPy value or a path.
+
+  Of a record (a dataclass), fields that have their default are left out.
+  """
+  if dataclasses.is_dataclass(value):
+    fields = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+    return {field.name: entry for field, entry in fields if entry != field.default}
   if isinstance(value, np.generic | np.ndarray):
     return value.tolist()
   if isinstance(value, Path):
@@ -128,7 +141,7 @@ def _last_byte(file: BinaryIO) -> bytes:
   return file.read(1)
 
 
-def _arrow(rows: Sequence[Mapping], order: Sequence[str]):
+def _arrow(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> "pa.Table":
   import pyarrow as pa
 
   known = dict.fromkeys(name for row in rows for name in row)
@@ -136,7 +149,7 @@ def _arrow(rows: Sequence[Mapping], order: Sequence[str]):
   return pa.table([_column([row.get(name) for row in rows]) for name in names], names=names)
 
 
-def _column(values: Sequence[Any]):
+def _column(values: Sequence[Any]) -> "pa.Array":
   import pyarrow as pa
 
   values = [plain_value(value) for value in values]

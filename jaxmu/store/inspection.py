@@ -2,16 +2,42 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import Run, checkpoint
+from jaxmu.store import Run, checkpoint, typed_json
+from jaxmu.store.records import ScoresRecord
+from jaxmu.store.run import CONFIG
+
+if TYPE_CHECKING:
+  from rich.console import Console
 
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
 ACCURACIES = ("RA", "FA", "VA", "TA")
+
+
+@dataclass(frozen=True)
+class _Network:
+  name: str
+
+
+@dataclass(frozen=True)
+class _Chosen:
+  """What is shown of a run's config."""
+
+  model: _Network
+
+
+@dataclass(frozen=True)
+class _Said:
+  """What a checkpoint's metadata may say about the models in it."""
+
+  stage: str = ""
+  seeds: tuple[int, ...] = ()
 
 
 def inspect(path: str | Path, norms: bool = False) -> dict[str, Any]:
@@ -54,26 +80,31 @@ def _checkpoints(run: Run) -> list[Path]:
 
 
 def _describe_run(run: Run) -> dict[str, Any]:
-  about = {"path": str(run.path), "name": run.path.name, "seeds": run.manifest.get("seeds", [])}
-  about["dataset"] = run.manifest.get("dataset", {}).get("name")
-  about["model"] = run.config.get("model", {}).get("name")
-  planned = [*run.manifest.get("methods", {}), *run.stages()]
+  about = {
+    "path": str(run.path),
+    "name": run.path.name,
+    "seeds": list(run.manifest.seeds),
+    "dataset": run.manifest.dataset.name,
+    "model": typed_json.parse(_Chosen, run.config, run.path / CONFIG).model.name,
+  }
+  planned = [*run.manifest.methods, *run.stages()]
   stages = []
   for stage in dict.fromkeys(planned):
-    done, scored = run.done(stage), (run.path / "scores" / f"{stage}.json").is_file()
-    marker = run.marker(stage) if done else run.read_json(f"scores/{stage}.json") if scored else {}
-    failed = sum(map(bool, marker.get("failures", [])))
-    found = {"stage": stage, "done": done or scored, "failed": failed}
-    stages.append(found | ({"models": len(marker["models"])} if scored else {}))
+    done, scores = run.done(stage), f"scores/{stage}.json"
+    scored = run.record(ScoresRecord, scores) if (run.path / scores).is_file() else None
+    failures = run.marker(stage).failures if done else scored.failures if scored else ()
+    found = {"stage": stage, "done": done or bool(scored), "failed": sum(map(bool, failures))}
+    stages.append(found | ({"models": len(scored.models)} if scored else {}))
   return {"run": about, "stages": stages}
 
 
 def _describe(path: Path, run: Run | None, norms: bool) -> dict[str, Any]:
   """Describe one checkpoint."""
-  metadata, leaves, sha256 = checkpoint.describe(path)
+  metadata, leaves, _, sha256 = checkpoint.describe(path)
   leg = path.parent.parent.name == "legs"
-  stage = metadata.get("stage", path.parent.name if leg else path.name)
-  seeds = metadata.get("seeds") or (run.manifest.get("seeds") if run else None) or []
+  said = typed_json.parse(_Said, metadata, path / checkpoint.METADATA)
+  stage = said.stage or (path.parent.name if leg else path.name)
+  seeds = said.seeds or (run.manifest.seeds if run else ())
   table = [
     {"name": name, "shape": list(leaf.shape), "dtype": leaf.dtype, "bytes": leaf.nbytes}
     for name, leaf in sorted(leaves.items())
@@ -121,7 +152,7 @@ def _is_parameter(name: str) -> bool:
   return name.startswith(tuple(f"{prefix}/" for prefix in PARAMS))
 
 
-def _norms(path: Path, table: Sequence[dict]) -> dict[str, Any]:
+def _norms(path: Path, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
   """Read the arrays; add each leaf's norms to the table and return those of whole members."""
   tree, _ = checkpoint.load(path)
   squares: list[np.ndarray] = []
@@ -138,7 +169,7 @@ def _norms(path: Path, table: Sequence[dict]) -> dict[str, Any]:
   return {"norms": [_json_number(float(x)) for x in total]}
 
 
-def render(about: Mapping[str, Any], console: Any) -> None:
+def render(about: Mapping[str, Any], console: "Console") -> None:
   """Print what `inspect` found as tables on a rich console."""
   run = about["run"]
   if run:
@@ -167,7 +198,7 @@ def size(count: float) -> str:
   return f"{count:.1f} GB"
 
 
-def _overview(about: Mapping, console: Any) -> None:
+def _overview(about: Mapping[str, Any], console: "Console") -> None:
   state = {c["stage"]: c for c in about["checkpoints"] if c["leg"] is None}
   legs = {c["stage"]: c for c in about["checkpoints"] if c["leg"] is not None}
   rows = []
@@ -182,12 +213,12 @@ def _overview(about: Mapping, console: Any) -> None:
   _table(console, "stages", ("stage", "status", "members", "failed", "progress", "bytes"), rows)
 
 
-def _progress(metadata: Mapping) -> str:
+def _progress(metadata: Mapping[str, Any]) -> str:
   known = ("phase", "epoch", "epochs", "step", "steps")
   return ", ".join(f"{key} {metadata[key]}" for key in known if metadata.get(key) is not None)
 
 
-def _header(found: Mapping, console: Any) -> None:
+def _header(found: Mapping[str, Any], console: "Console") -> None:
   leg = "final" if found["leg"] is None else f"leg {found['leg']}"
   console.print(
     f"{found['path']}\n{found['stage']} ({leg}): {len(found['seeds'])} members,"
@@ -198,7 +229,7 @@ def _header(found: Mapping, console: Any) -> None:
       console.print(f"  {key}: {value}")
 
 
-def _members(found: Mapping, console: Any) -> None:
+def _members(found: Mapping[str, Any], console: "Console") -> None:
   norms = found.get("norms", [])
   members = found["members"] or [{"seed": seed} for seed in found["seeds"]] * bool(norms)
   if not members:
@@ -211,7 +242,7 @@ def _members(found: Mapping, console: Any) -> None:
   _table(console, f"members of {found['stage']}", heads, rows)
 
 
-def _tree(found: Mapping, console: Any) -> None:
+def _tree(found: Mapping[str, Any], console: "Console") -> None:
   heads = ["name", "shape", "dtype", "bytes"] + ["norms, min to max"] * ("norms" in found)
   rows = []
   for leaf in found["leaves"]:
@@ -230,7 +261,9 @@ def _cell(value: Any) -> str:
   return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _table(console: Any, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _table(
+  console: "Console", title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
   from rich.table import Table
 
   table = Table(title=title, title_justify="left", box=None, pad_edge=False)

@@ -10,17 +10,22 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
 from jaxmu.errors import StoreError
-from jaxmu.store import files
+from jaxmu.store import files, typed_json
+from jaxmu.store.manifest import Manifest
+from jaxmu.store.records import StageRecord
 
 if TYPE_CHECKING:
   import pandas as pd
 
+T = TypeVar("T")
+CONFIG, MANIFEST = "config.json", "manifest.json"
 COLUMNS = (
   *("method", "seed", "finite", "failed_steps", "RA", "FA", "VA", "TA", "TA_clean"),
   *("loss_retain", "loss_forget", "loss_val", "loss_test", "V_MIA", "T_MIA", "V_AUC", "T_AUC"),
@@ -32,10 +37,19 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class Experiment:
+  """The form of config.json: the checked settings, and the part of them that the hash covers."""
+
+  hash: str
+  identity: Mapping[str, Any]
+  config: Mapping[str, Any]
+
+
 class Run:
   """A run directory `path` with its `config` and `manifest`."""
 
-  def __init__(self, path: Path, config: dict, manifest: dict):
+  def __init__(self, path: Path, config: Mapping[str, Any], manifest: Manifest):
     self.path, self.config, self.manifest = path, config, manifest
 
   @classmethod
@@ -44,55 +58,50 @@ class Run:
     root: str | Path,
     name: str,
     hash8: str,
-    config: Mapping,
-    manifest: Mapping,
+    config: Mapping[str, Any],
+    manifest: Manifest,
     *,
-    identity: Mapping | None = None,
+    identity: Mapping[str, Any] | None = None,
   ) -> Self:
     """Make or re-open `root/name-hash8`.
 
     `identity` is the part of the config that changes the numbers: a directory that was made with
-    another hash or identity is refused. A re-opened run keeps the manifest that it began with, and
-    takes the new config.
+    another hash or identity is refused. A re-opened run keeps the manifest that it began with, if
+    it is there, and takes the new config.
 
     Raises:
       StoreError: the folder cannot be written, or holds another experiment.
     """
     path = Path(root) / f"{name}-{hash8}"
-    stored = files.plain({"hash": hash8, "identity": identity or {}, "config": config})
-    run = cls(path, stored["config"], files.plain(manifest))
+    given = Experiment(hash8, files.plain(identity or {}), files.plain(config))
     try:
       path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
       raise StoreError(
         f"cannot make the run directory {path}: {error.strerror}; give another --config.output_dir"
       ) from None
-    if (path / "config.json").exists():
-      before = cls.open(path)
-      run.manifest = before.manifest
-      _check_identity(path, before.read_json("config.json"), stored)
-    else:
-      run.write_json("manifest.json", manifest)
+    known = (path / CONFIG).exists()
+    if known:
+      _check_identity(path, typed_json.load(Experiment, path / CONFIG), given)
+    if not (known and (path / MANIFEST).exists()):
+      files.write_json(path / MANIFEST, manifest)
+    found = typed_json.load(Manifest, path / MANIFEST)
     # Last: a directory is a run once this file exists.
-    run.write_json("config.json", stored)
-    return run
+    files.write_json(path / CONFIG, given)
+    return cls(path, given.config, found)
 
   @classmethod
   def open(cls, path: str | Path) -> Self:
     """Open an existing run to read it.
 
     Raises:
-      StoreError: `path` is not a run directory.
+      StoreError: `path` is not a run directory, or what it began with cannot be read.
     """
     path = Path(path)
-    if not (path / "config.json").is_file():
-      raise StoreError(f"{path} is not a run directory (it has no config.json)")
-    run = cls(path, {}, {})
-    stored = run.read_json("config.json")
-    if not isinstance(stored, dict) or "config" not in stored:
-      raise StoreError(f"{path / 'config.json'} is not the config of a run")
-    run.config, run.manifest = stored["config"], run.read_json("manifest.json")
-    return run
+    if not (path / CONFIG).is_file():
+      raise StoreError(f"{path} is not a run directory (it has no {CONFIG})")
+    experiment = typed_json.load(Experiment, path / CONFIG)
+    return cls(path, experiment.config, typed_json.load(Manifest, path / MANIFEST))
 
   @contextmanager
   def lock(self) -> Iterator[None]:
@@ -120,13 +129,24 @@ class Run:
     """Tell whether a stage is finished."""
     return self._marker(stage).is_file()
 
-  def mark(self, stage: str, **info) -> None:
+  def mark(self, record: StageRecord) -> None:
     """Mark a stage as finished: the last thing that it writes."""
-    files.write_json(self._marker(stage), {"stage": stage} | info)
+    files.write_json(self._marker(record.stage), record)
 
-  def marker(self, stage: str) -> dict:
-    """Return what `mark` stored."""
-    return self.read_json(f"stages/{stage}.json")
+  def marker(self, stage: str) -> StageRecord:
+    """Return what `mark` stored.
+
+    Raises:
+      StoreError: it is absent or damaged, or of another stage or other members.
+    """
+    path = self._marker(stage)
+    found = typed_json.load(StageRecord, path)
+    if found.stage != stage:
+      raise files.damaged(path, f"it is the marker of stage '{found.stage}'")
+    if len(found.failures) != len(self.manifest.seeds):
+      members = f"{len(found.failures)} members, the run has {len(self.manifest.seeds)}"
+      raise files.damaged(path, f"'failures' lists {members}")
+    return found
 
   def unmark(self, stage: str) -> None:
     """Take the mark away, so that the stage runs again."""
@@ -137,12 +157,16 @@ class Run:
     return sorted(path.stem for path in (self.path / "stages").glob("[!.]*.json"))
 
   def write_json(self, name: str, value: Any) -> None:
-    """Write `value` to the file `name`."""
+    """Write `value`, also a record or a mapping of records, to the file `name`."""
     files.write_json(self.path / name, value)
 
   def read_json(self, name: str) -> Any:
     """Read the file `name`; StoreError if it is absent or damaged."""
     return files.read_json(self.path / name)
+
+  def record(self, kind: type[T], name: str) -> T:
+    """Read the file `name` as a value of type `kind`; StoreError if it holds something else."""
+    return typed_json.load(kind, self.path / name)
 
   def write_array(self, name: str, array: np.ndarray) -> None:
     """Write an array to `name`.npy, e.g. "logits/ft"."""
@@ -155,7 +179,7 @@ class Run:
     with files.reading(path):
       return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
 
-  def write_rows(self, rows: Sequence[Mapping]) -> None:
+  def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the result rows, one per method and seed, to rows.parquet."""
     self.write_table("rows", rows)
 
@@ -163,7 +187,7 @@ class Run:
     """Read the result rows."""
     return self.table("rows")
 
-  def write_table(self, name: str, rows: Sequence[Mapping]) -> None:
+  def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows to `name`.parquet; equal rows give equal bytes.
 
     Known columns come first, in the order of `COLUMNS`, then others in the order of the first row.
@@ -178,12 +202,12 @@ class Run:
     with files.reading(path):
       return pyarrow.parquet.read_table(path).to_pandas()
 
-  def log(self, event: Mapping) -> None:
+  def log(self, event: Mapping[str, Any]) -> None:
     """Append one event to log.jsonl, with the time in seconds since 1970."""
     line = {"time": round(time.time(), 3)} | dict(event)
     files.append_line(self.path / "log.jsonl", json.dumps(line, default=files.plain_value))
 
-  def events(self) -> list[dict]:
+  def events(self) -> list[dict[str, Any]]:
     """Return the events of log.jsonl, leaving out lines that a kill tore."""
     return files.read_lines(self.path / "log.jsonl")
 
@@ -194,10 +218,10 @@ class Run:
     return self.path / f"{name.removesuffix('.npy')}.npy"
 
 
-def _check_identity(path: Path, stored: Mapping, given: Mapping) -> None:
+def _check_identity(path: Path, stored: Experiment, given: Experiment) -> None:
   """Refuse a directory of another experiment, naming the first setting that differs."""
-  pairs = [("hash", stored.get("hash"), given["hash"])]
-  old, new = stored.get("identity") or {}, given["identity"]
+  pairs = [("hash", stored.hash, given.hash)]
+  old, new = stored.identity, given.identity
   if old and new:
     pairs += [(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
   for key, before, now in pairs:

@@ -1,6 +1,11 @@
 """A benchmark from start to end: anchors, every method, then attacks, metrics and report."""
 
+import dataclasses
 import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import numpy as np
 
 from jaxmu import report
 from jaxmu.audit import comparison, distances, evaluation, metrics
@@ -8,13 +13,15 @@ from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError, StoreError
 from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
-from jaxmu.sweep import lowerings, preparation, tuning
+from jaxmu.store.manifest import Manifest
+from jaxmu.store.records import StageRecord
+from jaxmu.sweep import lowerings, preparation, provenance, tuning
 from jaxmu.sweep.reuse import borrow
 from jaxmu.sweep.stage import Stage
 from jaxmu.unlearning import ANCHORS
 
 
-def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
+def sweep(settings: Settings, *, command: str = "", out: TextIO | None = None) -> Run:
   """Run an experiment, or what is left of it, and write its report.
 
   Args:
@@ -30,12 +37,12 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   check_attackable(splits[0].sizes)
   chunk = tuning.resolve_chunk(settings, dataset, splits)
   lowering = lowerings.resolve(settings, dataset, chunk)
-  manifest = preparation.manifest(settings, dataset, splits, chunk, lowering, command)
+  manifest = provenance.manifest(settings, dataset, splits, chunk, lowering, command)
   run = open_run(settings, manifest, out)
   with run.lock():
     print(f"run directory: {run.path}", file=out, flush=True)
-    lowering = tuple(sorted(run.manifest["lowering"].items()))
-    bench = preparation.build(settings, dataset, splits, int(run.manifest["chunk"]), lowering)
+    lowering = tuple(sorted(run.manifest.lowering.items()))
+    bench = preparation.build(settings, dataset, splits, run.manifest.chunk, lowering)
     names = (*ANCHORS, *settings.methods)
     original = _Original(run)
     for name in names:
@@ -52,17 +59,21 @@ def sweep(settings: Settings, *, command: str = "", out=None) -> Run:
   return run
 
 
-def open_run(settings: Settings, manifest: dict, out) -> Run:
+def open_run(settings: Settings, manifest: Manifest, out: TextIO) -> Run:
   """Make or re-open the run directory of these settings; refuse one of other data.
 
   Args:
-    manifest: what `preparation.manifest` says now; a re-opened run keeps its first one.
+    manifest: what `provenance.manifest` says now; a re-opened run keeps its first one.
     out: where a note about changed versions goes.
   """
   run = Run.create(
-    settings.output_dir, settings.name, settings.hash8, settings.to_dict(), manifest,
+    settings.output_dir,
+    settings.name,
+    settings.hash8,
+    settings.to_dict(),
+    manifest,
     identity=settings.identity(),
-  )  # fmt: skip
+  )
   _check_same_data(run, manifest)
   _note_other_versions(run, manifest, out)
   return run
@@ -74,10 +85,9 @@ class _Original:
   def __init__(self, run: Run):
     self.run, self.variables = run, None
 
-  def __call__(self):
+  def __call__(self) -> Any:
     if self.variables is None:
       self.variables, _ = checkpoint.load(self.run.state_path("original"))
-      self.variables.setdefault("batch_stats", {})
     return self.variables
 
 
@@ -91,10 +101,14 @@ def check_attackable(sizes: dict[str, int]) -> None:
       )
 
 
-def _check_same_data(run: Run, manifest: dict) -> None:
+def _check_same_data(run: Run, manifest: Manifest) -> None:
   """Refuse to go on with a run whose data or split were other ones."""
-  for part in ("dataset", "split"):
-    before, now = run.manifest[part]["sha256"], manifest[part]["sha256"]
+  then = run.manifest
+  hashes = {
+    "dataset": (then.dataset.sha256, manifest.dataset.sha256),
+    "split": (then.split.sha256, manifest.split.sha256),
+  }
+  for part, (before, now) in hashes.items():
     if before != now:
       raise StoreError(
         f"{run.path} was made with another {part} (sha256 {before[:12]}, now {now[:12]}); "
@@ -102,11 +116,13 @@ def _check_same_data(run: Run, manifest: dict) -> None:
       )
 
 
-def _note_other_versions(run: Run, manifest: dict, out) -> None:
+def _note_other_versions(run: Run, manifest: Manifest, out: TextIO) -> None:
   """Say where a run goes on with other software or devices than it began with."""
-  before = {**run.manifest["versions"], "device": run.manifest["device"]["kind"]}
-  now = {**manifest["versions"], "device": manifest["device"]["kind"]}
-  changed = [f"{k} {before[k]} -> {now[k]}" for k in now if before.get(k) != now[k]]
+  before, now = (
+    {**known.versions, "device": known.device.kind} for known in (run.manifest, manifest)
+  )
+  differs = lambda name: name in before and before[name] != now[name]
+  changed = [f"{name} {before[name]} -> {now[name]}" for name in now if differs(name)]
   if changed:
     run.log({"event": "versions changed", "changes": changed})
     print(
@@ -117,11 +133,11 @@ def _note_other_versions(run: Run, manifest: dict, out) -> None:
     )
 
 
-def _write_results(run: Run, bench: preparation.Bench, names) -> None:
+def _write_results(run: Run, bench: preparation.Bench, names: Sequence[str]) -> None:
   """Attack and measure every stage, write the tables, then the report."""
   markers = {name: run.marker(name) for name in names}
   params = {name: _params(run, name) for name in ANCHORS}
-  measure = lambda name: _measure(bench, run.array(f"logits/{name}"), name, markers[name])
+  measure = lambda name: _measure(bench, run.array(f"logits/{name}"), markers[name])
   retrained = measure("retrained")
   compared = comparison.Comparison(*retrained)
   rows = []
@@ -135,13 +151,16 @@ def _write_results(run: Run, bench: preparation.Bench, names) -> None:
   run.write_rows(rows)
   run.write_table("intervals", tables.intervals)
   run.write_table("differences", tables.differences)
-  run.write_table("curves", [row for name in names for row in markers[name]["curves"]])
-  run.write_json("timings.json", {name: markers[name]["timing"] for name in names})
+  curves = [row for name in names for row in markers[name].curves]
+  run.write_table("curves", [dataclasses.asdict(row) for row in curves])
+  run.write_json("timings.json", {name: markers[name].timing for name in names})
   report.write(run)
 
 
-def _measure(bench: preparation.Bench, logits, name: str, marker: dict) -> evaluation.Measured:
-  """Evaluate each member on its own split."""
+def _measure(
+  bench: preparation.Bench, logits: np.ndarray, marker: StageRecord
+) -> evaluation.Measured:
+  """Evaluate each member of a stage, logits [K, N, C], on its own split."""
   found = evaluation.Measured([], [])
   for k, (seed, split) in enumerate(zip(bench.seeds, bench.splits)):
     one = evaluation.measure(
@@ -149,15 +168,15 @@ def _measure(bench: preparation.Bench, logits, name: str, marker: dict) -> evalu
       bench.dataset.labels,
       bench.dataset.original_labels,
       split,
-      method=name,
+      method=marker.stage,
       seeds=[seed],
-      passes=marker["passes"],
-      failed_steps=[marker["failures"][k]],
+      passes=marker.passes,
+      failed_steps=[marker.failures[k]],
     )
     found.rows.extend(one.rows)
     found.influences.extend(one.influences)
   return found
 
 
-def _params(run: Run, name: str):
+def _params(run: Run, name: str) -> Any:
   return checkpoint.load(run.state_path(name))[0]["params"]

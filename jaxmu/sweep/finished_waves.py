@@ -1,11 +1,13 @@
 """What a stage has so far, where its members are processed in waves: results and curves of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxmu.engine.population import Wave
 from jaxmu.execution.runner import Outcome
-from jaxmu.store import Run, checkpoint
+from jaxmu.store import Run, checkpoint, files, typed_json
+from jaxmu.store.records import CurveRow, WaveRecord
 
 
 class Parts:
@@ -13,22 +15,29 @@ class Parts:
 
   def __init__(self, run: Run, stage: str, identity: str):
     self.folder, self.identity = run.path / "legs" / stage / "waves", identity
-    self.curves: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    self.curves: dict[tuple[int, int], list[CurveRow]] = {}
 
-  def add(self, members: slice, rows: Iterable[dict]) -> list[dict]:
-    """Add rows to the curves of a wave and return all rows of that wave."""
+  def add(self, members: slice, rows: Iterable[CurveRow | Mapping[str, Any]]) -> list[CurveRow]:
+    """Add rows, also as a saved leg has them, to the curves of a wave and return all of that wave.
+
+    Raises:
+      StoreError: the leg has rows of another form.
+    """
     own = self.curves.setdefault((members.start, members.stop), [])
-    own += rows
+    known = lambda row: isinstance(row, CurveRow)
+    own += [
+      row if known(row) else typed_json.parse(CurveRow, row, self.folder.parent) for row in rows
+    ]
     return own
 
-  def all_curves(self) -> list[dict]:
+  def all_curves(self) -> list[CurveRow]:
     """Return the rows of all members, epoch by epoch, as if there had been one wave."""
     waves = sorted(self.curves)
     if len(waves) < 2:
       return [row for wave in waves for row in self.curves[wave]]
     rows = [row for wave in waves for row in self.curves[wave]]
-    phases = list(dict.fromkeys(row["phase"] for row in rows))
-    return sorted(rows, key=lambda row: (phases.index(row["phase"]), row["epoch"]))
+    phases = list(dict.fromkeys(row.phase for row in rows))
+    return sorted(rows, key=lambda row: (phases.index(row.phase), row.epoch))
 
   def get(self, wave: Wave) -> Outcome | None:
     """Read a finished wave; None where there is none of these members and this stage's identity."""
@@ -36,21 +45,23 @@ class Parts:
     if not checkpoint.exists(path):
       return None
     variables, metadata = checkpoint.load(path)
-    if metadata["identity"] != self.identity:
+    known = typed_json.parse(WaveRecord, metadata, path / checkpoint.METADATA)
+    if known.identity != self.identity:
       return None
-    variables.setdefault("batch_stats", {})
-    self.curves[wave.members.start, wave.members.stop] = list(metadata["curves"])
-    return Outcome(
-      variables, tuple(metadata["failures"]), metadata["seconds"], metadata["compile_seconds"],
-      tuple(metadata["passes"]),
-    )  # fmt: skip
+    self.curves[wave.members.start, wave.members.stop] = list(known.curves)
+    return Outcome(variables, known.failures, known.seconds, known.compile_seconds, known.passes)
 
   def put(self, wave: Wave, outcome: Outcome) -> None:
     """Write a finished wave."""
-    metadata = {name: value for name, value in outcome._asdict().items() if name != "variables"}
-    rows = self.add(wave.members, ())
-    extra = {"identity": self.identity, "curves": rows}
-    checkpoint.save(self._path(wave), outcome.variables, metadata | extra)
+    known = WaveRecord(
+      failures=outcome.failures,
+      seconds=outcome.seconds,
+      compile_seconds=outcome.compile_seconds,
+      passes=outcome.passes,
+      identity=self.identity,
+      curves=tuple(self.add(wave.members, ())),
+    )
+    checkpoint.save(self._path(wave), outcome.variables, files.plain(known))
 
-  def _path(self, wave):
+  def _path(self, wave: Wave) -> Path:
     return self.folder / f"{wave.members.start}-{wave.members.stop}"

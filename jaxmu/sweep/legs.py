@@ -53,7 +53,6 @@ class Legs:
     _, arrays, record = found
     if record["identity"] != self.identity:  # saved by a run of other settings: start anew
       return None
-    arrays["variables"].setdefault("batch_stats", {})  # no arrays, no entry in a checkpoint
     snapshot = Snapshot.of(arrays, record)
     members = slice(*snapshot.members) if snapshot.members else slice(0, population.size)
     if members not in [wave.members for wave in population.waves(at_once)]:

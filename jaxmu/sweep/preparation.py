@@ -1,14 +1,8 @@
 """From settings to arrays: the data, the split, the population and its initial weights."""
 
 import dataclasses
-import datetime
 import functools
-import hashlib
-import platform
-import subprocess
 from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,10 +17,9 @@ from jaxmu.kernels.conv import Choice
 from jaxmu.settings import Catalog, Settings
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import ANCHORS, METHODS, describe, get
+from jaxmu.unlearning import ANCHORS, METHODS
 
 INIT = 7  # folded into a seed's key for its initial weights; methods fold in other numbers
-PACKAGES = ("jaxmu", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 
 
 def catalog() -> Catalog:
@@ -90,7 +83,7 @@ def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Pro
   def draw(state, key_data, shared):
     del shared
     key = jax.random.fold_in(jax.random.wrap_key_data(key_data), INIT)
-    return state, module.init(key, jnp.zeros(shape), train=False)
+    return state, {"batch_stats": {}} | module.init(key, jnp.zeros(shape), train=False)
 
   return population.map(draw)
 
@@ -157,50 +150,6 @@ def make_model(settings: Settings, num_classes: int, lowering: Choice = "auto"):
   return models.make(settings.model.name, num_classes, **options)
 
 
-def manifest(
-  settings: Settings, dataset, splits, chunk: int, lowering: dict[str, str], command: str
-) -> dict[str, Any]:
-  """Describe what a run is made with: versions, devices, data, split, methods.
-
-  Args:
-    lowering: how each convolution of the network is computed, case -> name.
-  """
-  names = (*ANCHORS, *settings.methods)
-  devices = jax.devices()[: settings.population.devices or None]
-  return {
-    "versions": {"python": platform.python_version(), **_versions()},
-    "device": {
-      "platform": devices[0].platform,
-      "kind": devices[0].device_kind,
-      "count": len(devices),
-    },
-    "machine": {"system": platform.system(), "processor": _processor()},
-    "seeds": list(settings.seeds),
-    "dataset": {
-      "name": dataset.name,
-      "sha256": dataset.sha256,
-      "num_train": dataset.num_train,
-      "num_classes": dataset.num_classes,
-      "image_shape": list(dataset.images.shape[1:]),
-      "sizes": {"total": len(dataset.labels)},
-    },
-    "split": {
-      "sha256": _joint_hash(splits),
-      "sizes": dict(splits[0].sizes),
-      "per_seed": settings.data.split_per_seed,
-    },
-    "chunk": chunk,
-    "lowering": lowering,
-    "commit": _commit(),
-    "command": command,
-    "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    "methods": {
-      name: describe(get(name)) | {"hyperparameters": hyperparameters(settings, name)}
-      for name in names
-    },
-  }
-
-
 def hyperparameters(settings: Settings, name: str) -> dict[str, Any]:
   """Return the complete hyper-parameters that the settings give a method or an anchor."""
   if name in ANCHORS:
@@ -208,37 +157,3 @@ def hyperparameters(settings: Settings, name: str) -> dict[str, Any]:
     given.pop("data_seed")
     return ANCHORS[name].hyperparameters(given)
   return METHODS[name].hyperparameters(settings.unlearning[name])
-
-
-def _joint_hash(splits) -> str:
-  """Give the hash of the one split that all members share, or one over all of theirs."""
-  hashes = sorted({split.sha256 for split in splits})
-  return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def _versions():
-  found = {}
-  for package in PACKAGES:
-    try:
-      found[package] = metadata.version(package)
-    except metadata.PackageNotFoundError:
-      found[package] = "not installed"
-  return found
-
-
-def _processor() -> str:
-  try:
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-      return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-  except (OSError, StopIteration):
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-  """Return the commit of the source tree, or "" outside a checkout."""
-  command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-  try:
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
-  except (OSError, subprocess.TimeoutExpired):
-    return ""
-  return result.stdout.strip() if result.returncode == 0 else ""

@@ -42,9 +42,13 @@ class Progress:
       self.close()
       self.wave = leg.wave
       self.bar = tqdm(
-        total=leg.epochs, desc=f"{self.stage} ({self._who(leg)})", unit="epoch",
-        file=self.stream, initial=leg.epoch, dynamic_ncols=True,
-      )  # fmt: skip
+        total=leg.epochs,
+        desc=f"{self.stage} ({self._who(leg)})",
+        unit="epoch",
+        file=self.stream,
+        initial=leg.epoch,
+        dynamic_ncols=True,
+      )
     self.bar.set_postfix_str(f"step {step}, {rate:,.0f} images/s, accuracy {accuracy:.3f}")
     self.bar.update(1)
 

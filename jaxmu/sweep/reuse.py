@@ -1,5 +1,6 @@
 """Borrow finished stages from sibling runs: changing one method must not retrain the originals."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -22,7 +23,8 @@ def borrow(run: Run, identity: str, name: str) -> str:
       continue
     try:
       lender = Run.open(marker.parent.parent)
-      if lender.marker(name).get("identity") != identity:
+      found = lender.marker(name)
+      if found.identity != identity:
         continue
       checkpoint.load(lender.state_path(name))  # verifies the arrays
       logits = lender.array(f"logits/{name}")
@@ -30,9 +32,7 @@ def borrow(run: Run, identity: str, name: str) -> str:
       continue
     copy_tree(lender.state_path(name), run.state_path(name))
     run.write_array(f"logits/{name}", logits)
-    found = lender.marker(name)
-    found.pop("stage")
-    run.mark(name, **(found | {"borrowed_from": lender.path.name}))
+    run.mark(dataclasses.replace(found, borrowed_from=lender.path.name))
     run.log({"event": "borrowed", "stage": name, "from": lender.path.name})
     return lender.path.name
   return ""

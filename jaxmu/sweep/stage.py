@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +13,9 @@ import numpy as np
 from jaxmu.engine.population import fold_keys
 from jaxmu.execution import predictions, runner, waves
 from jaxmu.execution.capacity import capacity
+from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
+from jaxmu.store.records import CurveRow, StageRecord, StageTiming
 from jaxmu.sweep.finished_waves import Parts
 from jaxmu.sweep.legs import Legs
 from jaxmu.sweep.preparation import Bench, hyperparameters
@@ -28,9 +31,14 @@ class Stage:
     self.progress = Progress(name, len(bench.seeds))
     self.parts = Parts(run, name, self.identity)
     self.legs = Legs(
-      run, name, self.identity, self.progress, every=bench.settings.checkpoint_seconds,
-      rows=lambda leg: curve_rows(name, leg, bench.seeds), record=self.parts.add,
-    )  # fmt: skip
+      run,
+      name,
+      self.identity,
+      self.progress,
+      every=bench.settings.checkpoint_seconds,
+      rows=lambda leg: curve_rows(name, leg, bench.seeds),
+      record=self.parts.add,
+    )
 
   @property
   def identity(self) -> str:
@@ -56,36 +64,52 @@ class Stage:
     checkpoint.save(self.run.state_path(self.name), variables, self._metadata(outcome))
     start = time.perf_counter()
     logits = predictions.logits(
-      population, self.bench.problem.task, self.bench.problem.arrays, outcome.variables,
-      self.bench.settings.evaluation.batch_size, at_once,
-    )  # fmt: skip
+      population,
+      self.bench.problem.task,
+      self.bench.problem.arrays,
+      outcome.variables,
+      self.bench.settings.evaluation.batch_size,
+      at_once,
+    )
     self.run.write_array(f"logits/{self.name}", logits)
-    timing = {
-      "wall_s": outcome.seconds,
-      "compile_s": compile_seconds + outcome.compile_seconds,
-      "predict_s": time.perf_counter() - start,
-      "steps": self._steps(),
-    }
-    self.run.mark(
-      self.name, identity=self.identity, passes=outcome.passes[0],
-      failures=list(outcome.failures), curves=self.parts.all_curves(), timing=timing,
-    )  # fmt: skip
+    timing = StageTiming(
+      wall_s=outcome.seconds,
+      compile_s=compile_seconds + outcome.compile_seconds,
+      predict_s=time.perf_counter() - start,
+      steps=self._steps(),
+    )
+    self.run.mark(self._record(outcome, timing))
     checkpoint.clear_legs(self.run, self.name)
-    self._say(outcome, timing["compile_s"], logits)
+    self._say(outcome, timing.compile_s, logits)
+
+  def _record(self, outcome: runner.Outcome, timing: StageTiming) -> StageRecord:
+    return StageRecord(
+      stage=self.name,
+      identity=self.identity,
+      passes=outcome.passes[0],
+      failures=outcome.failures,
+      curves=tuple(self.parts.all_curves()),
+      timing=timing,
+    )
 
   def _train(self, original, at_once) -> runner.Outcome:
     bench, anchor = self.bench, self.name in ANCHORS
     return waves.run(
-      get(self.name), bench.problem, bench.initial_variables if anchor else original(),
-      **arguments(bench, self.name), at_once=at_once, on_leg=self.legs.take, kept=self.parts,
+      get(self.name),
+      bench.problem,
+      bench.initial_variables if anchor else original(),
+      **arguments(bench, self.name),
+      at_once=at_once,
+      on_leg=self.legs.take,
+      kept=self.parts,
       resume=self.legs.resume(bench.problem.population, at_once),
-    )  # fmt: skip
+    )
 
   def _metadata(self, outcome):
     return {
       "stage": self.name,
       "seeds": list(self.bench.seeds),
-      "epochs": len({(row["phase"], row["epoch"]) for row in self.parts.all_curves()}),
+      "epochs": len({(row.phase, row.epoch) for row in self.parts.all_curves()}),
       "steps": self._steps(),
       "passes": outcome.passes[0],
       "failures": list(outcome.failures),
@@ -94,7 +118,7 @@ class Stage:
 
   def _steps(self) -> int:
     rows = self.parts.all_curves()
-    return sum(row["steps"] for row in rows if row["seed"] == self.bench.seeds[0])
+    return sum(row.steps for row in rows if row.seed == self.bench.seeds[0])
 
   def _say(self, outcome, compile_seconds, logits):
     labels, splits = self.bench.dataset.labels, self.bench.splits
@@ -131,9 +155,12 @@ def members_at_once(bench: Bench, name: str, progress: Progress) -> tuple[int, f
   if settings.population.members_at_once != "auto":
     return int(settings.population.members_at_once), 0.0
   found = capacity(
-    get(name), bench.problem, bench.variable_shapes(),
-    hp=[hyperparameters(settings, name)] * members, fidelity=settings.fidelity,
-  )  # fmt: skip
+    get(name),
+    bench.problem,
+    bench.variable_shapes(),
+    hp=[hyperparameters(settings, name)] * members,
+    fidelity=settings.fidelity,
+  )
   if found.at_once < members:
     progress.line(
       f"{members} members would take {found.bytes / 1e9:.1f} GB of the {found.limit / 1e9:.1f} "
@@ -142,36 +169,37 @@ def members_at_once(bench: Bench, name: str, progress: Progress) -> tuple[int, f
   return found.at_once, found.compile_seconds
 
 
-def stage_identity(run: Run, settings, name: str) -> str:
+def stage_identity(run: Run, settings: Settings, name: str) -> str:
   """Hash everything that decides the numbers of a stage."""
+  made = run.manifest
   shared = {k: v for k, v in settings.identity().items() if k not in ("methods", "unlearning")}
   parts = {
     "settings": shared,
     "hyperparameters": hyperparameters(settings, name),
-    "chunk": run.manifest["chunk"],
-    "lowering": run.manifest["lowering"],
-    "platform": run.manifest["device"]["platform"],
-    "dataset": run.manifest["dataset"]["sha256"],
-    "split": run.manifest["split"]["sha256"],
-    "versions": {name: run.manifest["versions"][name] for name in ("jaxmu", "jax")},
+    "chunk": made.chunk,
+    "lowering": made.lowering,
+    "platform": made.device.platform,
+    "dataset": made.dataset.sha256,
+    "split": made.split.sha256,
+    "versions": {name: made.version(name) for name in ("jaxmu", "jax")},
   }
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def curve_rows(stage: str, leg: runner.Leg, seeds):
+def curve_rows(stage: str, leg: runner.Leg, seeds: Sequence[int]) -> Iterator[CurveRow]:
   """Yield one row per member: means over the epoch's steps; members at rest have none."""
   for k, seed in enumerate(seeds[leg.members]):
     loss = leg.metrics.loss[k]
     taken = ~np.isnan(leg.metrics.learning_rate[k])  # a pass may leave steps out
     if not taken.any():
       continue
-    yield {
-      "stage": stage,
-      "phase": leg.phase,
-      "seed": int(seed),
-      "epoch": leg.epoch + 1,
-      "steps": int(taken.sum()),
-      "loss": float(np.mean(loss[taken])),
-      "accuracy": float(np.mean(leg.metrics.accuracy[k][taken])),
-      "learning_rate": float(leg.metrics.learning_rate[k][taken][0]),
-    }
+    yield CurveRow(
+      stage=stage,
+      phase=leg.phase,
+      seed=int(seed),
+      epoch=leg.epoch + 1,
+      steps=int(taken.sum()),
+      loss=float(np.mean(loss[taken])),
+      accuracy=float(np.mean(leg.metrics.accuracy[k][taken])),
+      learning_rate=float(leg.metrics.learning_rate[k][taken][0]),
+    )

@@ -172,8 +172,8 @@ def test_the_example_method_moves_the_head_only_and_is_measured(workplace, headf
   for name, leaf in checkpoint._leaves(original).items():
     if not name.startswith("params/head"):
       assert (leaf == checkpoint._leaves(moved)[name]).all(), name
-  assert run.manifest["dataset"]["name"] == "npz"
-  assert run.manifest["methods"]["headft"]["title"] == headft.title
+  assert run.manifest.dataset.name == "npz"
+  assert run.manifest.methods["headft"].title == headft.title
 
 
 def test_excerpts_are_lines_of_the_file_that_they_name():

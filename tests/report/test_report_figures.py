@@ -1,15 +1,20 @@
 """Figures: scales, marks and curves hold the data they are given."""
 
+import itertools
 import math
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from support import manifests
 from support import report_cases as cases
 
+from jaxmu import report
 from jaxmu.audit import cautions, summary
 from jaxmu.report import curves, figures, marks, scatter, strips, svg
+
+SMALL = ("original", "retrained", "ft")
 
 
 @pytest.mark.parametrize(
@@ -58,11 +63,41 @@ def test_attributes_and_text_are_escaped():
   )
 
 
-def test_no_two_methods_look_alike():
-  looks = [(mark.hue, mark.shape) for mark in marks.MARKS.values()]
-  assert len(set(looks)) == len(looks) == 20
-  assert marks.mark("mine") == marks.mark("mine") and marks.mark("mine").label == "mine"
-  assert marks.mark("mine").shape in svg._OUTLINES or marks.mark("mine").shape == "circle"
+def described(*names):
+  return manifests.manifest(names).methods
+
+
+def test_no_two_methods_of_a_run_look_alike():
+  names = [f"m{k}" for k in range(48)]
+  found = marks.assign(described("original", "retrained", *names))
+  looks = [(mark.hue, mark.shape) for mark in found.values()]
+  assert len(set(looks)) == len(looks) == 50
+  for one, other in itertools.pairwise(looks[2:]):
+    assert one[0] != other[0] and one[1] != other[1]
+  assert {shape for _, shape in looks} - {"circle", "target"} == set(svg._OUTLINES)
+
+
+def test_the_order_of_the_methods_decides_and_the_references_keep_their_looks():
+  found, other = marks.assign(described("original", "a", "b")), marks.assign(described("b", "c"))
+  assert found["a"][1:] == other["b"][1:] and found["b"][1:] == other["c"][1:]
+  again = marks.assign(described("a", "retrained", "original", "b"))
+  assert {name: again[name] for name in found} == found
+  assert again["retrained"] == ("Retrained", "ink", "target")
+  assert again["original"] == ("Original", "grey", "hexagon")
+
+
+def test_a_label_comes_from_the_description_of_the_method():
+  mine = {"mine": manifests.description("mine", label="My+"), "other": manifests.description("o")}
+  found = marks.assign(described("ngplus") | mine)
+  assert [mark.label for mark in found.values()] == ["NG+", "My+", "other"]
+
+
+def test_a_method_looks_the_same_in_every_figure():
+  methods = ("original", "retrained", "msg", "ga", "ft")
+  html = report.render(cases.data(methods, range(2)))["report.html"]
+  for label, hue in (("MSG", "blue"), ("GA", "orange"), ("FT", "green")):
+    found = re.findall(rf'<g class="mark hue-(\w+)"><title>{label}: ', html)
+    assert set(found) == {hue} and len(found) > 3
 
 
 def test_a_curve_is_the_mean_and_range_of_the_seeds_counted_on_through_phases():
@@ -89,14 +124,14 @@ def test_a_frozen_member_leaves_the_curve():
 def test_losses_use_a_logarithm_only_where_they_fall_far(losses, log):
   rows = [("ft", "a", 0, k, v, 0.5, 0.1) for k, v in enumerate(losses, 1)]
   table = pd.DataFrame(rows, columns=["stage", "phase", "seed", "epoch", "loss", "accuracy", "lr"])
-  drawing = curves.panel(table, ["ft"], "loss", "x", small=False)
+  drawing = curves.panel(cases.data(SMALL, [0], curves=table), ["ft"], "loss", "x", small=False)
   assert ("log scale" in drawing) is log
 
 
 def test_names_in_a_scatter_cover_neither_each_other_nor_markers():
   rng = np.random.default_rng(0)
   places = {f"m{k}": tuple(rng.uniform((120, 80), (320, 220))) for k in range(8)}
-  written = scatter._labels(places, [])
+  written = scatter._labels(cases.data(tuple(places), table=cases.rows()), places, [])
   found = [re.search(r'<text x="([\d.]+)" y="([\d.]+)"', str(one)) for one in written]
   boxes = [
     scatter.Box(float(m[1]) - 7, float(m[2]) - 9, float(m[1]) + 7, float(m[2])) for m in found if m
@@ -120,14 +155,14 @@ def test_methods_that_would_squeeze_the_plane_are_left_out_and_named():
 def test_every_seed_is_a_dot():
   made = cases.data(("original", "retrained", "ft"), range(6))
   found = summary.summarise(made)
-  drawing = strips.distribution(found, made.rows, list(found.order), "FA", "forget accuracy", "x")
+  drawing = strips.distribution(made, found, list(found.order), "FA", "forget accuracy", "x")
   assert drawing.count('class="dot"') == 18 and drawing.count('class="box"') == 3
 
 
 def test_the_attack_figure_holds_chance_and_intervals():
   made = cases.data(("original", "retrained", "ft"), range(6))
   found = summary.summarise(made)
-  drawing = str(strips.attack(found, "x"))
+  drawing = str(strips.attack(made, found, "x"))
   assert drawing.count('class="chance"') == drawing.count('class="band"') == 1
   assert drawing.count('class="bar"') == drawing.count('class="hollow"') == 3
   x = svg.spanning([0.5, *_reach(found)], strips.LEFT, strips.RIGHT).at(0.5)

@@ -1,5 +1,6 @@
 """Numbers of the report against hand computation."""
 
+import dataclasses
 import io
 import math
 
@@ -12,6 +13,7 @@ from jaxmu import report
 from jaxmu.audit import cautions, summary, text
 from jaxmu.audit.results import Cell
 from jaxmu.report import table
+from jaxmu.store.manifest import Device, SplitOrigin
 
 SMALL = ("original", "retrained", "ft", "ga")
 
@@ -66,8 +68,7 @@ def test_methods_follow_their_deviation_after_the_references():
 
 
 def test_clean_test_accuracy_is_shown_where_labels_are_random():
-  made = cases.data(SMALL)
-  made.settings["data"]["random_labels"] = 0.1
+  made = cases.data(SMALL, config=cases.config(random_labels=0.1))
   texts = report.render(made)
   shown = main_table(texts["report.md"])["FT"]
   mean = made.rows[made.rows["method"] == "ft"]["TA_clean"].mean()
@@ -169,16 +170,19 @@ def test_the_floor_is_the_deviation_between_retrained_models():
 def test_the_resolution_of_a_split_is_that_of_a_fair_coin():
   made = cases.data(SMALL)
   assert summary.split_resolution(made) == pytest.approx(1.2 * 0.5 / math.sqrt(2 * 4250))
-  assert math.isnan(summary.split_resolution(cases.replace(made, manifest={})))
+  unknown = SplitOrigin("0" * 64, {}, per_seed=False)
+  made = cases.data(SMALL, manifest=cases.manifest(SMALL, split=unknown))
+  assert math.isnan(summary.split_resolution(made))
 
 
 @pytest.mark.parametrize(
-  ("chunk", "devices", "shown"), [(1, 1, True), (1, 2, False), (5, 1, False), (None, 1, False)]
+  ("chunk", "devices", "shown"), [(1, 1, True), (1, 2, False), (5, 1, False)]
 )
 def test_a_clock_becomes_an_efficiency_only_where_models_ran_alone(chunk, devices, shown):
-  made = cases.data(SMALL, range(2))
-  made.manifest.update(chunk=chunk, device={"kind": "cpu", "count": devices})
-  made.timings["retrained"]["wall_s"], made.timings["ft"]["wall_s"] = 90.0, 4.5
+  device = Device("cpu", "cpu", devices)
+  made = cases.data(SMALL, range(2), manifest=cases.manifest(SMALL, chunk=chunk, device=device))
+  for name, seconds in (("retrained", 90.0), ("ft", 4.5)):
+    made.timings[name] = dataclasses.replace(made.timings[name], wall_s=seconds)
   assert table.wall_rte(made).get("ft") == (20.0 if shown else None)
   header = main_table(report.render(made)["report.md"])["FT"]
   assert header.get("RTE (clock)") == ("20.0" if shown else None)

@@ -8,6 +8,7 @@ from support import study_cases as cases
 
 from jaxmu.audit.study import judgement, study_cautions, study_verdict
 from jaxmu.audit.study.study_statistics import ACCURACY, METRICS, POPULATION
+from jaxmu.store.records import Attack
 
 CALM = {"ga": {"accuracy": (0.502, 0.497, 0.507), "model/accuracy_never": (0.84, 0.838, 0.842)}}
 
@@ -134,7 +135,7 @@ def test_exposed_retained_samples_are_flagged(run, net, reference, level):
 
 
 def test_diverged_models_are_counted(run):
-  made, found = run(study=cases.study() | {"failed": {"ft": 2, "ga": 64}})
+  made, found = run(study=cases.study(failed={"ft": 2, "ga": 64}))
   assert {(c.code, c.method, c.level) for c in found} == {
     ("failed", "ft", "caution"),
     ("failed", "ga", "severe"),
@@ -147,18 +148,16 @@ def test_diverged_models_are_counted(run):
   ("change", "code"),
   [
     ({"splits": 4}, "few_splits"),
-    ({"attack": {"variance": "sample", "leave_out": "split"}}, "own_variance"),
-    ({"attack": {"variance": "fixed", "leave_out": "model"}}, "leave_out"),
+    ({"attack": Attack("sample", "normal", True, "split")}, "own_variance"),
+    ({"attack": Attack("fixed", "normal", True, "model")}, "leave_out"),
   ],
 )
 def test_weak_designs_are_named(run, change, code):
-  assert codes(run(study=cases.study() | change)[1]) == {(code, "")}
+  assert codes(run(study=cases.study(**change))[1]) == {(code, "")}
 
 
 def test_the_gravest_come_first(run):
-  found = run({"retrained": {"accuracy": (0.6, 0.59, 0.61)}}, study=cases.study() | {"splits": 3})[
-    1
-  ]
+  found = run({"retrained": {"accuracy": (0.6, 0.59, 0.61)}}, study=cases.study(splits=3))[1]
   levels = [study_cautions.LEVELS.index(c.level) for c in found]
   assert levels == sorted(levels) and len(set(levels)) > 1
 

@@ -1,6 +1,7 @@
 """The files of a study's report: written whole, the same every time, readable without a network."""
 
 import base64
+import dataclasses
 import io
 import re
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from support import manifests, report_cases
 from support import study_cases as cases
 from support.report_page import Page
 
@@ -80,7 +82,7 @@ def test_the_page_is_well_formed_and_its_links_lead_somewhere(html):
   assert len(ids) == len(set(ids))
   targets = [a["href"][1:] for a in page.named("a")]
   assert len(targets) > 12 and set(targets) <= set(ids)
-  assert "<title>study-0123abcd: U-LiRA study</title>" in html
+  assert "<title>study: U-LiRA study</title>" in html
   assert '<p class="kicker">U-LiRA study</p>' in html
 
 
@@ -107,12 +109,15 @@ def test_every_drawing_is_well_formed_and_complete(html):
 def test_text_from_outside_is_escaped_everywhere(tmp_path):
   evil = "<script>alert('x')</script>"
   methods = ("original", "retrained", evil)
-  made = cases.manifest(methods)
-  made["command"] = made["methods"][evil]["summary"] = evil
-  made["dataset"]["class_names"] = [evil] * 10
-  texts = study.render(
-    cases.data(tmp_path, methods, manifest=made, config={"name": evil}, timings={evil: {}})
+  known = cases.manifest(methods)
+  made = dataclasses.replace(
+    known,
+    command=evil,
+    methods=known.methods | {evil: manifests.description(evil, summary=evil)},
+    dataset=dataclasses.replace(known.dataset, class_names=(evil,) * 10),
   )
+  config, timings = report_cases.config(evil), cases.timings((evil,))
+  texts = study.render(cases.data(tmp_path, methods, manifest=made, config=config, timings=timings))
   assert "<script" not in texts["report.html"] and texts["report.html"].count("&lt;script") > 10
   assert "<script" not in texts["report.md"]
   Page(texts["report.html"])
@@ -124,11 +129,10 @@ def test_text_from_outside_is_escaped_everywhere(tmp_path):
     ({"exposed": None, "images": None}, "stored no thumbnails"),
     ({"timings": None}, "stored no timings"),
     ({"methods": ("original", "retrained")}, "None of the checks found anything"),
-    ({"manifest": {}}, "does not describe this method"),
-    ({"study": {"splits": 1, "forgets": 1, "models": 1}}, "Values of the one split"),
+    ({"study": cases.study(splits=1, forgets=1, models=1)}, "Values of the one split"),
     ({"channels": 1}, "data:image/png"),
   ],
-  ids=["no thumbnails", "no timings", "only references", "empty manifest", "bare", "grey"],
+  ids=["no thumbnails", "no timings", "only references", "one split", "grey"],
 )
 def test_a_report_is_written_of_what_there_is(tmp_path, parts, present):
   made = cases.data(tmp_path, **parts)
@@ -190,11 +194,19 @@ def test_a_bad_table_is_refused_in_one_line_and_keeps_the_old_report(tmp_path, n
   ("parts", "message"),
   [
     ({"study": None}, r"study\.json does not exist"),
-    ({"study": [1]}, r"study\.json is damaged \(it has no number for splits, forgets and models\)"),
-    ({"study": {"splits": 2, "forgets": 2}}, r"no number for models"),
+    ({"study": [1]}, r"study\.json is damaged \(it is a list, expected an object\)"),
+    ({"study": {"attack": "normal"}}, r"\('attack' is text, expected an object\)"),
+    (
+      {"manifest": cases.manifest(("original", "retrained", "ga"))},
+      r"exposure\.parquet has method 'ft', which manifest\.json beside it does not describe",
+    ),
+    ({"timings": cases.timings(("mine",))}, r"timings\.json has method 'mine', which manifest"),
+    ({"timings": []}, r"timings\.json is damaged \(it is a list, expected an object\)"),
+    ({"timings": {"ft": {"models": 3}}}, r"timings\.json is damaged \('ft\.wall_s' is missing\)"),
     ({"images": None}, r"exposed\.npy does not exist"),
     ({"images": np.zeros((2, 8, 8, 3), np.uint8)}, r"uint8 \(2, 8, 8, 3\) does not fit"),
-    ({"exposed": {"samples": [1]}}, r"must list samples, labels and original_labels"),
+    ({"exposed": {"samples": [1]}}, r"exposed\.json is damaged \('labels' is missing\)"),
+    ({"exposed": {"samples": ["1"]}}, r"\('samples\.0' is text, expected a whole number\)"),
   ],
 )
 def test_bad_files_beside_the_tables_are_refused(tmp_path, parts, message):

@@ -1,5 +1,6 @@
 """Numbers of a study's report are those of its tables, in every file."""
 
+import dataclasses
 import io
 import math
 import re
@@ -12,13 +13,13 @@ from support import study_cases as cases
 from jaxmu.audit.attacks.exposure import STATISTICS
 from jaxmu.audit.study import judgement
 from jaxmu.audit.study.study_statistics import FURTHER, METRICS, RETAIN_SIDE
-from jaxmu.report import marks, study
+from jaxmu.report import study
 from jaxmu.report.study import facts, gallery
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  failed = cases.study() | {"failed": {"ga": 3}}
+  failed = cases.study(failed={"ga": 3})
   return cases.save(tmp_path_factory.mktemp("study"), tuple(cases.LIKE_CIFAR), study=failed)
 
 
@@ -147,7 +148,7 @@ def test_costs_add_up_and_compare_with_retraining(made, texts):
   assert rows["FT"]["RTE"] == "12.1"  # 3.74e6 / 3.1e5
   assert rows["Retrained"]["RTE"] == "1.00" and rows["Original"]["RTE"] == "–"
   assert rows["FT"]["work per model"] == "310 k" and rows["GA"]["work per model"] == "12.0 k"
-  hours = sum(stage["wall_s"] for stage in made.timings.values()) / 3600
+  hours = sum(cost.wall_s for cost in made.timings.values()) / 3600
   assert rows["All"]["wall clock"] == f"{hours:.2f} h"
   assert rows["All"]["models"] == f"{cases.SPLITS + 7 * 64}"
   for row in body:
@@ -190,7 +191,7 @@ def test_pictures_are_the_most_exposed_of_each_method(made, texts):
     wanted = table["confirmed"].to_numpy()[: len(pictures)]  # not the accuracy that chose them
     assert len(pictures) >= 5
     np.testing.assert_array_equal([p.accuracy for p in pictures], wanted)
-    listed = texts["report.html"].split(f'Most exposed samples of {marks.mark(method).label}"')
+    listed = texts["report.html"].split(f'Most exposed samples of {made.label(method)}"')
     assert f"<b>{wanted[0]:.2f}</b>" in listed[1].split("</ul>")[0]
 
 
@@ -216,7 +217,7 @@ def test_a_list_of_pictures_ends_before_the_first_without_an_image(tmp_path):
 
 
 def test_class_names_are_used_where_the_manifest_has_them(tmp_path):
-  manifest = cases.manifest(cases.SMALL)
-  manifest["dataset"]["class_names"] = list("abcdefghij")
-  made = cases.data(tmp_path, manifest=manifest)
+  known = cases.manifest()
+  named = dataclasses.replace(known.dataset, class_names=tuple("abcdefghij"))
+  made = cases.data(tmp_path, manifest=dataclasses.replace(known, dataset=named))
   assert [gallery.class_name(made, k) for k in (0, 9, 10)] == ["a", "j", "class 10"]

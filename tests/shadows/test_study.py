@@ -38,7 +38,7 @@ def done(tmp_path_factory):
 
 def lab_of(run, settings):
   dataset = preparation.load_dataset(settings)
-  lowering = tuple(sorted(run.manifest["lowering"].items()))
+  lowering = tuple(sorted(run.manifest.lowering.items()))
   return Lab(run, settings, dataset, models.draw(settings, dataset.num_train), lowering)
 
 
@@ -155,6 +155,29 @@ def test_methods_start_from_the_original_of_their_split(done):
   labels = lab.dataset.labels[lab.study.pool]
   expected = logit_scaled_confidence(alone(bench, outcome.variables, lab), labels)
   np.testing.assert_array_equal(lab.scores("ft").phi([(3, 1)]), expected.astype(np.float32))
+
+
+def test_an_original_that_was_deleted_is_named_with_a_way_out(done):
+  run, settings, _ = done
+  ft = stage.ShadowStage(lab_of(run, settings), "ft")
+  state = run.state_path("original-0000")
+  state.rename(run.path / "elsewhere")
+  try:
+    with pytest.raises(StoreError, match=r"no original model \(3, 0\); delete .*original\.json"):
+      ft._originals([(3, 1)])
+  finally:
+    (run.path / "elsewhere").rename(state)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}"])
+def test_an_index_of_another_form_is_one_line_in_the_plan(done, tmp_path, content):
+  run, _, _ = done
+  argv = studies.arguments(tmp_path)
+  path = tmp_path / run.path.name / "scores" / "ft.json"
+  path.parent.mkdir(parents=True)
+  path.write_text(content)
+  with pytest.raises(StoreError, match=r"ft\.json is damaged \("):
+    shadows.plan(studies.settings(*argv))
 
 
 def test_a_study_grows_and_trains_only_what_is_missing(done, tmp_path):

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 from absl import logging
+from support import manifests
 
 from jaxmu.errors import CheckpointError
 from jaxmu.store import Run, checkpoint
@@ -55,7 +56,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-  return Run.create(tmp_path, "x", "0", {}, {})
+  return Run.create(tmp_path, "x", "0", {}, manifests.manifest())
 
 
 def test_round_trip_is_bit_identical(path):
@@ -90,6 +91,17 @@ def test_shape_structs_optimizer_states_and_other_dtypes(path):
   assert checkpoint.describe(path).leaves["params/w"].nbytes == 12
 
 
+def test_dictionaries_without_entries_are_there_again(path):
+  """A network without BatchNorm has empty batch statistics, an optimizer may have no state."""
+  layer = {"kernel": np.ones((2, 3), np.float32), "cache": {}}
+  checkpoint.save(path, {"variables": {"params": layer, "batch_stats": {}}, "optimizers": {}}, {})
+  found, _ = checkpoint.load(path)
+  assert found["optimizers"] == found["variables"]["batch_stats"] == {}
+  assert found["variables"]["params"].keys() == {"kernel", "cache"}
+  named = set(checkpoint.describe(path).empty)
+  assert named == {"optimizers", "variables/batch_stats", "variables/params/cache"}
+
+
 def test_typed_keys_are_keys_again(path):
   keys = jax.random.split(jax.random.key(3), 4)
   checkpoint.save(path, {"key": keys}, {})
@@ -104,7 +116,7 @@ def test_description_reads_no_arrays(path):
   for entry in path.iterdir():
     if entry.name != checkpoint.METADATA:
       shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-  metadata, leaves, _ = checkpoint.describe(path)
+  metadata, leaves, *_ = checkpoint.describe(path)
   assert metadata == {"seeds": [0, 1, 2]}
   assert leaves["params/head/kernel"] == ((3, 2, 2), "float32")
   assert leaves["params/head/kernel"].nbytes == 48

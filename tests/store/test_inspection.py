@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from support import manifests
 
 from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import Run, checkpoint, inspection
+from jaxmu.store.records import StageRecord, StageTiming
 
 SCRIPT = Path(__file__).parents[2] / "bin" / "inspect.py"
 VARIABLES = {
@@ -23,11 +25,12 @@ VARIABLES = {
 
 @pytest.fixture
 def run(tmp_path):
-  manifest = {"seeds": [4, 5], "dataset": {"name": "digits"}, "methods": {"original": {}, "ft": {}}}
+  manifest = manifests.manifest(("original", "ft"), seeds=(4, 5))
   run = Run.create(tmp_path, "cnn_digits", "0", {"model": {"name": "cnn"}}, manifest)
   metadata = {"stage": "original", "seeds": [4, 5], "epochs": 3, "steps": 60}
   checkpoint.save(run.state_path("original"), VARIABLES, metadata)
-  run.mark("original", failures=["", "epoch 2 (steps 5-9)"])
+  failures, timing = ("", "epoch 2 (steps 5-9)"), StageTiming(1.0, 1.0, 1.0, 60)
+  run.mark(StageRecord("original", "0" * 64, 180.0, failures, (), timing))
   state = {"variables": VARIABLES, "step": np.array([7, 7])}
   checkpoint.save_leg(run, "ft", 1_000_003, state, {"phase": "train", "epoch": 3, "curves": [1]})
   rows = [
@@ -69,7 +72,7 @@ def test_a_run(run):
   )
   assert leg["parameters"] == 2 and leg["seeds"] == [4, 5]
   shown = text(about)
-  for part in ("run cnn_digits-0: digits, cnn, seeds 4, 5", "under way", "epoch 3", "0.7500"):
+  for part in ("run cnn_digits-0: cifar10, cnn, seeds 4, 5", "under way", "epoch 3", "0.7500"):
     assert part in shown
   assert "variables/params/head/kernel" in shown and "[2, 2]" in shown
 
@@ -134,6 +137,27 @@ def test_script_prints_tables_json_and_errors(run, tmp_path):
   found = script(run.path)
   assert found.returncode == 2 and found.stdout == ""
   assert found.stderr.startswith("error: checkpoint") and found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["config", "manifest", "stages/original", "scores/ft"])
+@pytest.mark.parametrize("content", ["[]", "{}", "{"])
+def test_records_of_another_form_are_one_line(run, name, content):
+  path = run.path / f"{name}.json"
+  path.parent.mkdir(exist_ok=True)
+  path.write_text(content)
+  with pytest.raises(StoreError, match=rf"{name}\.json is damaged \(") as error:
+    inspection.inspect(run.path)
+  assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("metadata", "message"),
+  [({"seeds": 5}, "'seeds' is a whole number, expected a list"), ({"stage": []}, "'stage' is a l")],
+)
+def test_metadata_of_another_form_is_one_line(tmp_path, metadata, message):
+  checkpoint.save(tmp_path / "alone", VARIABLES, metadata)
+  with pytest.raises(StoreError, match=rf"metadata\.json is damaged \({message}"):
+    inspection.inspect(tmp_path / "alone")
 
 
 def test_script_does_not_hide_the_standard_library():

@@ -1,5 +1,6 @@
 """The run directory: atomic files, deterministic tables, identity, and SIGKILL at any moment."""
 
+import dataclasses
 import json
 import random
 import signal
@@ -10,13 +11,15 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from support import manifests
 
 from jaxmu import store
 from jaxmu.errors import StoreError
 from jaxmu.store import Run, files
+from jaxmu.store.records import CurveRow, StageRecord, StageTiming
 
 CONFIG = {"name": "cnn_digits", "seeds": (0, 1), "output_dir": "a"}
-MANIFEST = {"versions": {"jax": "0.10"}, "seeds": [0, 1]}
+MANIFEST = manifests.manifest(seeds=(0, 1))
 ROWS = [
   {"seed": 1, "method": "ft", "finite": True, "failed_steps": "", "RA": 0.5, "extra": 1.5},
   {"seed": np.int64(2), "method": "ga", "finite": np.False_, "failed_steps": "epoch 3", "RA": None},
@@ -37,11 +40,23 @@ def test_create_then_open(run, tmp_path):
 
 def test_reopening_keeps_the_manifest_and_takes_the_config(run, tmp_path):
   again = Run.create(
-    tmp_path, "cnn_digits", "0123abcd", CONFIG | {"output_dir": "b"}, {"versions": {}},
-    identity={"lr": 0.1},
+    tmp_path, "cnn_digits", "0123abcd", CONFIG | {"output_dir": "b"},
+    manifests.manifest(versions={"jax": "0.11"}), identity={"lr": 0.1},
   )  # fmt: skip
   assert again.manifest == MANIFEST == Run.open(run.path).manifest
   assert Run.open(run.path).config["output_dir"] == "b"
+
+
+def test_a_manifest_of_another_form_is_refused_and_made_again_once_it_is_deleted(run, tmp_path):
+  again = lambda: Run.create(tmp_path, "cnn_digits", "0123abcd", CONFIG, MANIFEST)
+  (run.path / "manifest.json").write_text("[]")
+  for door in (again, lambda: Run.open(run.path)):
+    with pytest.raises(StoreError, match=r"manifest\.json is damaged \(it is a list, .*delete it"):
+      door()
+  (run.path / "manifest.json").unlink()
+  with pytest.raises(StoreError, match=r"manifest\.json does not exist; run the same command"):
+    Run.open(run.path)
+  assert again().manifest == MANIFEST == Run.open(run.path).manifest
 
 
 def test_another_identity_is_refused_and_nothing_changes(run, tmp_path):
@@ -72,19 +87,50 @@ def test_open_refuses_what_is_not_a_run(tmp_path, run):
   with pytest.raises(StoreError, match="is not a run directory"):
     Run.open(tmp_path)
   (run.path / "config.json").write_text("[1]")
-  with pytest.raises(StoreError, match="is not the config of a run"):
+  with pytest.raises(StoreError, match=r"config\.json is damaged \(it is a list, expected an obj"):
     Run.open(run.path)
   (run.path / "config.json").write_text('{"conf')
   with pytest.raises(StoreError, match=r"config\.json is damaged"):
     Run.open(run.path)
 
 
+def marker(stage, **changes):
+  row = CurveRow(stage, "train", 0, 1, 16, 2.25, 0.5, 0.1)
+  made = StageRecord(stage, "ab" * 32, 3.0, ("", ""), (row,), StageTiming(1.5, 0.5, 0.25, 16))
+  return dataclasses.replace(made, **changes)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ([], "it is a list, expected an object"),
+    ({}, "'stage' is missing"),
+    ({"stage": "ga"}, "it is the marker of stage 'ga'"),
+    ({"failures": [""]}, "'failures' lists 1 members, the run has 2"),
+    ({"curves": [1]}, "'curves.0' is a whole number, expected an object"),
+    ({"timing": None}, "'timing' is null, expected an object"),
+  ],
+)
+def test_a_marker_of_another_form_is_one_line(run, change, message):
+  run.mark(marker("ft"))
+  stored = run.read_json("stages/ft.json")
+  run.write_json("stages/ft.json", stored | change if change else change)
+  with pytest.raises(StoreError) as error:
+    run.marker("ft")
+  advice = "delete it and run the same command again"
+  assert str(error.value) == f"{run.path}/stages/ft.json is damaged ({message}); {advice}"
+
+
 def test_markers(run):
   assert not run.done("ft") and run.stages() == []
-  run.mark("ft", passes=np.float64(3), failures=["", "epoch 2"])
-  run.mark("ct")
+  made = marker("ft", passes=np.float64(3), failures=("", "epoch 2"))
+  run.mark(made)
+  run.mark(marker("ct", borrowed_from="cnn_digits-ffffffff"))
   assert run.done("ft") and run.stages() == ["ct", "ft"]
-  assert run.marker("ft") == {"stage": "ft", "passes": 3.0, "failures": ["", "epoch 2"]}
+  assert run.marker("ft") == made and run.marker("ct").borrowed_from == "cnn_digits-ffffffff"
+  assert list(run.read_json("stages/ft.json")) == [
+    *("stage", "identity", "passes", "failures", "curves", "timing")
+  ]
   run.unmark("ft")
   assert not run.done("ft")
   with pytest.raises(StoreError, match=r"ft\.json does not exist"):
@@ -161,7 +207,7 @@ def test_log_survives_a_torn_line(run):
     file.write('{"event": "to')
   run.log({"event": "resume"})
   assert [(e["event"], "time" in e) for e in run.events()] == [("start", True), ("resume", True)]
-  assert Run(run.path / "nowhere", {}, {}).events() == []
+  assert Run(run.path / "nowhere", {}, MANIFEST).events() == []
 
 
 def test_one_writer_at_a_time(run):
@@ -174,30 +220,31 @@ def test_one_writer_at_a_time(run):
 WRITER = """
 import sys, numpy as np
 from jaxmu.store import Run
+from jaxmu.store.records import StageRecord, StageTiming
 k = int(sys.argv[2])
-run = Run.create(sys.argv[1], "x", "0", {}, {})
+run = Run.open(sys.argv[1])
 while True:
   print(k, flush=True)
   run.write_array("logits/ft", np.full(20000, k))
   run.write_rows([{"method": "ft", "seed": s, "RA": float(k)} for s in range(200)])
   run.log({"event": "leg", "k": k})
-  run.mark(f"stage{k}", k=k)
+  run.mark(StageRecord(f"stage{k}", "", k, ("", ""), (), StageTiming(0.0, 0.0, 0.0, k)))
   k += 1
 """
 
 
 def test_kill_at_any_moment_leaves_a_consistent_run(tmp_path):
-  k = 0
+  k, path = 0, Run.create(tmp_path, "x", "0", {}, MANIFEST).path
   for _ in range(5):
-    command = [sys.executable, "-c", WRITER, str(tmp_path), str(k)]
+    command = [sys.executable, "-c", WRITER, str(path), str(k)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     first = [process.stdout.readline() for _ in range(2)]  # one whole round is done
     time.sleep(0.1 * random.random())
     process.send_signal(signal.SIGKILL)
     started = [int(line) for line in (*first, *process.stdout.read().split())]
     process.wait()
-    run = Run.open(tmp_path / "x-0")
-    marked = [run.marker(stage)["k"] for stage in run.stages()]
+    run = Run.open(path)
+    marked = [run.marker(stage).timing.steps for stage in run.stages()]
     last = max(marked)
     assert sorted(marked) == list(range(last + 1))
     assert max(started) in (last, last + 1)
@@ -210,4 +257,4 @@ def test_kill_at_any_moment_leaves_a_consistent_run(tmp_path):
 
 
 def test_json_files_are_readable_by_others(run):
-  assert json.loads((run.path / "manifest.json").read_text()) == MANIFEST
+  assert json.loads((run.path / "manifest.json").read_text()) == files.plain(MANIFEST)

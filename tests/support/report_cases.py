@@ -6,8 +6,17 @@ import numpy as np
 import pandas as pd
 
 from jaxmu.audit.metrics import derive
-from jaxmu.report.data import CURVE_COLUMNS, ReportData
-from jaxmu.store import Run
+from jaxmu.report.data import (
+  CURVE_COLUMNS,
+  ReportData,
+  ReportedConfig,
+  ReportedEvaluation,
+  ReportedLabels,
+  ReportedModel,
+)
+from jaxmu.store import Run, files
+from jaxmu.store.records import StageTiming
+from support.manifests import manifest
 
 # mean RA, FA, VA, TA, V-MIA, T-MIA, their common SD, sample-passes
 LIKE_CIFAR = {
@@ -21,12 +30,6 @@ LIKE_CIFAR = {
   "ct": (0.9953, 0.8224, 0.8137, 0.8136, 0.5034, 0.5020, 0.005, 1134.0),
   "kde": (0.9680, 0.8415, 0.8425, 0.7958, 0.5066, 0.5233, 0.012, 7160.0),
   "ff": (0.0991, 0.0960, 0.1067, 0.1000, 0.5000, 0.5000, 0.001, 368.0),
-}
-NEEDS = {
-  "original": ("retain", "forget"),
-  "ga": ("forget",),
-  "kde": ("retain", "val"),
-  **dict.fromkeys(("ngplus", "srl", "msg"), ("forget", "retain")),
 }
 EPOCHS = {"original": 60, "retrained": 60, "ga": 1}
 
@@ -100,7 +103,7 @@ def replace(made: ReportData, **changes) -> ReportData:
 
 def save(root, made: ReportData):
   """Store report data as the run directory that a sweep leaves behind."""
-  run = Run.create(root, made.title, "0123abcd", dict(made.settings), dict(made.manifest))
+  run = Run.create(root, made.title, "0123abcd", files.plain(made.config), made.manifest)
   run.write_rows(made.rows.to_dict("records"))
   run.write_table("curves", made.curves.to_dict("records"))
   run.write_json("timings.json", dict(made.timings))
@@ -129,48 +132,24 @@ def data(methods=tuple(LIKE_CIFAR), seeds=range(10), table=None, **changes) -> R
   """Make a report's data; `changes` replaces fields."""
   seeds = list(seeds)
   made = ReportData(
-    title="resnet18_cifar10",
-    settings={
-      "dataset": "cifar10",
-      "model": {"name": "resnet18"},
-      "data": {"random_labels": 0.0},
-      "training": {"num_epochs": 60, "batch_size": 256, "learning_rate": 0.1},
-      "evaluation": {"bootstrap": 500, "batch_size": 500},
-    },
+    config=config(),
     manifest=manifest(methods),
     rows=rows(methods, seeds) if table is None else table,
     curves=curves(methods, seeds),
     timings={
-      m: {"wall_s": 12.5 + k, "compile_s": 3.1, "predict_s": 0.4, "steps": 1200 + k}
+      m: StageTiming(wall_s=12.5 + k, compile_s=3.1, predict_s=0.4, steps=1200 + k)
       for k, m in enumerate(methods)
     },
-    methods=manifest(methods)["methods"],
-    date="2025-11-21 14:00 UTC",
   )
   return dataclasses.replace(made, **changes)
 
 
-def manifest(methods=tuple(LIKE_CIFAR)) -> dict:
-  sizes = {"train": 42500, "retain": 38250, "forget": 4250, "val": 7500, "test": 10000}
-  return {
-    "versions": {"python": "3.12.1", "jax": "0.10.2", "flax": "0.12.0"},
-    "device": {"platform": "cpu", "kind": "cpu", "count": 2},
-    "machine": {"system": "Linux", "processor": "Some CPU @ 2.5 GHz"},
-    "dataset": {"name": "cifar10", "sha256": "ab" * 32, "num_classes": 10, "num_train": 50000},
-    "split": {"sha256": "0123456789abcdef" * 4, "sizes": sizes},
-    "chunk": 1,
-    "date": "2025-11-21 14:00 UTC",
-    "commit": "c0ffee" * 6,
-    "command": "python bin/sweep.py --config=configs/resnet18_cifar10.py:mini",
-    "methods": {
-      name: {
-        "title": f"Title of {name}",
-        "summary": "One line that says what the method does to a model, and why that should work.",
-        "paper": "A. Author 2024, arXiv 2410.01276",
-        "needs": list(NEEDS.get(name, ("retain",))),
-        "hyperparameters": {"learning_rate": 1e-3, "momentum": 0.9, "batch_size": 64},
-        "oddities": "",
-      }
-      for name in methods
-    },
-  }
+def config(name="resnet18_cifar10", random_labels=0.0) -> ReportedConfig:
+  """Make what a report says of a config."""
+  return ReportedConfig(
+    name=name,
+    data=ReportedLabels(random_labels),
+    model=ReportedModel("resnet18", 32, "auto"),
+    training={"num_epochs": 60, "batch_size": 256, "learning_rate": 0.1},
+    evaluation=ReportedEvaluation(bootstrap=500),
+  )

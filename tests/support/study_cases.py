@@ -1,10 +1,15 @@
 """Synthetic U-LiRA studies: what a run directory holds, from numbers that a test chooses."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 
 from jaxmu.report.study import from_run
-from jaxmu.store import Run
+from jaxmu.store import Run, files
+from jaxmu.store.manifest import Device, Manifest
+from jaxmu.store.records import Attack, ShadowCost, Spread, StudyRecord, StudySizes
+from support import manifests, report_cases
 
 SMALL = ("original", "retrained", "ft", "ga")
 # U-LiRA accuracy, half width of its interval, confirmed worst, population, net retain-side change,
@@ -127,61 +132,53 @@ def exposed(table: pd.DataFrame, channels: int, top: int = 6) -> tuple[dict, np.
   return {"samples": index, "labels": labels, "original_labels": true}, images.astype(np.uint8)
 
 
-def study() -> dict:
+def study(**changes) -> StudyRecord:
+  """Make study.json; `changes` replaces parts."""
+  made = StudyRecord(
+    attack=Attack(variance="fixed", fit="normal", paired=True, leave_out="split"),
+    forgotten_per_sample=Spread(3.2, 1, 8),
+    never_per_sample=Spread(32.0, 12, 52),
+    splits=SPLITS,
+    forgets=FORGETS,
+    models=SPLITS * FORGETS,
+    originals=SPLITS,
+    pool=47500,
+    sizes=StudySizes(train=23750, retain=21375, forget=2375, val=2500, held_out=23750),
+    failed={},
+  )
+  return dataclasses.replace(made, **changes)
+
+
+def manifest(methods=SMALL, **changes) -> Manifest:
+  """Make the manifest of a study on one accelerator; `changes` replaces parts."""
+  described = {name: manifests.description(name, needs=("retain", "forget")) for name in methods}
+  command = "python bin/sweep.py --config=configs/ulira_cifar10.py"
+  parts = {"device": Device("gpu", "NVIDIA H100", 1), "chunk": 16, "seeds": (0,)}
+  parts |= {"command": command, "methods": described}
+  return manifests.manifest(**parts | changes)
+
+
+def timings(methods) -> dict[str, ShadowCost]:
   return {
-    "splits": SPLITS,
-    "forgets": FORGETS,
-    "models": SPLITS * FORGETS,
-    "originals": SPLITS,
-    "pool": 47500,
-    "sizes": {"train": 23750, "retain": 21375, "forget": 2375, "val": 2500, "held_out": 23750},
-    "attack": {"variance": "fixed", "fit": "normal", "paired": True, "leave_out": "split"},
-    "forgotten_per_sample": {"mean": 3.2, "min": 1, "max": 8},
-    "never_per_sample": {"mean": 32.0, "min": 12, "max": 52},
-    "failed": {},
-  }
-
-
-def manifest(methods) -> dict:
-  return {
-    "versions": {"python": "3.12.1", "jax": "0.10.2"},
-    "device": {"platform": "gpu", "kind": "NVIDIA H100", "count": 1},
-    "dataset": {"name": "cifar10", "sha256": "ab" * 32, "num_classes": 10},
-    "chunk": 16,
-    "date": "2025-11-21 14:00 UTC",
-    "commit": "c0ffee" * 6,
-    "command": "python bin/study.py --config=configs/study.py",
-    "methods": {
-      name: {
-        "title": f"Title of {name}",
-        "summary": "One line that says what the method does to a model.",
-        "paper": "A. Author 2024",
-        "needs": ["retain", "forget"],
-        "hyperparameters": {"learning_rate": 1e-3},
-        "oddities": "",
-      }
-      for name in methods
-    },
-  }
-
-
-def timings(methods) -> dict:
-  return {
-    name: {
-      "models": SPLITS if name == "original" else SPLITS * FORGETS,
-      "wall_s": 3600.0 * (1 + k),
-      "compile_s": 41.0,
-      "predict_s": 300.0,
-      "passes": LIKE_CIFAR.get(name, LIKE_CIFAR["ft"])[-1],
-    }
+    name: ShadowCost(
+      models=SPLITS if name == "original" else SPLITS * FORGETS,
+      wall_s=3600.0 * (1 + k),
+      compile_s=41.0,
+      predict_s=300.0,
+      passes=LIKE_CIFAR.get(name, LIKE_CIFAR["ft"])[-1],
+    )
     for k, name in enumerate(methods)
   }
 
 
 def save(root, methods=SMALL, *, count=60, channels=3, changes=None, config=None, **parts) -> Run:
-  """Store a study; `changes` overrides statistics, `parts` whole files (None: leave it out)."""
-  config = {"model": {"name": "resnet18"}, "dataset": "cifar10"} | (config or {})
-  run = Run.create(root, "study", "0123abcd", config, parts.pop("manifest", manifest(methods)))
+  """Store a study; `changes` overrides statistics, `parts` whole files (None: leave it out).
+
+  `config` is what a report says of a config.
+  """
+  config = config or report_cases.config("study")
+  made = parts.pop("manifest", manifest(methods))
+  run = Run.create(root, "study", "0123abcd", files.plain(config), made)
   table = samples(methods, count)
   named, images = exposed(table, channels)
   whole = {

@@ -106,6 +106,18 @@ def test_changed_data_under_a_finished_run(finished, tmp_path, capsys):
   refused(capsys, sweeps.arguments(tmp_path, methods="ft"), "was made with another dataset")
 
 
+def test_records_of_another_form_are_refused_and_made_again(finished, tmp_path, capsys):
+  argv = sweeps.arguments(tmp_path, methods="ft")
+  rows = (finished.path / "rows.parquet").read_bytes()
+  for path in (finished.path / "manifest.json", finished.path / "stages" / "ft.json"):
+    for content in ("[]", "{}"):
+      path.write_text(content)
+      refused(capsys, argv, rf"{path.name} is damaged \(.*delete it and run the same command again")
+    path.unlink()
+    assert sweeps.call(*argv) == 0
+    assert (finished.path / "rows.parquet").read_bytes() == rows
+
+
 def test_a_damaged_neighbour_is_not_borrowed_from(finished, tmp_path):
   (finished.path / "config.json").write_text("{")
   changed = sweeps.arguments(tmp_path, "--config.unlearning.ft.num_epochs=1", methods="ft")

@@ -1,7 +1,6 @@
 """The whole chain in one process: files, numbers, resumption, borrowing, refusals."""
 
-import json
-
+import flax.linen as nn
 import numpy as np
 import pytest
 from support import sweeps
@@ -93,7 +92,7 @@ def test_every_seed_has_its_own_weights_and_its_own_split(run):
   kernel = variables["params"]["stem"]["conv"]["kernel"]
   assert metadata["seeds"] == [0, 1]
   assert np.abs(kernel[0] - kernel[1]).max() > 0.1
-  assert run.manifest["split"]["per_seed"]
+  assert run.manifest.split.per_seed
 
 
 def test_work_is_counted_in_sample_passes(run):
@@ -164,7 +163,7 @@ def test_another_method_setting_borrows_everything_else(folder, run, capsys):
 def test_going_on_with_other_versions_is_said_and_logged(folder, run, capsys):
   path = run.path / "manifest.json"
   before = path.read_text()
-  path.write_text(before.replace(run.manifest["versions"]["optax"], "0.0.1"))
+  path.write_text(before.replace(run.manifest.versions["optax"], "0.0.1"))
   try:
     assert sweeps.call(*sweeps.arguments(folder)) == 0
   finally:
@@ -186,6 +185,26 @@ def test_a_diverged_member_is_reported_not_hidden(tmp_path):
   assert "steps" in (run.path / "report.md").read_text()
 
 
+class WithoutBatchNorm(nn.Module):
+  """A network whose batch statistics are an empty dictionary."""
+
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    return nn.Dense(self.num_classes)(x.reshape(len(x), -1))
+
+
+def test_a_network_without_batch_statistics_goes_through(tmp_path, monkeypatch):
+  """Methods start from a checkpoint of the original models, which holds no array of them."""
+  monkeypatch.setitem(models.MODELS, "resnet18", WithoutBatchNorm)
+  argv = sweeps.arguments(tmp_path, "--config.model.name=resnet18", methods="ft")
+  assert sweeps.call(*argv) == 0
+  run = Run.open(sweeps.only_run(tmp_path))
+  assert checkpoint.load(run.state_path("ft"))[0]["batch_stats"] == {}
+  assert run.rows()["finite"].all()
+
+
 def test_plan_lists_work_and_what_is_done(folder, capsys):
   assert sweeps.call(*sweeps.arguments(folder), "--plan") == 0
   out = capsys.readouterr().out
@@ -203,8 +222,7 @@ def test_plan_does_not_guess_the_size_of_unread_data(tmp_path, capsys):
 
 def test_manifest_says_what_produced_the_run(run):
   manifest = run.manifest
-  assert manifest["versions"]["jax"]
-  assert manifest["split"]["sizes"]["forget"] == 34
-  assert manifest["methods"]["msg"]["hyperparameters"]["num_epochs"] == 3
-  assert manifest["chunk"] == 1
-  assert json.dumps(manifest)
+  assert manifest.versions["jax"]
+  assert manifest.split.sizes["forget"] == 34
+  assert manifest.methods["msg"].hyperparameters["num_epochs"] == 3
+  assert manifest.chunk == 1

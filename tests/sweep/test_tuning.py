@@ -197,8 +197,5 @@ def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch):
 
 def test_curves_average_steps_and_leave_resting_members_out():
   resting = EpochMetrics(*(np.array([[1.0, 2.0, 6.0], [np.nan] * 3]) for _ in range(3)))
-  rows = list(curve_rows("ft", leg()._replace(metrics=resting), (7, 8)))
-  assert [row["seed"] for row in rows] == [7]
-  assert rows[0]["loss"] == 3.0
-  assert rows[0]["learning_rate"] == 1.0
-  assert rows[0]["epoch"] == 1
+  (row,) = curve_rows("ft", leg()._replace(metrics=resting), (7, 8))
+  assert (row.seed, row.loss, row.learning_rate, row.epoch) == (7, 3.0, 1.0, 1)

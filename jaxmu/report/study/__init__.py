@@ -7,22 +7,23 @@ from jaxmu.report.documents import write_all
 from jaxmu.report.page import standalone_all
 from jaxmu.report.study import documents, figures, page, table
 from jaxmu.report.study.data import StudyData, from_run
+from jaxmu.store import Run
 
 __all__ = ["StudyData", "render", "write", "write_figures"]
 
 
-def write(run) -> list[Path]:
-  """Write report.md, .csv, .tex and .html of a `jaxmu.store.Run` into its directory.
+def write(run: Run) -> list[Path]:
+  """Write report.md, .csv, .tex and .html of a run into its directory.
 
   Equal runs give equal bytes: nothing is read from the clock or the machine that reports.
 
   Raises:
     StoreError: a table is missing or damaged, or the directory cannot be written.
   """
-  return write_all(Path(run.path), render(from_run(run)))
+  return write_all(run.path, render(from_run(run)))
 
 
-def write_figures(run, folder: str | Path) -> list[Path]:
+def write_figures(run: Run, folder: str | Path) -> list[Path]:
   """Write every figure of the report as a standalone SVG file into `folder`."""
   return write_all(Path(folder), standalone_all(figures.build(from_run(run))))
 

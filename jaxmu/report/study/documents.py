@@ -28,10 +28,9 @@ from jaxmu.report.documents import (
   section,
 )
 from jaxmu.report.facts import method_cards
-from jaxmu.report.marks import mark
 from jaxmu.report.study import facts, gallery, table
 from jaxmu.report.study.data import StudyData
-from jaxmu.report.table import Line
+from jaxmu.report.table import Block, Line
 
 LISTED = 5  # most exposed samples per method
 
@@ -77,16 +76,18 @@ def markdown(
       *section("Results", [md_lines(METRICS, lines), "", table.legend(data), "", table.LEGEND]),
       "",
       *_items(table.definitions(), strong=True),
-      *section("Retained samples", [_block(table.block(data, RETAIN_SIDE))]),
-      *section("All training samples", [_block(table.block(data, UPPER_BOUND, ("original",)))]),
+      *section("Retained samples", [_block(data, table.block(data, RETAIN_SIDE))]),
+      *section(
+        "All training samples", [_block(data, table.block(data, UPPER_BOUND, ("original",)))]
+      ),
       *section("Most exposed samples", [_exposed(data)]),
-      *section("Other attackers", [_block(table.block(data, ATTACKERS))]),
-      *section("What an update gives away", [_block(table.block(data, UPDATES))]),
-      *section("Vulnerable and protected samples", [_block(table.block(data, STRATA))]),
-      *section("Bound on epsilon", [_block(table.block(data, BOUNDS)), "", BOUND_NOTE]),
-      *section("Single samples", [_block(table.block(data, FURTHER))]),
-      *section("Direction", [_block(table.directions(data))]),
-      *section("Accuracies", [_block(table.block(data, ACCURACIES))]),
+      *section("Other attackers", [_block(data, table.block(data, ATTACKERS))]),
+      *section("What an update gives away", [_block(data, table.block(data, UPDATES))]),
+      *section("Vulnerable and protected samples", [_block(data, table.block(data, STRATA))]),
+      *section("Bound on epsilon", [_block(data, table.block(data, BOUNDS)), "", BOUND_NOTE]),
+      *section("Single samples", [_block(data, table.block(data, FURTHER))]),
+      *section("Direction", [_block(data, table.directions(data))]),
+      *section("Accuracies", [_block(data, table.block(data, ACCURACIES))]),
       *section("Methods", md_methods(method_cards(data, data.order))),
       *section("Cost", [_costs(data)]),
       *section("How the study was made", _items(facts.making(data))),
@@ -101,15 +102,15 @@ def _items(facts: list[tuple[str, str]], strong: bool = False) -> list[str]:
   return [mark_up.format(markdown_text(name), markdown_text(words)) for name, words in facts]
 
 
-def _block(found: dict) -> str:
-  if not found["body"]:
+def _block(data: StudyData, found: Block) -> str:
+  if not found.body:
     return "This run stored none."
-  head = ["Method", *(label for label, _ in found["head"])]
+  head = ["Method", *(label for label, _ in found.head)]
   body = [
-    [markdown_text(mark(name).label), *(f"{main} {bounds}".strip() for main, bounds in cells)]
-    for name, cells in found["body"]
+    [markdown_text(data.label(name)), *(f"{main} {bounds}".strip() for main, bounds in cells)]
+    for name, cells in found.body
   ]
-  words = "; ".join(f"{label}: {words}" for label, words in found["head"])
+  words = "; ".join(f"{label}: {words}" for label, words in found.head)
   return f"{md_table(head, body)}\n\n{markdown_text(words)}."
 
 
@@ -117,7 +118,7 @@ def _exposed(data: StudyData) -> str:
   head = ["Method", "sample", "label", "true label", "accuracy", "forgotten", "never seen"]
   body = [
     [
-      *(markdown_text(words) for words in (mark(name).label, one.sample, one.label)),
+      *(markdown_text(words) for words in (data.label(name), one.sample, one.label)),
       markdown_text(one.true_label or one.label),
       *(number(one.accuracy, 3), number(one.score_forgotten, 2), number(one.score_never, 2)),
     ]

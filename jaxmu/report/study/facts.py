@@ -1,15 +1,14 @@
 """How a study was made and what it cost, as label and text."""
 
+import functools
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from jaxmu.audit.text import MISSING, factor, listing, number, plural
 from jaxmu.report import facts
-from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
+from jaxmu.store.records import ShadowCost, StudyRecord
 
-SETS = ("train", "retain", "forget", "val", "held_out")
 _VARIANCE = {
   "fixed": "one variance per role for all samples",
   "sample": "a variance per sample and role",
@@ -39,25 +38,25 @@ COST_NOTE = (
 
 def subject(data: StudyData) -> str:
   """Name the study in one line: network on data set, splits and forget sets."""
-  study = data.study
-  sets = plural(int(study["forgets"]), "forget set")
-  return f"{facts.task(data)}, {plural(int(study['splits']), 'split')} with {sets} each"
+  study = data.record
+  sets = plural(study.forgets, "forget set")
+  return f"{facts.task(data)}, {plural(study.splits, 'split')} with {sets} each"
 
 
 def header(data: StudyData) -> list[tuple[str, str]]:
   """List what a reader must know before the first number."""
-  known = data.study.get("sizes") or {}
-  sizes = ", ".join(f"{name.replace('_', ' ')} {known[name]:,}" for name in SETS if name in known)
+  known, manifest = vars(data.record.sizes).items(), data.manifest
+  sizes = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in known)
   found = [
     ("Model", facts.model(data)),
     ("Data set", facts.dataset(data)),
-    ("Models per method", f"{int(data.study['models']):,}"),
-    ("Commit", str(data.manifest.get("commit") or MISSING)[:12]),
-    ("Date", data.date or MISSING),
-    ("Device", facts.device(data.manifest)),
-    ("Split sizes", sizes or MISSING),
-    ("Versions", facts.plain(data.manifest.get("versions", MISSING))),
-    ("Command", str(data.manifest.get("command") or MISSING)),
+    ("Models per method", f"{data.record.models:,}"),
+    ("Commit", manifest.commit[:12] or MISSING),
+    ("Date", manifest.date),
+    ("Device", facts.device(manifest)),
+    ("Split sizes", sizes),
+    ("Versions", facts.plain(manifest.versions)),
+    ("Command", manifest.command or MISSING),
   ]
   if data.random_labels > 0:
     found.append(("Random labels", facts.random_labels(data)))
@@ -66,15 +65,15 @@ def header(data: StudyData) -> list[tuple[str, str]]:
 
 def making(data: StudyData) -> list[tuple[str, str]]:
   """Explain splits, forget sets, counts per sample and the attack, in words."""
-  attack = data.study.get("attack") or {}
+  study, attack = data.record, data.record.attack
   return [
-    ("Splits", _splits(data.study)),
-    ("Forget sets", _forget_sets(data.study)),
-    ("Original models", _originals(data.study)),
-    ("Models per sample", _counts(data.study)),
-    ("Attacker's fits", f"{_word(attack, 'fit', _FIT)}; {_word(attack, 'variance', _VARIANCE)}"),
-    ("Left out of a fit", _word(attack, "leave_out", _LEAVE_OUT)),
-    ("Roles in a fit", _PAIRED if attack.get("paired") else "each role by itself"),
+    ("Splits", _splits(study)),
+    ("Forget sets", _forget_sets(study)),
+    ("Original models", _originals(study)),
+    ("Models per sample", _counts(study)),
+    ("Attacker's fits", f"{_word(attack.fit, _FIT)}; {_word(attack.variance, _VARIANCE)}"),
+    ("Left out of a fit", _word(attack.leave_out, _LEAVE_OUT)),
+    ("Roles in a fit", _PAIRED if attack.paired else "each role by itself"),
     ("Left out of the study", _failures(data)),
   ]
 
@@ -87,20 +86,21 @@ def provenance(data: StudyData) -> list[tuple[str, str]]:
 def costs(data: StudyData) -> tuple[list[str], list[list[str]]]:
   """Return head and rows of the cost table, the sum last."""
   head = ["Stage", "models", "wall clock", "compilation", "predictions", "work per model", "RTE"]
-  base = (data.timings.get("retrained") or {}).get("passes")
+  spent = data.timings
+  base = spent["retrained"].passes if "retrained" in spent else math.nan
   body = []
-  for name, stage in data.timings.items():
-    get = lambda key, stage=stage: _number(stage.get(key))
-    rate = get("passes") > 0 and name != "original" and _number(base) / get("passes")
-    clocks = (duration(get(key)) for key in ("wall_s", "compile_s", "predict_s"))
-    count = f"{get('models'):,.0f}" if math.isfinite(get("models")) else MISSING
+  for name, cost in spent.items():
+    rate = base / cost.passes if cost.passes > 0 and name != "original" else math.nan
     cheaper = factor(rate) if rate and math.isfinite(rate) else MISSING
-    body.append([mark(name).label, count, *clocks, amount(get("passes")), cheaper])
+    body.append([data.label(name), *_clocks(cost), amount(cost.passes), cheaper])
   if len(body) > 1:
-    total = lambda key: sum(_number(s.get(key), 0.0) for s in data.timings.values())
-    clocks = (duration(total(key)) for key in ("wall_s", "compile_s", "predict_s"))
-    body.append(["All", f"{total('models'):,.0f}", *clocks, "", ""])
+    body.append(["All", *_clocks(functools.reduce(ShadowCost.plus, spent.values())), "", ""])
   return head, body
+
+
+def _clocks(cost: ShadowCost) -> list[str]:
+  seconds = (cost.wall_s, cost.compile_s, cost.predict_s)
+  return [f"{cost.models:,}", *map(duration, seconds)]
 
 
 def duration(seconds: float) -> str:
@@ -122,53 +122,44 @@ def amount(value: float) -> str:
   return f"{value:.0f}"
 
 
-def _number(value: Any, otherwise: float = math.nan) -> float:
-  return otherwise if value is None else float(value)
-
-
-def _word(attack: Mapping, key: str, words: Mapping[str, str]) -> str:
-  value = str(attack.get(key, MISSING))
+def _word(value: str, words: Mapping[str, str]) -> str:
   return words.get(value, value)
 
 
-def _splits(study: Mapping) -> str:
-  sizes = study.get("sizes") or {}
-  text = plural(int(study["splits"]), "random split")
-  text += f" of a pool of {study['pool']:,} samples" if isinstance(study.get("pool"), int) else ""
-  if "train" in sizes and "held_out" in sizes:
-    text += f" into {sizes['train']:,} to train on and {sizes['held_out']:,} never seen"
-  return text
+def _splits(study: StudyRecord) -> str:
+  sizes = study.sizes
+  return (
+    f"{plural(study.splits, 'random split')} of a pool of {study.pool:,} samples into "
+    f"{sizes.train:,} to train on and {sizes.held_out:,} never seen"
+  )
 
 
-def _forget_sets(study: Mapping) -> str:
-  size = (study.get("sizes") or {}).get("forget")
-  each = f" of {size:,} trained samples each" if size is not None else ""
-  sets = plural(int(study["forgets"]), "forget set")
-  return f"{sets} per split{each}: {plural(int(study['models']), 'model')} per method"
+def _forget_sets(study: StudyRecord) -> str:
+  sets, models = plural(study.forgets, "forget set"), plural(study.models, "model")
+  return f"{sets} per split of {study.sizes.forget:,} trained samples each: {models} per method"
 
 
-def _originals(study: Mapping) -> str:
-  count = study.get("originals")
-  if count is None:
-    return MISSING
-  shared = count < study["models"]
+def _originals(study: StudyRecord) -> str:
+  shared = study.originals < study.models
   how = "each shared by the forget sets of its split" if shared else "one per forget set"
-  return f"{count:,} trained, {how}"
+  return f"{study.originals:,} trained, {how}"
 
 
-def _counts(study: Mapping) -> str:
-  parts = []
-  for key, words in (("forgotten", "forgotten by"), ("never", "never seen by")):
-    count = study.get(f"{key}_per_sample") or {}
-    if {"mean", "min", "max"} <= set(count):
-      spread = f"{count['min']:,} to {count['max']:,}"
-      parts.append(f"{words} {number(float(count['mean']), 1)} models on average ({spread})")
-  return f"a sample was {', '.join(parts)}" if parts else MISSING
+def _counts(study: StudyRecord) -> str:
+  pairs = (
+    ("forgotten by", study.forgotten_per_sample),
+    ("never seen by", study.never_per_sample),
+  )
+  parts = [
+    f"{words} {number(count.mean, 1)} models on average ({count.min:,} to {count.max:,})"
+    for words, count in pairs
+  ]
+  return f"a sample was {', '.join(parts)}"
 
 
 def _failures(data: StudyData) -> str:
   failed = {name: data.failed(name) for name in data.order if data.failed(name)}
   return (
-    listing(f"{plural(n, 'diverged model')} of {mark(name).label}" for name, n in failed.items())
+    listing(f"{plural(n, 'diverged model')} of {data.label(name)}" for name, n in failed.items())
     or "nothing"
   )

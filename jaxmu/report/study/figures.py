@@ -3,7 +3,6 @@
 from jaxmu.audit.results import RETAINED, Cell
 from jaxmu.audit.study.study_statistics import ACCURACY, NET, POPULATION
 from jaxmu.report.figures import Figure
-from jaxmu.report.marks import mark
 from jaxmu.report.strips import intervals
 from jaxmu.report.study import histograms, roc
 from jaxmu.report.study.data import StudyData
@@ -26,7 +25,7 @@ def _attack(data: StudyData) -> list[Figure]:
       "band the interval of the retrained models. Between filled and hollow lies what one "
       "threshold for all samples does not see."
     )
-    strip = intervals(cells, "fig-accuracy", title, "U-LiRA", "attack accuracy", 0.5)
+    strip = intervals(data, cells, "fig-accuracy", title, "U-LiRA", "attack accuracy", 0.5)
     found.append(Figure("accuracy", strip, caption))
   if any(name in data.roc for name in data.order):
     caption = (
@@ -40,7 +39,7 @@ def _attack(data: StudyData) -> list[Figure]:
 
 def _samples(data: StudyData) -> list[Figure]:
   return [
-    Figure(f"samples-{name}", drawing, f"{mark(name).label}: {len(data.attacked(name)):,} samples")
+    Figure(f"samples-{name}", drawing, f"{data.label(name)}: {len(data.attacked(name)):,} samples")
     for name, drawing in histograms.panels(data).items()
   ]
 
@@ -54,5 +53,7 @@ def _retained(data: StudyData) -> list[Figure]:
     "Share of retained samples that are attacked better after unlearning than before, minus the "
     "share attacked worse. Right of the line, forgetting some samples exposed others."
   )
-  drawing = intervals(cells, "fig-retained", title, "net share", "more minus less exposed", 0.0)
+  drawing = intervals(
+    data, cells, "fig-retained", title, "net share", "more minus less exposed", 0.0
+  )
   return [Figure("retained", drawing, caption)]

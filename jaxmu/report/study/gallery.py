@@ -51,8 +51,8 @@ def _of_method(data: StudyData, method: str, place: dict, sources: list[str]) ->
 
 def class_name(data: StudyData, label: int) -> str:
   """Name a class as the manifest does, else by its number."""
-  names = data.manifest.get("dataset", {}).get("class_names") or ()
-  return str(names[label]) if 0 <= label < len(names) else f"class {label}"
+  names = data.manifest.dataset.class_names
+  return names[label] if 0 <= label < len(names) else f"class {label}"
 
 
 def source(image: np.ndarray) -> str:

@@ -7,7 +7,6 @@ from markupsafe import Markup
 
 from jaxmu.audit.attacks.exposure import ABOVE
 from jaxmu.audit.text import number
-from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
 from jaxmu.report.svg import Scale, axes, drawing, line, path, tag
 
@@ -26,8 +25,10 @@ def panels(data: StudyData) -> dict[str, Markup]:
   top = 1.05 * max(values.max() for values in shares.values())
   x, y = Scale(edges[0], edges[-1], LEFT, RIGHT), Scale(0, top, BOTTOM, TOP)
   noise = shares.get("retrained")
-  return {n: _panel(f"fig-samples-{k}", n, found[n], shares[n], noise, edges, x, y)
-          for k, n in enumerate(found)}  # fmt: skip
+  return {
+    name: _panel(data, f"fig-samples-{k}", name, values, shares[name], noise, edges, x, y)
+    for k, (name, values) in enumerate(found.items())
+  }
 
 
 def share(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -43,17 +44,27 @@ def _edges(values: np.ndarray) -> np.ndarray:
   return np.linspace(math.floor(20 * low) / 20, math.ceil(20 * high) / 20, BINS + 1)
 
 
-def _panel(ident, name, values, shares, noise, edges, x: Scale, y: Scale) -> Markup:
-  parts = [axes(x, y, "", f"{mark(name).label}: share of samples", count=4)]
+def _panel(
+  data: StudyData,
+  ident: str,
+  name: str,
+  values: np.ndarray,
+  shares: np.ndarray,
+  noise: np.ndarray | None,
+  edges: np.ndarray,
+  x: Scale,
+  y: Scale,
+) -> Markup:
+  parts = [axes(x, y, "", f"{data.label(name)}: share of samples", count=4)]
   if noise is not None:
     parts.append(tag("g", _outline(noise, edges, x, y, "range"), class_="hue-ink"))
   parts.append(line(x.at(0.5), TOP, x.at(0.5), BOTTOM, "chance"))
   parts.append(line(x.at(ABOVE), TOP, x.at(ABOVE), BOTTOM, "guide"))
   outline = _outline(shares, edges, x, y, "curve")
-  parts.append(tag("g", outline, class_=f"hue-{mark(name).hue}"))
+  parts.append(tag("g", outline, class_=f"hue-{data.marks[name].hue}"))
   above = float((values > ABOVE).mean())
   words = f"Median {number(float(np.median(values)))}, share above {ABOVE} {number(above)}."
-  title = f"{mark(name).label}: attack accuracy per sample"
+  title = f"{data.label(name)}: attack accuracy per sample"
   return drawing(ident, WIDTH, HEIGHT, title, words, *parts)
 
 

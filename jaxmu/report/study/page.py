@@ -32,8 +32,8 @@ def html(
   style = (resources.files("jaxmu.report.study") / "study.css").read_text(encoding="utf-8")
   return fill(
     "study/study.html.jinja",
+    data,
     more_style=Markup(style),
-    data=data,
     subject=facts.subject(data),
     header=facts.header(data),
     verdict=verdict,

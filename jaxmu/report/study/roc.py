@@ -7,7 +7,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from jaxmu.audit.text import number
-from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
 from jaxmu.report.svg import Scale, axes, drawing, line, marker, path, tag
 
@@ -27,8 +26,8 @@ def curves(data: StudyData, ident: str) -> Markup:
   parts = [axes(x, y, "false-positive rate (log scale)", "true-positive rate (log scale)")]
   parts += [line(x.at(r), TOP, x.at(r), BOTTOM, "guide") for r in RATES if r >= low]
   parts.append(line(x.at(low), y.at(low), x.at(1), y.at(1), "chance"))
-  parts += [_draw(name, points, x, y) for name, points in found.items()]
-  words = "; ".join(f"{mark(n).label} {number(_rate(p, 0.01))}" for n, p in found.items())
+  parts += [_draw(data, name, points, x, y) for name, points in found.items()]
+  words = "; ".join(f"{data.label(n)} {number(_rate(p, 0.01))}" for n, p in found.items())
   title = "ROC curves of U-LiRA, both axes logarithmic"
   text = f"True-positive rate at a false-positive rate of 1 %: {words}."
   return drawing(ident, WIDTH, HEIGHT, title, text, *parts)
@@ -41,7 +40,7 @@ def _points(table: pd.DataFrame) -> np.ndarray:
   return points[np.lexsort(points.T[::-1])]
 
 
-def _draw(name: str, points: np.ndarray, x: Scale, y: Scale) -> Markup:
+def _draw(data: StudyData, name: str, points: np.ndarray, x: Scale, y: Scale) -> Markup:
   """Draw a curve with a marker per decade; what lies below the plot is left out."""
   inside = lambda value: value if value >= x.low else math.nan
   drawn = [(x.at(inside(f)), y.at(inside(t))) for f, t in points.tolist()]
@@ -49,9 +48,9 @@ def _draw(name: str, points: np.ndarray, x: Scale, y: Scale) -> Markup:
   for power in range(math.ceil(math.log10(x.low) - 1e-9), 0):
     rate = _rate(points, 10.0**power)
     if rate >= x.low:
-      hint = f"{mark(name).label}: {number(rate, 4)} at {10.0**power:g}"
-      parts.append(marker(name, x.at(10.0**power), y.at(rate), 3.8, hint))
-  return tag("g", *parts, class_=f"hue-{mark(name).hue}")
+      hint = f"{data.label(name)}: {number(rate, 4)} at {10.0**power:g}"
+      parts.append(marker(data.marks[name], x.at(10.0**power), y.at(rate), 3.8, hint))
+  return tag("g", *parts, class_=f"hue-{data.marks[name].hue}")
 
 
 def _rate(points: np.ndarray, fpr: float) -> float:

@@ -7,9 +7,8 @@ from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.study.judgement import direction, raised
 from jaxmu.audit.study.study_statistics import METRICS, Statistic
 from jaxmu.audit.text import MISSING, interval, number, plural
-from jaxmu.report.marks import mark
 from jaxmu.report.study.data import StudyData
-from jaxmu.report.table import RAISED, Entry, Line
+from jaxmu.report.table import RAISED, Block, Entry, Line
 
 UNRESOLVED = "not resolvable"
 LEGEND = (
@@ -29,7 +28,7 @@ def lines(data: StudyData, cautions: list[Caution]) -> tuple[Line, ...]:
   return tuple(
     Line(
       method=name,
-      label=mark(name).label,
+      label=data.label(name),
       reference=name in REFERENCES,
       entries=tuple(_entry(data, name, statistic) for statistic in METRICS),
       members=members(data, name),
@@ -64,7 +63,7 @@ def definitions() -> list[tuple[str, str]]:
 
 def legend(data: StudyData) -> str:
   """Say how to read a cell."""
-  splits = int(data.study["splits"])
+  splits = data.record.splits
   if splits < 2:
     return "Values of the one split; without others there is no interval."
   return (
@@ -75,7 +74,7 @@ def legend(data: StudyData) -> str:
   )
 
 
-def block(data: StudyData, statistics: Iterable[Statistic], order: Iterable[str] = ()) -> dict:
+def block(data: StudyData, statistics: Iterable[Statistic], order: Iterable[str] = ()) -> Block:
   """Lay out statistics by method; statistics and methods without any value are left out."""
   value = lambda name, one: data.cell(name, one.key, one.question)
   order = tuple(order) or data.order
@@ -83,10 +82,10 @@ def block(data: StudyData, statistics: Iterable[Statistic], order: Iterable[str]
   names = [name for name in order if any(value(name, one).n for one in shown)]
   written = lambda cell, digits: (number(cell.mean, digits), interval(cell, digits))
   body = [(name, [written(value(name, one), one.digits) for one in shown]) for name in names]
-  return {"head": [(one.label, one.short) for one in shown], "body": body}
+  return Block([(one.label, one.short) for one in shown], body)
 
 
-def directions(data: StudyData) -> dict:
+def directions(data: StudyData) -> Block:
   """Lay out, per method, in which direction forgotten samples differ from never-seen ones."""
   body = []
   for name in data.order:
@@ -94,4 +93,4 @@ def directions(data: StudyData) -> dict:
       found = direction(data, name)
       cells = (number(found.gap, 2), f"{found.exposed:,}", number(found.below, 2))
       body.append((name, [(cell, "") for cell in cells]))
-  return {"head": list(DIRECTIONS) if body else [], "body": body}
+  return Block(list(DIRECTIONS) if body else [], body)
