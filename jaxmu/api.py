@@ -18,8 +18,9 @@ from jaxmu.execution import predictions, runner
 from jaxmu.models import user_network
 from jaxmu.settings.ranges import SAMPLES, Unfit, fit
 from jaxmu.training import Task
+from jaxmu.training.method import Method
 from jaxmu.training.task import Arrays
-from jaxmu.unlearning import METHODS, Method, describe, get
+from jaxmu.unlearning import METHODS, describe, get
 
 Pair = tuple[Any, Any]
 JUDGED, JUDGED_BATCH = 1000, 500  # samples on which the result is looked at, and those of a step

@@ -32,11 +32,11 @@ def as_array(name: str, given: Any) -> np.ndarray:
       given = given.detach().cpu().numpy()
     array = np.asarray(given)
   except (ValueError, TypeError, RuntimeError) as error:
-    kind = getattr(given, "dtype", "")
-    reason = f"NumPy has no type {kind}" if kind else " ".join(str(error).split())[:120]
-    convert = "convert it to float32" if kind else "all rows must be of equal length"
+    half = "bfloat16" in str(getattr(given, "dtype", ""))  # PyTorch's, which NumPy does not know
+    remedy = "convert it to float32" if half else "expected numbers, all rows of equal length"
+    reason = " ".join(str(error).split())[:120]
     raise DataError(
-      f"{name}: {type(given).__name__} cannot be read as an array of numbers ({reason}); {convert}"
+      f"{name}: {type(given).__name__} cannot be read as an array ({reason}); {remedy}"
     ) from error
   if array.dtype.kind == "O":
     raise DataError(f"{name}: expected an array of numbers, got {shown(given)}")

@@ -79,13 +79,13 @@ UNLEARN = {
   "torch bfloat16": (
     images(lambda x: Tensor()),
     DataError,
-    "forget: Tensor cannot be read as an array of numbers (NumPy has no type torch.bfloat16); conv",
+    "forget: Tensor cannot be read as an array (Got unsupported ScalarType BFloat16); convert it",
   ),
   "masked": (images(np.ma.masked_invalid), DataError, "forget: got a masked array, whose mask"),
   "ragged": (
     images(lambda x: [x[0].tolist(), x[1, :3].tolist()]),
     DataError,
-    "forget: list cannot be read as an array of numbers (setting an array element with a sequence",
+    "forget: list cannot be read as an array (setting an array element with a sequence",
   ),
   "none": (images(lambda x: None), DataError, "forget: expected an array of numbers, got None"),
   "objects": (

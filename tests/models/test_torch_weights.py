@@ -110,11 +110,11 @@ WRONG_ENTRIES = {  # of "bn1.weight"
   "float16": (ONE.astype("f2"), "is float16; expected float32: convert it with .float()"),
   "bfloat16": (
     Tensor(ONE, "torch.bfloat16"),
-    "Tensor cannot be read as an array of numbers (NumPy has no type torch.bfloat16); convert it",
+    "Tensor cannot be read as an array (Got unsupported ScalarType BFloat16); convert it",
   ),
   "whole numbers": (ONE.astype(int), "is int64; expected float32"),
   "nothing": (None, "expected an array of numbers, got None"),
-  "ragged": ([[1.0], [1.0, 2.0]], "list cannot be read as an array of numbers (setting an array"),
+  "ragged": ([[1.0], [1.0, 2.0]], "list cannot be read as an array (setting an array"),
   "masked": (np.ma.array(ONE, mask=ONE > 0), "got a masked array, whose mask would be ignored"),
 }
 
