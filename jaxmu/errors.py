@@ -1,6 +1,7 @@
 """Exceptions that a user can cause, each with a one-line message that says what to do."""
 
 import difflib
+import numbers
 from collections.abc import Collection
 from typing import Any
 
@@ -52,7 +53,8 @@ def shown(given: Any) -> str:
   Long text is cut.
   """
   try:
-    if getattr(given, "shape", ()) and hasattr(given, "dtype"):
+    array = hasattr(given, "shape") and hasattr(given, "dtype")
+    if array and not isinstance(given, numbers.Number):
       return f"{given.dtype} of shape {tuple(given.shape)}"
     return short(repr(given))
   except Exception:  # what a user gives may have any fault, its own text included
