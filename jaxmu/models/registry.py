@@ -1,5 +1,7 @@
 """The table of networks, and how one is made and initialised."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,10 +12,10 @@ from jaxmu.models.cnn import Cnn
 from jaxmu.models.resnet import ResNet18
 from jaxmu.models.tinyvit import TinyViT
 
-MODELS = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
+MODELS: dict[str, type[Any]] = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
 
 
-def make(name: str, num_classes: int, **options) -> nn.Module:
+def make(name: str, num_classes: int, **options: Any) -> nn.Module:
   """Return the linen module called `name`; options are its fields (`width` of cnn, `lowering`).
 
   Raises ModelError for an unknown name or option and for fewer than two classes.
@@ -36,7 +38,7 @@ def build(
   image_size: int,
   channels: int = 3,
   key: Array | None = None,
-  **options,
+  **options: Any,
 ) -> tuple[nn.Module, dict]:
   """Return (module, variables) of a freshly initialised network for square images.
 

@@ -1,6 +1,7 @@
 """Import and export of PyTorch state dicts by parameter name, without importing torch."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ def from_torch(name: str, state_dict: Mapping[str, object]) -> dict:
     raise ModelError(
       f"state dict does not fit {name}: missing {_some(missing)}, unexpected {_some(extra)}"
     )
-  variables = {}
+  variables: dict[str, Any] = {}
   for key, (path, shape) in expected.items():
     array = _from_torch_layout(path[-1], arrays[key])
     if array.shape != shape:
