@@ -3,10 +3,11 @@
 Order as in spec data_models 2: geometry on the 8-bit image, then to [0, 1], then normalise.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jaxmu.engine import keys
 from jaxmu.engine.keys import Purpose
@@ -26,15 +27,20 @@ class Preprocess(NamedTuple):
 def preprocess(
   spec: Preprocess,
   images: jax.Array,
-  key: jax.Array,
+  key: jax.Array | None,
   augment: bool,
-  dtype: Any = jnp.float32,
+  dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
   """Turn uint8 images [B, H, W, 1 or channels] into normalised input [B, H, W, channels].
 
   With `augment` (static) each sample gets its own random crop and flip, drawn from `key`.
+
+  Raises:
+    ValueError: the images are to be augmented, and there is no key.
   """
   if augment and spec.augmentation != "none":
+    if key is None:
+      raise ValueError(f"augmentation '{spec.augmentation}' draws random numbers: give a key")
     offsets, flips = draw(key, images.shape[0])
     if spec.augmentation == "flip":
       offsets = jnp.full_like(offsets, PAD)
@@ -57,16 +63,16 @@ def crop_flip(images: jax.Array, offsets: jax.Array, flips: jax.Array) -> jax.Ar
   """
   height, width = images.shape[1:3]
   padded = jnp.pad(images, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)))
-  rows = offsets[:, 0, None] + jnp.arange(height)
-  columns = jnp.arange(width)
+  rows = offsets[:, 0, None] + jnp.arange(height)[None]
+  columns = jnp.arange(width)[None]
   columns = offsets[:, 1, None] + jnp.where(flips[:, None], width - 1 - columns, columns)
   sample = jnp.arange(images.shape[0])[:, None, None]
   pixels = padded.at[sample, rows[:, :, None], columns[:, None, :]]
   return pixels.get(mode="promise_in_bounds")
 
 
-def normalise(spec: Preprocess, images: jax.Array, dtype=jnp.float32) -> jax.Array:
+def normalise(spec: Preprocess, images: jax.Array, dtype: DTypeLike = jnp.float32) -> jax.Array:
   """Scale uint8 images to [0, 1], repeat a grey channel if need be, and normalise."""
   x = images.astype(dtype) / jnp.asarray(255, dtype)
-  mean, std = jnp.asarray(spec.mean, dtype), jnp.asarray(spec.std, dtype)
-  return (x - mean) / std  # [.., 1] against [channels] repeats the grey channel
+  mean, std = (jnp.asarray(values, dtype)[None, None, None] for values in (spec.mean, spec.std))
+  return (x - mean) / std  # [.., 1] against [.., channels] repeats the grey channel

@@ -55,7 +55,7 @@ def _depthwise(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Arra
   out, taps = live_taps(x.shape, kernel.shape, strides, padding)
   total = jnp.zeros((x.shape[0], *out, x.shape[3]), x.dtype)
   for tap in taps:
-    part = lax.slice(x, *tap.limits) * kernel[tap.place][0]
+    part = lax.slice(x, *tap.limits) * _weights(kernel, tap)
     total = total + lax.pad(part, jnp.zeros((), part.dtype), tap.edges)
   return total
 
@@ -113,9 +113,14 @@ def _input_gradient(dy: Array, kernel: Array, taps: Sequence[Tap], shape: Shape)
       (start, size - stop, step - 1)
       for start, stop, step, size in zip(starts, stops, steps, shape[1:3])
     ]
-    part = _reached(dy, tap.edges) * kernel[tap.place][0]
+    part = _reached(dy, tap.edges) * _weights(kernel, tap)
     dx = dx + lax.pad(part, jnp.zeros((), dy.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
   return dx
+
+
+def _weights(kernel: Array, tap: Tap) -> Array:
+  """Take what a tap multiplies each channel with, [1, 1, 1, C]."""
+  return lax.expand_dims(kernel[tap.place][0], (0, 1, 2))
 
 
 def _reached(y: Array, edges: Sequence[Edge]) -> Array:

@@ -64,16 +64,19 @@ class WindowAttention(nn.Module):
     return Linear(channels, INIT_STD, name="proj")(out.reshape(x.shape))
 
 
-def _heads(qkv, heads):
+def _heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
   """Split [G, n, 3 C], laid out [head][q, k, v], into three arrays [G, n, heads, d].
 
   By `split`, whose gradient joins three arrays; that of three slices pads and adds them.
   """
   parts = jnp.split(qkv.reshape(*qkv.shape[:2], heads, 3, -1), 3, axis=3)
-  return tuple(jnp.squeeze(part, 3) for part in parts)
+  q, k, v = (jnp.squeeze(part, 3) for part in parts)
+  return q, k, v
 
 
-def attend(q: Array, k: Array, v: Array, bias: Array, rest: tuple | None = None) -> Array:
+def attend(
+  q: Array, k: Array, v: Array, bias: Array, rest: tuple[Array, Array, Array] | None = None
+) -> Array:
   """Return softmax(q k / sqrt(d) + bias) v, [G, n, heads * d].
 
   Args:
@@ -82,16 +85,16 @@ def attend(q: Array, k: Array, v: Array, bias: Array, rest: tuple | None = None)
     rest: (k0 [heads, d], v0 [heads, d], bias [heads, n]) of one further key, or None.
   """
   scale = q.shape[-1] ** -0.5
-  logits = jnp.einsum("gphd,gjhd->ghpj", q, k) * scale + bias
+  logits = jnp.einsum("gphd,gjhd->ghpj", q, k) * scale + bias[None]
   if rest is not None:
     k0, v0, bias0 = rest
-    extra = jnp.einsum("gphd,hd->ghp", q, k0) * scale + bias0
+    extra = jnp.einsum("gphd,hd->ghp", q, k0) * scale + bias0[None]
     logits = jnp.concatenate([logits, extra[..., None]], -1)
   weights = jax.nn.softmax(logits)
   n = k.shape[1]
   out = jnp.einsum("ghpj,gjhd->gphd", weights[..., :n], v)
   if rest is not None:
-    out = out + jnp.moveaxis(weights[..., n], 1, 2)[..., None] * v0
+    out = out + jnp.moveaxis(weights[..., n], 1, 2)[..., None] * v0[None, None]
   return out.reshape(*q.shape[:2], -1)
 
 
@@ -132,7 +135,7 @@ def padding_bias(table: Array, height: int, width: int, window: int) -> Array:
   The bias depends on the offset only, so a sum over padding is a sum over offsets with counts.
   """
   _, padding = _offset_counts(height, width, window)  # [w * w, n]
-  occurs = padding > 0
+  padding, occurs = padding[None], padding[None] > 0
   largest = jnp.max(jnp.where(occurs, table[:, :, None], -jnp.inf), 1)
   largest = jax.lax.stop_gradient(largest)  # [heads, n]
   shifted = jnp.exp(jnp.where(occurs, table[:, :, None] - largest[:, None], -jnp.inf))

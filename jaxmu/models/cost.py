@@ -1,6 +1,8 @@
 """Multiply-adds of a network, counted from its jaxpr: nothing is compiled, no device is started."""
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -43,7 +45,7 @@ def _forward_jaxpr(module, image_size, channels):
   return jax.make_jaxpr(apply)(variables, _image(image_size, channels)).jaxpr
 
 
-def _count(jaxpr, live) -> int:
+def _count(jaxpr: Any, live: bool) -> int:
   total = 0
   for equation in jaxpr.eqns:
     out = equation.outvars[0].aval
@@ -62,7 +64,9 @@ def _count(jaxpr, live) -> int:
   return total
 
 
-def _meetings(params, axis, pixels, taps, out, live) -> int:
+def _meetings(
+  params: Mapping[str, Any], axis: int, pixels: int, taps: int, out: Any, live: bool
+) -> int:
   """Count pairs of an output and a tap along one axis; with `live`, those that meet a pixel."""
   outputs = out.shape[1 + axis]
   if not live:
@@ -72,7 +76,7 @@ def _meetings(params, axis, pixels, taps, out, live) -> int:
   return sum(0 <= place < pixels for place in places)
 
 
-def _inner(values):
+def _inner(values: Iterable[Any]) -> Iterator[Any]:
   """Yield the jaxprs among an equation's parameters, closed ones opened."""
   for value in values:
     if isinstance(value, tuple | list):

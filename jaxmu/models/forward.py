@@ -13,6 +13,7 @@ from jax import Array
 from jaxmu.errors import ModelError
 from jaxmu.models import structure
 from jaxmu.models.norm import BatchNorm
+from jaxmu.models.structure import PyTree
 
 TRAIN_FLAGS = ("train", "training", "is_training")
 EVAL_FLAGS = ("deterministic", "use_running_average", "eval_mode")
@@ -21,8 +22,8 @@ LayerFlag = Callable[[tuple[str, ...]], Array]
 
 def forward(
   module: nn.Module,
-  params,
-  batch_stats,
+  params: PyTree,
+  batch_stats: PyTree,
   x: Array,
   *,
   train: bool | LayerFlag,

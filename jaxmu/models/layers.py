@@ -15,8 +15,20 @@ from jaxmu.kernels.products import kernel_gradient
 from jaxmu.models import initialisers
 from jaxmu.models.norm import BatchNorm
 
-# PyTorch's conventions: epsilon 1e-5, and a variance that does not cancel in float32.
-LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
+
+class LayerNorm(nn.LayerNorm):
+  """Normalise x [..., C] over C by PyTorch's conventions.
+
+  Epsilon is 1e-5, and the variance does not cancel in float32.
+  """
+
+  epsilon: float = 1e-5
+  use_fast_variance: bool = False
+
+  def __call__(self, x: Array, *, mask: Array | None = None) -> Array:
+    # Flax asks what float64 and float32 make, which jax refuses to say under strict promotion.
+    with jax.numpy_dtype_promotion("standard"):
+      return super().__call__(x, mask=mask)
 
 
 class Conv(nn.Module):
@@ -78,14 +90,15 @@ class Linear(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     fan_in = x.shape[-1]
-    weights = biases = partial(initialisers.default_reset, fan_in=fan_in)
-    if self.std is not None:
-      weights = lambda *args: self.std * initialisers.unit_normal(*args)
+    weights: Callable[..., Array] = partial(initialisers.default_reset, fan_in=fan_in)
+    biases, std = weights, self.std
+    if std is not None:
+      weights = lambda *args: std * initialisers.unit_normal(*args)
       biases = nn.initializers.zeros
     kernel = self.param("kernel", weights, (fan_in, self.features), x.dtype)
     bias = self.param("bias", biases, (self.features,), x.dtype)
     # One flat product: XLA's CPU backend is slow at products with several batch axes.
-    y = derivatives.form(_product)(x.reshape(-1, fan_in), kernel) + bias
+    y = derivatives.form(_product)(x.reshape(-1, fan_in), kernel) + bias[None]
     return y.reshape(*x.shape[:-1], self.features)
 
 

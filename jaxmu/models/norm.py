@@ -44,9 +44,13 @@ class BatchNorm(nn.Module):
     if not self.is_initializing():
       # A mask may leave one value per channel; then the biased variance, 0, stands.
       unbiased = batch_var * (n / jnp.maximum(n - 1, 1))
-      mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
-      var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
+      mean.value = self._moved(mean.value, batch_mean)
+      var.value = self._moved(var.value, unbiased)
     return y
+
+  def _moved(self, running: Array, batch: Array) -> Array:
+    kept, new = _widened(self.momentum * running, (1 - self.momentum) * batch)
+    return kept + new
 
 
 def _real(x, mask):
@@ -65,12 +69,25 @@ def _real(x, mask):
 
 def _precise(x):
   """Statistics of half-precision values are taken in float32."""
-  return jnp.promote_types(x.dtype, jnp.float32)
+  return x.dtype if x.dtype.itemsize >= 4 else jnp.float32
+
+
+def _widened(*arrays):
+  """Cast arrays to the widest type among them."""
+  widest = max((array.dtype for array in arrays), key=lambda dtype: dtype.itemsize)
+  return [array.astype(widest) for array in arrays]
+
+
+def _per_channel(x):
+  """Return what gives an array of one value per channel, [C], the axes of x [..., C]."""
+  return lambda values: lax.expand_dims(values, range(x.ndim - 1))
 
 
 def _scale_and_shift(x, mean, var, scale, bias, epsilon):
-  y = (x.astype(_precise(x)) - mean) * (scale * lax.rsqrt(var + epsilon)) + bias
-  return y.astype(x.dtype)
+  scale, inverse = _widened(scale, lax.rsqrt(var + epsilon))
+  values, mean, factor, bias = _widened(x.astype(_precise(x)), mean, scale * inverse, bias)
+  of_all = _per_channel(x)
+  return ((values - of_all(mean)) * of_all(factor) + of_all(bias)).astype(x.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
@@ -85,7 +102,7 @@ def _normalise(x, scale, bias, real, share, epsilon):
   """
   axes, values = tuple(range(x.ndim - 1)), x.astype(_precise(x))
   mean = jnp.sum(values, axes, where=real) * share
-  var = jnp.sum(jnp.square(values - mean), axes, where=real) * share
+  var = jnp.sum(jnp.square(values - _per_channel(x)(mean)), axes, where=real) * share
   return _scale_and_shift(x, after(mean, var), var, scale, bias, epsilon), mean, var
 
 
@@ -97,17 +114,18 @@ def _normalise_forward(x, scale, bias, real, share, epsilon):
 def _normalise_backward(epsilon, residuals, cotangents):
   x, scale, bias, real, share, mean, var = residuals
   dy, dmean, dvar = cotangents
-  axes, dy = tuple(range(x.ndim - 1)), dy.astype(_precise(x))
-  centred = x.astype(_precise(x)) - after(mean, dy)
+  axes, dy, of_all = tuple(range(x.ndim - 1)), dy.astype(_precise(x)), _per_channel(x)
+  centred = x.astype(_precise(x)) - of_all(after(mean, dy))
   inverse = lax.rsqrt(var + epsilon)
   sum_dy, sum_product = jnp.sum(dy, axes), jnp.sum(dy * centred, axes)
   # The batch reaches y through its mean and its variance as well, real samples only.
-  constant = (dmean - scale * inverse * sum_dy) * share
-  slope = (2 * dvar - scale * inverse**3 * sum_product) * share
-  through = constant + slope * centred
+  wide = scale.astype(inverse.dtype)
+  constant = (dmean - wide * inverse * sum_dy) * share
+  slope = (2 * dvar - wide * inverse**3 * sum_product) * share
+  through = of_all(constant) + of_all(slope) * centred
   if real is not None:
     through = jnp.where(real, through, 0)
-  dx = scale * inverse * dy + through
+  dx = of_all(wide * inverse) * dy + through
   cotangent = lambda of, value: value.astype(of.dtype)
   dscale = cotangent(scale, inverse * sum_product)
   return cotangent(x, dx), dscale, cotangent(bias, sum_dy), None, None

@@ -15,7 +15,7 @@ from jaxmu.models.resnet import ResNet18
 from jaxmu.models.tinyvit import TinyViT
 from jaxmu.settings.ranges import BELOW_ONE, Range, Unfit, fit
 
-MODELS = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
+MODELS: dict[str, type[Any]] = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
 CLASSES = Range(2, 65_536)
 NUMBERS = {  # what a number that makes a network may be; where it ends, a machine's memory does
   "num_classes": (int, CLASSES),
@@ -26,7 +26,7 @@ NUMBERS = {  # what a number that makes a network may be; where it ends, a machi
 }
 
 
-def make(name: str, num_classes: int, **options) -> nn.Module:
+def make(name: str, num_classes: int, **options: Any) -> nn.Module:
   """Return the linen module called `name`; options are its fields (`width` of cnn, `lowering`).
 
   Raises ModelError for an unknown name or option, for fewer than two classes, and for a value that
@@ -50,7 +50,7 @@ def build(
   image_size: int,
   channels: int = 3,
   key: Array | None = None,
-  **options,
+  **options: Any,
 ) -> tuple[nn.Module, dict]:
   """Return (module, variables) of a freshly initialised network for square images.
 
@@ -63,7 +63,7 @@ def build(
   return module, jax.jit(module.init)(_key(key), jnp.zeros((1, size, size, channels)))
 
 
-def _number(name: str, given: Any) -> int | float:
+def _number(name: str, given: Any) -> Any:
   kind, within = NUMBERS[name]
   try:
     return fit(given, kind, within)

@@ -70,12 +70,14 @@ def describe(params: PyTree, num_classes: int | None = None, channels: int | Non
   return jax.tree.unflatten(treedef, leaves)
 
 
-def mask(params: PyTree, predicate: Callable[[Leaf], bool], **options) -> PyTree:
+def mask(params: PyTree, predicate: Callable[[Leaf], bool], **options: int | None) -> PyTree:
   """Return the tree of `predicate(leaf)`, booleans; options as for `describe`."""
   return jax.tree.map(lambda leaf: bool(predicate(leaf)), describe(params, **options))
 
 
-def map_leaves(function: Callable, params: PyTree, *trees: PyTree, **options) -> PyTree:
+def map_leaves(
+  function: Callable[..., Any], params: PyTree, *trees: PyTree, **options: int | None
+) -> PyTree:
   """Return the tree of `function(leaf, parameter, *others)`; options as for `describe`."""
   return jax.tree.map(function, describe(params, **options), params, *trees)
 
@@ -92,7 +94,7 @@ def always_trained(params: PyTree, batch_stats: PyTree) -> PyTree:
   return jax.tree.unflatten(treedef, always)
 
 
-def stem_kernel(params: PyTree):
+def stem_kernel(params: PyTree) -> Any | None:
   """Return the kernel of the first convolution, or None if there is no convolution."""
   flat, _ = _flatten(params)
   stem = _find_stem(flat, {path: _kind(path, flat) for path in flat}, None)

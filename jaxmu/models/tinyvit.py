@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -62,11 +62,13 @@ def _gelu_backward(x, dy):
 _gelu.defvjp(lambda x: (_gelu(x), x), _gelu_backward)
 
 
-def pointwise(features: int, lowering: Choice, **options) -> ConvNorm:
+def pointwise(features: int, lowering: Choice, **options: Any) -> ConvNorm:
+  """Return a 1x1 convolution with normalisation; options are fields of `ConvNorm`."""
   return Unit(features, 1, 1, 0, lowering, **options)
 
 
-def depthwise(features: int, stride: int, lowering: Choice, **options) -> ConvNorm:
+def depthwise(features: int, stride: int, lowering: Choice, **options: Any) -> ConvNorm:
+  """Return a depthwise 3x3 convolution with normalisation; options are fields of `ConvNorm`."""
   return Unit(features, 3, stride, 1, lowering, depthwise=True, **options)
 
 
@@ -178,11 +180,12 @@ class TinyViT(nn.Module):
     for stage, depth in enumerate(DEPTHS):
       for i in range(depth):
         name, rate = f"stage{stage}_{i}", next(rates)
-        if HEADS[stage] is None:
+        heads, window = HEADS[stage], WINDOWS[stage]
+        unit: MBConv | Block
+        if heads is None or window is None:
           unit = MBConv(rate, self.lowering, name=name)
         else:
-          shape = HEADS[stage], WINDOWS[stage]
-          unit = Block(*shape, rate, self.padded, self.lowering, name=name)
+          unit = Block(heads, window, rate, self.padded, self.lowering, name=name)
         x = unit(x, train, mask)
       if stage + 1 < len(WIDTHS):
         merge = PatchMerging(WIDTHS[stage + 1], self.lowering, name=f"stage{stage}_merge")

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +88,7 @@ def from_torch(name: str, state_dict: Mapping[str, object]) -> dict:
   arrays = {key: value for key, value in state_dict.items() if _COUNTER not in key}
   expected = _expected(name, arrays)
   _refuse_misfit(name, arrays, expected)
-  variables = {}
+  variables: dict[str, Any] = {}
   for key, (path, shape) in expected.items():
     given = _to_numpy(key, arrays[key])
     array = _from_torch_layout(path[-1], given)

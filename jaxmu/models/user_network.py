@@ -136,7 +136,7 @@ def _initial_paths(
 ) -> frozenset[Path] | None:
   """Name the leaves that a network makes itself; None where it cannot be initialised like this."""
   x = jax.ShapeDtypeStruct(shape, dtype)
-  flags = mode_flags(module, train)
+  flags: dict[str, Any] = mode_flags(module, train)
   try:
     init = lambda key, x: module.init({"params": key, "dropout": key}, x, **flags)
     tree = jax.eval_shape(init, jax.random.key(0), x)

@@ -62,7 +62,11 @@ WRONG_CALLS = {
     MethodError,
     "ft: learning_rate must be a number above 0, got -0.1",
   ),
-  "momentum": ({"momentum": 1.1}, MethodError, "ft: momentum must be a number at least 0 and below 1, got 1.1"),
+  "momentum": (
+    {"momentum": 1.1},
+    MethodError,
+    "ft: momentum must be a number at least 0 and below 1, got 1.1",
+  ),
   "fidelity": (
     {"fidelity": "exact"},
     MethodError,

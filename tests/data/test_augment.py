@@ -1,6 +1,5 @@
 """From uint8 to the network's input: values, geometry, randomness, use inside compiled loops."""
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,10 +129,16 @@ def test_randomness_follows_key_and_sample():
   assert len(np.unique(run(0).reshape(16, -1), axis=0)) > 8
 
 
+def test_augmentation_without_a_key_is_refused():
+  with pytest.raises(ValueError, match="augmentation 'crop_flip' draws random numbers: give a key"):
+    augment.preprocess(spec("cifar10"), IMAGES, None, True)
+  assert augment.preprocess(spec("cifar10"), IMAGES, None, False).shape == IMAGES.shape
+
+
 def test_vmap_and_scan_equal_single_calls():
   keys = jax.random.split(jax.random.key(0), 3)
   call = lambda key: augment.preprocess(spec("cifar10"), IMAGES, key, True)
   single = jnp.stack([call(key) for key in keys])
-  chex.assert_trees_all_close(jax.jit(jax.vmap(call))(keys), single, rtol=1e-6, atol=1e-6)
+  np.testing.assert_allclose(jax.jit(jax.vmap(call))(keys), single, rtol=1e-6, atol=1e-6)
   _, scanned = jax.jit(lambda keys: jax.lax.scan(lambda _, key: (0, call(key)), 0, keys))(keys)
-  chex.assert_trees_all_close(scanned, single, rtol=1e-6, atol=1e-6)
+  np.testing.assert_allclose(scanned, single, rtol=1e-6, atol=1e-6)

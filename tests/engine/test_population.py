@@ -113,7 +113,8 @@ def test_only_the_state_is_donated():
 def test_compiles_once_per_shape():
   """The number of the epoch and other values are arguments; only new shapes trace again."""
   who = population(2)
-  program = who.map(lambda state, constant, shared: (state * shared, state.sum()))
+  scaled = lambda state, shared: state * shared.astype(state.dtype)
+  program = who.map(lambda state, constant, shared: (scaled(state, shared), state.sum()))
   call = lambda width, epoch: program(who.place(np.ones((2, width))), (), who.share(epoch))
   call(3, np.int32(0))
   traced, seconds = program.traces, program.compile_seconds

@@ -14,6 +14,13 @@ from jaxmu.models.norm import BatchNorm
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _promotion_of_flax():
+  """Flax's layers have float32 parameters, and ask what these and float64 images make."""
+  with jax.numpy_dtype_promotion("standard"):
+    yield
+
+
 class Ours(nn.Module):
   """Two of this package's layers."""
 
