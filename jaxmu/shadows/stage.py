@@ -16,7 +16,7 @@ from jaxmu.execution import predictions, runner, waves
 from jaxmu.shadows.models import models, original_of
 from jaxmu.shadows.scores import Model
 from jaxmu.shadows.study_context import Lab
-from jaxmu.store import checkpoint, files, typed_json
+from jaxmu.store import checkpoint, files, leg_checkpoints, typed_json
 from jaxmu.store.records import OriginalsRecord, ShadowCost
 from jaxmu.sweep.legs import Legs
 from jaxmu.sweep.preparation import Bench
@@ -110,7 +110,7 @@ class ShadowStage:
         passes=sum(outcome.passes),
       ),
     )
-    checkpoint.clear_legs(self.lab.run, self.name)
+    leg_checkpoints.clear(self.lab.run, self.name)
 
   def _originals(self, group: list[Model]) -> Any:
     """Read the originals of a group of models, leaves [K, ...].

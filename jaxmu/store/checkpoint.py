@@ -20,7 +20,7 @@ from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import files
 
 if TYPE_CHECKING:
-  from jaxmu.store.run import Run
+  pass
 
 METADATA = "metadata.json"
 _SEPARATOR = "/"
@@ -81,7 +81,7 @@ def save(path: str | Path, tree: Any, metadata: Mapping[str, Any]) -> None:
     # Not synced: forcing gigabytes to disk stalls training for seconds. A kill cannot hurt (the
     # rename comes last), and what a power cut damages does not have its SHA-256.
     files.write_json(temporary / METADATA, document, sync=False)
-    _remove(path)
+    remove(path)
     temporary.rename(path)
   except OSError as error:
     raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from None
@@ -141,35 +141,6 @@ def describe(path: str | Path) -> Description:
 def exists(path: str | Path) -> bool:
   """Tell whether a whole checkpoint lies at `path`."""
   return (Path(path) / METADATA).is_file()
-
-
-def save_leg(run: "Run", stage: str, number: int, tree: Any, metadata: Mapping[str, Any]) -> None:
-  """Save the state after leg `number` of a stage, then remove the stage's older legs."""
-  save(_legs(run, stage) / str(number), tree, metadata)
-  for other in _leg_numbers(run, stage):
-    if other != number:
-      _remove(_legs(run, stage) / str(other))
-
-
-def latest_leg(run: "Run", stage: str, like: Any = None) -> tuple[int, Any, dict[str, Any]] | None:
-  """Return number, tree and metadata of the newest leg of a stage, or None if there is none."""
-  numbers = _leg_numbers(run, stage)
-  return (numbers[-1], *load(_legs(run, stage) / str(numbers[-1]), like)) if numbers else None
-
-
-def clear_legs(run: "Run", stage: str) -> None:
-  """Remove all legs of a stage, once its final checkpoint is written."""
-  _remove(_legs(run, stage))
-
-
-def _legs(run: "Run", stage: str) -> Path:
-  return run.path / "legs" / stage
-
-
-def _leg_numbers(run: "Run", stage: str) -> list[int]:
-  folder = _legs(run, stage)
-  found = folder.iterdir() if folder.is_dir() else ()
-  return sorted(int(path.name) for path in found if path.name.isdigit() and exists(path))
 
 
 def _leaves(tree: Any) -> dict[str, np.ndarray]:
@@ -268,7 +239,7 @@ def _dtype(name: str) -> np.dtype:
   return np.dtype(getattr(ml_dtypes, name, name))
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
   """Rename, then delete: a kill in between leaves no half checkpoint under the name."""
   if path.exists():
     trash = path.with_name(f".{path.name}.tmp-old")

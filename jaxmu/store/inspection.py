@@ -44,7 +44,7 @@ def inspect(path: str | Path, norms: bool = False) -> dict[str, Any]:
   """Describe a run directory, or one checkpoint, as plain numbers, strings, lists and dicts.
 
   Args:
-    path: a run directory, `state/<stage>` or `legs/<stage>/<number>` inside one, or any checkpoint.
+    path: a run directory, `state/<stage>` or `legs/<stage>/<leg>` inside one, or any checkpoint.
     norms: read the arrays too, and give L2 norms per member.
 
   Returns:
@@ -112,7 +112,7 @@ def _describe(path: Path, run: Run | None, norms: bool) -> dict[str, Any]:
   found = {
     "path": str(path),
     "stage": stage,
-    "leg": int(path.name) if leg and path.name.isdigit() else None,
+    "leg": path.name if leg else None,
     "seeds": list(seeds),
     # Training curves of a leg are for resuming; hundreds of rows would hide the rest.
     "metadata": {key: value for key, value in metadata.items() if key != "curves"},

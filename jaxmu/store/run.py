@@ -1,7 +1,7 @@
 """The run directory: every file is written whole or not at all, and read back by name.
 
     config.json  manifest.json  stages/<stage>.json  timings.json  log.jsonl  report.*
-    state/<stage>/  legs/<stage>/<number>/  logits/<stage>.npy  rows.parquet  curves.parquet
+    state/<stage>/  legs/<stage>/<leg>/  logits/<stage>.npy  rows.parquet  curves.parquet
 
 One process writes to a run at a time (`Run.lock`); any number may read it.
 """

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from jaxmu.engine.population import Population
 from jaxmu.execution.observations import Leg, Snapshot
-from jaxmu.store import Run, checkpoint
+from jaxmu.store import Run, leg_checkpoints
 from jaxmu.sweep.progress import Progress
 
 
@@ -39,15 +39,15 @@ class Legs:
     if last or time.monotonic() - self.saved_at < self.every:
       return
     snapshot = leg.snapshot()
-    number = (1000 * leg.wave + leg.number) * 1_000_000 + leg.epoch
+    number = leg_checkpoints.LegNumber(leg.wave, leg.number, leg.epoch)
     extra = {"curves": curves, "identity": self.identity}
     record = snapshot.record() | extra
-    checkpoint.save_leg(self.run, self.name, number, snapshot.arrays(), record)
+    leg_checkpoints.save(self.run, self.name, number, snapshot.arrays(), record)
     self.saved_at = time.monotonic()
 
   def resume(self, population: Population, at_once: int | None = None) -> Snapshot | None:
     """Return the saved leg of these members in waves of `at_once`; None where there is none."""
-    found = checkpoint.latest_leg(self.run, self.name)
+    found = leg_checkpoints.latest(self.run, self.name)
     if found is None:
       return None
     _, arrays, record = found

@@ -14,7 +14,7 @@ from jaxmu.engine.population import fold_keys
 from jaxmu.execution import predictions, runner, waves
 from jaxmu.execution.capacity import capacity
 from jaxmu.settings import Settings
-from jaxmu.store import Run, checkpoint
+from jaxmu.store import Run, checkpoint, leg_checkpoints
 from jaxmu.store.records import CurveRow, StageRecord, StageTiming
 from jaxmu.sweep.finished_waves import Parts
 from jaxmu.sweep.legs import Legs
@@ -79,7 +79,7 @@ class Stage:
       steps=self._steps(),
     )
     self.run.mark(self._record(outcome, timing))
-    checkpoint.clear_legs(self.run, self.name)
+    leg_checkpoints.clear(self.run, self.name)
     self._say(outcome, timing.compile_s, logits)
 
   def _record(self, outcome: runner.Outcome, timing: StageTiming) -> StageRecord:

@@ -19,7 +19,7 @@ from absl import logging
 from support import manifests
 
 from jaxmu.errors import CheckpointError
-from jaxmu.store import Run, checkpoint
+from jaxmu.store import Run, checkpoint, leg_checkpoints
 
 RNG = np.random.default_rng(0)
 
@@ -202,33 +202,45 @@ def test_small_checkpoints_are_fast(path):
   assert sorted(times)[2] < 0.4
 
 
+def leg(epoch, wave=0, phase=0):
+  return leg_checkpoints.LegNumber(wave, phase, epoch)
+
+
+@pytest.mark.parametrize("newest", [leg(10), leg(0, phase=1), leg(0, wave=1), leg(2, 1, 2)])
+def test_legs_are_ordered_by_wave_phase_and_epoch(run, newest, monkeypatch):
+  monkeypatch.setattr(checkpoint, "remove", lambda path: None)
+  for number in (leg(9), newest, leg(3)):
+    leg_checkpoints.save(run, "ft", number, {"w": np.ones(2)}, {})
+  assert leg_checkpoints.latest(run, "ft")[0] == newest
+
+
 def test_legs_keep_only_the_newest(run):
-  assert checkpoint.latest_leg(run, "ft") is None
+  assert leg_checkpoints.latest(run, "ft") is None
   for number in (0, 1, 9, 10):
-    checkpoint.save_leg(run, "ft", number, {"w": np.full(2, number)}, {"epoch": number})
-    assert [p.name for p in (run.path / "legs" / "ft").iterdir()] == [str(number)]
-  number, found, metadata = checkpoint.latest_leg(run, "ft", like={"w": np.zeros(2, int)})
-  assert (number, metadata["epoch"], found["w"][0]) == (10, 10, 10)
-  checkpoint.save_leg(run, "ct", 3, {"w": np.zeros(2)}, {})
-  checkpoint.clear_legs(run, "ft")
-  assert checkpoint.latest_leg(run, "ft") is None
-  assert checkpoint.latest_leg(run, "ct")[0] == 3
+    leg_checkpoints.save(run, "ft", leg(number), {"w": np.full(2, number)}, {"epoch": number})
+    assert [p.name for p in (run.path / "legs" / "ft").iterdir()] == [f"0-0-{number}"]
+  number, found, metadata = leg_checkpoints.latest(run, "ft", like={"w": np.zeros(2, int)})
+  assert (number, metadata["epoch"], found["w"][0]) == (leg(10), 10, 10)
+  leg_checkpoints.save(run, "ct", leg(3), {"w": np.zeros(2)}, {})
+  leg_checkpoints.clear(run, "ft")
+  assert leg_checkpoints.latest(run, "ft") is None
+  assert leg_checkpoints.latest(run, "ct")[0] == leg(3)
 
 
 def test_a_kill_between_writing_and_removing_leaves_the_newer_leg(run, monkeypatch):
-  checkpoint.save_leg(run, "ft", 1, {"w": np.ones(2)}, {})
-  monkeypatch.setattr(checkpoint, "_remove", lambda path: None)
-  checkpoint.save_leg(run, "ft", 2, {"w": np.full(2, 2.0)}, {})
+  leg_checkpoints.save(run, "ft", leg(1), {"w": np.ones(2)}, {})
+  monkeypatch.setattr(checkpoint, "remove", lambda path: None)
+  leg_checkpoints.save(run, "ft", leg(2), {"w": np.full(2, 2.0)}, {})
   assert len(list((run.path / "legs" / "ft").iterdir())) == 2
-  assert checkpoint.latest_leg(run, "ft")[0] == 2
+  assert leg_checkpoints.latest(run, "ft")[0] == leg(2)
 
 
 def test_an_unfinished_leg_is_not_seen(run):
-  checkpoint.save_leg(run, "ft", 1, {"w": np.ones(2)}, {})
-  partial = run.path / "legs" / "ft" / "2"
-  shutil.copytree(run.path / "legs" / "ft" / "1", partial)
+  leg_checkpoints.save(run, "ft", leg(1), {"w": np.ones(2)}, {})
+  partial = run.path / "legs" / "ft" / "0-0-2"
+  shutil.copytree(run.path / "legs" / "ft" / "0-0-1", partial)
   (partial / checkpoint.METADATA).unlink()
-  assert checkpoint.latest_leg(run, "ft")[0] == 1
+  assert leg_checkpoints.latest(run, "ft")[0] == leg(1)
 
 
 TWO_DEVICES = """
@@ -259,13 +271,13 @@ def test_restores_whatever_the_sharding(tmp_path):
 
 WRITER = """
 import sys, numpy as np
-from jaxmu.store import checkpoint
+from jaxmu.store import leg_checkpoints
 from jaxmu.store import Run
 run = Run.open(sys.argv[1])
 k = 1
 while True:
   values = {"a": np.full(200_000, k), "b": {"c": np.full((3, 5), k)}}
-  checkpoint.save_leg(run, "ft", k, values, {"k": k})
+  leg_checkpoints.save(run, "ft", leg_checkpoints.LegNumber(0, 0, k), values, {"k": k})
   print(k, flush=True)
   k += 1
 """
@@ -279,6 +291,6 @@ def test_kill_at_any_moment_leaves_a_loadable_leg(run):
   process.send_signal(signal.SIGKILL)
   done = max(map(int, [first, *process.stdout.read().split()]))
   process.wait()
-  number, found, metadata = checkpoint.latest_leg(run, "ft")
-  assert number == metadata["k"] and number in (done, done + 1)
-  assert (found["a"] == number).all() and (found["b"]["c"] == number).all()
+  number, found, metadata = leg_checkpoints.latest(run, "ft")
+  assert number == leg(metadata["k"]) and number.epoch in (done, done + 1)
+  assert (found["a"] == number.epoch).all() and (found["b"]["c"] == number.epoch).all()

@@ -13,7 +13,7 @@ from rich.console import Console
 from support import manifests
 
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import Run, checkpoint, inspection
+from jaxmu.store import Run, checkpoint, inspection, leg_checkpoints
 from jaxmu.store.records import StageRecord, StageTiming
 
 SCRIPT = Path(__file__).parents[2] / "bin" / "inspect.py"
@@ -32,7 +32,13 @@ def run(tmp_path):
   failures, timing = ("", "epoch 2 (steps 5-9)"), StageTiming(1.0, 1.0, 1.0, 60)
   run.mark(StageRecord("original", "0" * 64, 180.0, failures, (), timing))
   state = {"variables": VARIABLES, "step": np.array([7, 7])}
-  checkpoint.save_leg(run, "ft", 1_000_003, state, {"phase": "train", "epoch": 3, "curves": [1]})
+  leg_checkpoints.save(
+    run,
+    "ft",
+    leg_checkpoints.LegNumber(0, 1, 3),
+    state,
+    {"phase": "train", "epoch": 3, "curves": [1]},
+  )
   rows = [
     {"method": "original", "seed": 4, "finite": True, "RA": 0.9, "TA": 0.75},
     {"method": "original", "seed": 5, "finite": False, "RA": np.nan, "TA": np.nan},
@@ -67,7 +73,7 @@ def test_a_run(run):
   assert (final["bytes"], final["parameters"]) == (40, 2)
   assert (leg["stage"], leg["leg"], leg["metadata"]) == (
     "ft",
-    1_000_003,
+    "0-1-3",
     {"phase": "train", "epoch": 3},
   )
   assert leg["parameters"] == 2 and leg["seeds"] == [4, 5]
@@ -85,7 +91,7 @@ def test_one_checkpoint_with_norms(run):
   assert found["leaves"][0]["norms"] == pytest.approx([3**0.5, 3**0.5])
   shown = text(about)
   assert "5 to 10" in shown and "10.0000" in shown and "total" in shown
-  leg = inspection.inspect(run.path / "legs" / "ft" / "1000003", norms=True)["checkpoints"][0]
+  leg = inspection.inspect(run.path / "legs" / "ft" / "0-1-3", norms=True)["checkpoints"][0]
   assert leg["norms"] == [5, 10] and "norms" not in {n["name"]: n for n in leg["leaves"]}["step"]
 
 
