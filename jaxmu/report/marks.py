@@ -17,22 +17,6 @@ class Mark(NamedTuple):
 HUES = ("blue", "orange", "green", "red", "purple", "teal", "pink", "olive")
 SHAPES = ("circle", "square", "diamond", "up", "down", "hexagon")
 REFERENCES = {"original": ("grey", "hexagon"), "retrained": ("ink", "target")}
-# Of methods whose description has no label of its own.
-LABELS = {
-  "retrained": "Retrained",
-  "original": "Original",
-  "ngplus": "NG+",
-  "cfk": "CF-k",
-  "euk": "EU-k",
-  "salun": "SalUN",
-  **{
-    name: name.upper()
-    for name in (
-      *("ft", "ga", "srl", "ff", "iu", "bt", "scrub", "fcs", "msg", "cfw", "prmq", "ct"),
-      *("kde", "rni"),
-    )
-  },
-}
 
 
 def assign(methods: Mapping[str, MethodDescription]) -> dict[str, Mark]:
@@ -41,9 +25,8 @@ def assign(methods: Mapping[str, MethodDescription]) -> dict[str, Mark]:
   Twenty colours cannot be told apart; eight hues times six shapes can. Methods that follow each
   other differ in both. From the 49th on, marks repeat.
   """
-  labels = {name: known.label or LABELS.get(name, name) for name, known in methods.items()}
   looks = dict(REFERENCES)
   for number, name in enumerate(name for name in methods if name not in REFERENCES):
     turn, place = divmod(number, len(HUES))
     looks[name] = HUES[place], SHAPES[(place - turn) % len(SHAPES)]
-  return {name: Mark(labels[name], *looks[name]) for name in methods}
+  return {name: Mark(known.label, *looks[name]) for name, known in methods.items()}

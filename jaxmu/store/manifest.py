@@ -53,6 +53,7 @@ class MethodDescription:
   `search` and `draws` map hyper-parameters to their ranges, and random draws to their shapes.
   """
 
+  label: str  # name for readers
   title: str
   summary: str
   paper: str
@@ -65,7 +66,6 @@ class MethodDescription:
   fidelities: tuple[str, ...]
   oddities: str
   draws: Mapping[str, str]
-  label: str = ""  # name for readers
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ def test_the_order_of_the_methods_decides_and_the_references_keep_their_looks():
 
 
 def test_a_label_comes_from_the_description_of_the_method():
-  mine = {"mine": manifests.description("mine", label="My+"), "other": manifests.description("o")}
+  other = manifests.description("other")
+  mine = {"mine": manifests.description("mine", label="My+"), "other": other}
   found = marks.assign(described("ngplus") | mine)
   assert [mark.label for mark in found.values()] == ["NG+", "My+", "other"]
 

@@ -32,8 +32,9 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    table = self.param("attention_biases", nn.initializers.normal(), (2, x.shape[-1] // 2))
-    return x + jnp.tanh(table.reshape(-1))
+    shape = (2, x.shape[-1] // 2)
+    table = self.param("attention_biases", nn.initializers.normal(), shape, x.dtype)
+    return x + jnp.tanh(table.reshape(1, 1, 1, -1))
 
 
 class Blocks(nn.Module):
@@ -52,9 +53,11 @@ class Blocks(nn.Module):
     )
     x = jnp.tanh(norm(Conv(4, 3, 2, 1, name="stem")(x), "stem_norm", 0))
     x = jnp.tanh(norm(Conv(4, 1, name="stage1_conv")(x), "stage1_norm", 1))
-    x = Attention(name="stage2_attention")(nn.LayerNorm(name="stage2_layer_norm")(x))
-    x = jnp.tanh(norm(nn.Dense(6, name="stage2_dense")(x), "stage2_norm", 2))
-    x = nn.LayerNorm(name="norm")(x.mean((1, 2)))
+    x = nn.LayerNorm(name="stage2_layer_norm", param_dtype=x.dtype)(x)
+    x = Attention(name="stage2_attention")(x)
+    x = nn.Dense(6, name="stage2_dense", param_dtype=x.dtype)(x)
+    x = jnp.tanh(norm(x, "stage2_norm", 2))
+    x = nn.LayerNorm(name="norm", param_dtype=x.dtype)(x.mean((1, 2)))
     return Linear(problems.CLASSES, name="head")(x)
 
 

@@ -10,6 +10,7 @@ from jaxmu.store.manifest import (
   MethodDescription,
   SplitOrigin,
 )
+from jaxmu.unlearning import ANCHORS, METHODS
 
 SIZES = {"train": 42500, "retain": 38250, "forget": 4250, "val": 7500, "test": 10000}
 NEEDS = {
@@ -41,7 +42,9 @@ def manifest(methods=("original", "retrained", "ft"), **changes) -> Manifest:
 
 def description(name: str, **changes) -> MethodDescription:
   """Describe a method; `changes` replaces parts."""
+  known = {**ANCHORS, **METHODS}
   made = MethodDescription(
+    label=known[name].label if name in known else name,
     title=f"Title of {name}",
     summary="One line that says what the method does to a model, and why that should work.",
     paper="A. Author 2024, arXiv 2410.01276",
