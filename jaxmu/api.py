@@ -70,7 +70,7 @@ def unlearn(
 
   Warns (`jaxmu.errors.UnlearningWarning`) where nothing changed, where the model no longer works on
   the retain set, or where two sets share a few samples.
-  """  # fmt: skip
+  """
   chosen = _method(method)
   complete = chosen.hyperparameters(hyperparameters)
   key, draws = _key(key), _draws(randomness)

@@ -43,12 +43,21 @@ def measured_chunk(
   devices = jax.devices()[: settings.population.devices or None]
   local = math.ceil(len(settings.seeds) / len(devices))
   key = "/".join(
-    map(str, (
-      settings.model.name, settings.model.width, settings.training.batch_size,
-      settings.population.compute, dataset.images.shape[1:], devices[0].device_kind,
-      f"{memory.limit(devices) >> 30} GiB", local, jax.__version__,
-    ))
-  )  # fmt: skip
+    map(
+      str,
+      (
+        settings.model.name,
+        settings.model.width,
+        settings.training.batch_size,
+        settings.population.compute,
+        dataset.images.shape[1:],
+        devices[0].device_kind,
+        f"{memory.limit(devices) >> 30} GiB",
+        local,
+        jax.__version__,
+      ),
+    )
+  )
   known = json.loads(cache.read_text()) if cache.is_file() else {}
   if key not in known:
     seconds = lambda chunk: _seconds(settings, dataset, splits, chunk)
@@ -114,9 +123,11 @@ def _fitting(bench, recipe, chunk) -> int:
   Chunk 1 is tried in any case, as there is nothing smaller.
   """
   found = capacity(
-    ANCHORS["retrained"], bench.problem, bench.variable_shapes(),
+    ANCHORS["retrained"],
+    bench.problem,
+    bench.variable_shapes(),
     hp=[recipe] * len(bench.seeds),
-  )  # fmt: skip
+  )
   fits = chunk == 1 or found.total(chunk) <= found.limit
   return found.at_once if fits else 0
 
@@ -124,7 +135,11 @@ def _fitting(bench, recipe, chunk) -> int:
 def _timed(bench, recipe) -> float:
   times, members = [], len(bench.seeds)
   runner.run(
-    ANCHORS["retrained"], bench.problem, bench.initial_variables(), hp=[recipe] * members,
-    keys=bench.keys, on_leg=lambda leg: times.append(leg.seconds),
-  )  # fmt: skip
+    ANCHORS["retrained"],
+    bench.problem,
+    bench.initial_variables(),
+    hp=[recipe] * members,
+    keys=bench.keys,
+    on_leg=lambda leg: times.append(leg.seconds),
+  )
   return min(times[1:]) / members

@@ -39,9 +39,14 @@ def test_dropout_acts_while_training_and_follows_the_key(dropping, sets):
 
   def head(rate, seed):
     found = jaxmu.unlearn(
-      "ft", Dropping(rate), dropping, retain=sets["retain"], **SMALL, shuffle=False,
+      "ft",
+      Dropping(rate),
+      dropping,
+      retain=sets["retain"],
+      **SMALL,
+      shuffle=False,
       key=jax.random.key(seed),
-    )  # fmt: skip
+    )
     return found["params"]["Dense_0"]["kernel"]
 
   assert np.array_equal(head(0.0, 1), head(0.0, 2))
@@ -89,9 +94,14 @@ def test_the_label_type_does_not_matter_and_numpy_numbers_are_numbers(stock, set
 def test_injected_draws_replace_the_drawn_ones(stock, sets):
   """MSG: the places of R' and the fresh kernels; original: the order of a pass."""
   msg = lambda **draws: ft(
-    stock, sets, method="msg", forget=sets["forget"], init_rate=1.0, learning_rate=1e-6,
+    stock,
+    sets,
+    method="msg",
+    forget=sets["forget"],
+    init_rate=1.0,
+    learning_rate=1e-6,
     randomness=draws,
-  )  # fmt: skip
+  )
   drawn, fresh = msg(), jax.tree.map(lambda leaf: np.full_like(leaf, 0.25), stock["params"])
   injected = msg(fresh=fresh)["params"]
   np.testing.assert_allclose(injected["Conv_0"]["kernel"], 0.25, atol=1e-4)

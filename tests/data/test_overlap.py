@@ -69,8 +69,9 @@ def test_every_two_sets_are_compared():
     "validation": three,
   }
   assert [sentence.split(" share ")[0] for sentence in check_disjoint(sets)] == [
-    "forget and retain", "forget and validation",
-  ]  # fmt: skip
+    "forget and retain",
+    "forget and validation",
+  ]
 
 
 def test_same_means_all_pixels_and_the_label():

@@ -195,9 +195,13 @@ def test_a_replay_costs_no_run_time_and_reports_what_it_read(start):
   problem = problems.problem(3, devices=2)
   execute(TOLD, problem, start, hp)
   runner.run(
-    TOLD, problem, start, hp=hp, keys=member_keys(SEEDS),
+    TOLD,
+    problem,
+    start,
+    hp=hp,
+    keys=member_keys(SEEDS),
     on_leg=lambda leg: seconds.append((leg.snapshot().seconds, leg.samples)),
-  )  # fmt: skip
+  )
   assert len({spent for spent, _ in seconds[3:]}) == 1  # stands still from the last epoch on
   # Two epochs of 10 + 22 samples, then of 22; the replay is of 2, 1 and 1 members.
   assert [samples for _, samples in seconds] == [96, 96, 66, 66, 64, 32, 22]

@@ -59,9 +59,15 @@ def execute(name, at_once=None, devices=1, vary=True, **options):
     on_leg(leg)
 
   outcome = waves.run(
-    method, problem, problems.weights(SEEDS), hp=hp, keys=member_keys(SEEDS),
-    at_once=at_once, on_leg=note, **options,
-  )  # fmt: skip
+    method,
+    problem,
+    problems.weights(SEEDS),
+    hp=hp,
+    keys=member_keys(SEEDS),
+    at_once=at_once,
+    on_leg=note,
+    **options,
+  )
   static = members.options(method, problem.task, hp, None)
   frame = problem.population.waves(at_once)[0].population
   built = programs.build(frame, problem.task, method, static)

@@ -185,9 +185,10 @@ def test_the_verdict_says_plainly_when_it_does_not():
 
 def test_the_verdict_names_the_closest_and_those_it_cannot_separate():
   means = {
-    "ft": {"T_MIA": 0.5, "FA": 0.87}, "ga": {"T_MIA": 0.495, "FA": 0.70},
+    "ft": {"T_MIA": 0.5, "FA": 0.87},
+    "ga": {"T_MIA": 0.495, "FA": 0.70},
     "msg": {"T_MIA": 0.5, "FA": 0.70},
-  }  # fmt: skip
+  }
   words = sentences(**means)
   found = run(**means)[1]
   best = min(found.methods, key=lambda name: found.cell(name, "RetDev").mean)

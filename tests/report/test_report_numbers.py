@@ -191,9 +191,16 @@ def test_a_clock_becomes_an_efficiency_only_where_models_ran_alone(chunk, device
 
 @pytest.mark.parametrize(
   ("value", "shown"),
-  [(0.12345, "0.123"), (-0.5, "−0.500"), (-1e-9, "0.000"), (math.nan, "–"), (math.inf, "∞"),
-   (-math.inf, "−∞"), (123456789.0, "1.2e+08")],
-)  # fmt: skip
+  [
+    (0.12345, "0.123"),
+    (-0.5, "−0.500"),
+    (-1e-9, "0.000"),
+    (math.nan, "–"),
+    (math.inf, "∞"),
+    (-math.inf, "−∞"),
+    (123456789.0, "1.2e+08"),
+  ],
+)
 def test_numbers_have_fixed_decimals(value, shown):
   assert text.number(value) == shown
 
@@ -218,6 +225,9 @@ def test_spread_and_interval_appear_only_where_they_exist():
 
 def test_lists_and_counts_read_as_sentences():
   assert [text.listing(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
-    "", "a", "a and b", "a, b and c",
-  ]  # fmt: skip
+    "",
+    "a",
+    "a and b",
+    "a, b and c",
+  ]
   assert [text.plural(n, "seed") for n in (1, 2000)] == ["1 seed", "2,000 seeds"]

@@ -188,9 +188,10 @@ def test_a_number_without_chance_is_raised_only_beside_a_reference(tmp_path):
 
 
 UNSUSPICIOUS = {
-  "auc": (0.5, 0.49, 0.51), "tpr_at_0.01": (0.01, 0.008, 0.012),
+  "auc": (0.5, 0.49, 0.51),
+  "tpr_at_0.01": (0.01, 0.008, 0.012),
   "tpr_at_0.001": (0.001, 0.0005, 0.002),
-}  # fmt: skip
+}
 
 
 def test_the_verdict_names_what_leaks_what_hides_and_what_is_level(run):

@@ -99,7 +99,7 @@ def test_figures_tables_and_images_speak_to_a_screen_reader(html):
 
 
 def test_every_drawing_is_well_formed_and_complete(html):
-  drawings = re.findall(r'<svg xmlns.*?</svg>', html, re.S)  # fmt: skip
+  drawings = re.findall(r"<svg xmlns.*?</svg>", html, re.S)
   assert len(drawings) > 10
   for drawing in drawings:
     assert ElementTree.fromstring(drawing).find("{*}title").text

@@ -106,9 +106,11 @@ def test_a_shadow_model_is_the_model_trained_alone(done):
   split = lab.study.split(2, 1)
   np.testing.assert_array_equal(bench.problem.index["retain"], [split.retain])
   outcome = runner.run(
-    get("retrained"), bench.problem, bench.initial_variables(),
+    get("retrained"),
+    bench.problem,
+    bench.initial_variables(),
     **stage.arguments(bench, "retrained"),
-  )  # fmt: skip
+  )
   logits = alone(bench, outcome.variables, lab)
   labels = lab.dataset.labels[lab.study.pool]
   expected = logit_scaled_confidence(logits, labels).astype(np.float32)

@@ -68,8 +68,11 @@ def test_a_run(run):
     {"seed": 5, "finite": False, "RA": None, "TA": None},
   ]
   assert final["leaves"][1] == {
-    "name": "params/head/kernel", "shape": [2, 2], "dtype": "float32", "bytes": 16,
-  }  # fmt: skip
+    "name": "params/head/kernel",
+    "shape": [2, 2],
+    "dtype": "float32",
+    "bytes": 16,
+  }
   assert (final["bytes"], final["parameters"]) == (40, 2)
   assert (leg["stage"], leg["leg"], leg["metadata"]) == (
     "ft",

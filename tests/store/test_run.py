@@ -40,9 +40,13 @@ def test_create_then_open(run, tmp_path):
 
 def test_reopening_keeps_the_manifest_and_takes_the_config(run, tmp_path):
   again = Run.create(
-    tmp_path, "cnn_digits", "0123abcd", CONFIG | {"output_dir": "b"},
-    manifests.manifest(versions={"jax": "0.11"}), identity={"lr": 0.1},
-  )  # fmt: skip
+    tmp_path,
+    "cnn_digits",
+    "0123abcd",
+    CONFIG | {"output_dir": "b"},
+    manifests.manifest(versions={"jax": "0.11"}),
+    identity={"lr": 0.1},
+  )
   assert again.manifest == MANIFEST == Run.open(run.path).manifest
   assert Run.open(run.path).config["output_dir"] == "b"
 

@@ -145,12 +145,15 @@ def run(case, dtype, count=1, keep=lambda leg: leg, **network):
   arrays = population.share(Arrays(jnp.asarray(x), jnp.asarray(y)))
   legs = []
   outcome = runner.run(
-    method, runner.Problem(population, task, arrays, index),
+    method,
+    runner.Problem(population, task, arrays, index),
     copies(variables, dtype, count),
     hp=[hyperparameters(method, meta["hp"])] * count,
-    keys=jax.random.split(jax.random.key(0), count), fidelity=FIDELITY.get(case),
-    draws=jax.tree.map(repeated, replaced), on_leg=lambda leg: legs.append(keep(leg)),
-  )  # fmt: skip
+    keys=jax.random.split(jax.random.key(0), count),
+    fidelity=FIDELITY.get(case),
+    draws=jax.tree.map(repeated, replaced),
+    on_leg=lambda leg: legs.append(keep(leg)),
+  )
   logits = predictions.logits(population, task, arrays, outcome.variables, len(y) // 4)
   final = population.collect(outcome.variables)
   state = lambda k: models.to_torch(name, jax.tree.map(lambda leaf: leaf[k], final))

@@ -86,11 +86,15 @@ def run(name, start, *hp, module=None, fidelity=None, shuffle=False, draws=None)
   method, legs = get(name), []
   many = lambda leaf: np.repeat(leaf, len(hp), 0)
   outcome = runner.run(
-    method, problem, jax.tree.map(many, start),
+    method,
+    problem,
+    jax.tree.map(many, start),
     hp=[{**method.defaults, **given} for given in hp],
-    keys=member_keys([5] * len(hp)), fidelity=fidelity, on_leg=legs.append,
+    keys=member_keys([5] * len(hp)),
+    fidelity=fidelity,
+    on_leg=legs.append,
     draws={n: jax.tree.map(lambda leaf: many(leaf[None]), d) for n, d in (draws or {}).items()},
-  )  # fmt: skip
+  )
   return problem.population.collect(outcome.variables), legs
 
 

@@ -57,10 +57,15 @@ def execute(name, hp, *, shuffle=False, fidelity=None, variables=None, **draws):
   x, y = data()
   problem, legs = problems.problem(1, x=x, y=y, shuffle=shuffle), []
   outcome = runner.run(
-    get(name), problem, start() if variables is None else variables,
-    hp=[{**get(name).defaults, **hp}], keys=member_keys([3]), fidelity=fidelity,
-    draws=jax.tree.map(lambda leaf: leaf[None], draws), on_leg=legs.append,
-  )  # fmt: skip
+    get(name),
+    problem,
+    start() if variables is None else variables,
+    hp=[{**get(name).defaults, **hp}],
+    keys=member_keys([3]),
+    fidelity=fidelity,
+    draws=jax.tree.map(lambda leaf: leaf[None], draws),
+    on_leg=legs.append,
+  )
   names = ("loss", "accuracy", "learning_rate")
   parts = [np.concatenate([getattr(leg.metrics, name) for leg in legs]) for name in names]
   return alone(problem.population.collect(outcome.variables)), *parts
@@ -95,8 +100,11 @@ def loop(visits, mask=None, gate=False):
       losses.append(value)
       buffer = jax.tree.map(
         lambda b, g, m, p: HP["momentum"] * b + (m * g + HP["weight_decay"] * p),
-        buffer, grads, mask, params,
-      )  # fmt: skip
+        buffer,
+        grads,
+        mask,
+        params,
+      )
       params = jax.tree.map(
         lambda p, b, m: p - HP["learning_rate"] * b * (m if gate else 1), params, buffer, mask
       )

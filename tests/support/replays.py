@@ -36,9 +36,19 @@ def zeros(params):
 
 
 def epoch(
-  state, samples, loss, *, rate, momentum, decay, size=8, steps=None, extra=None, module=None,
+  state,
+  samples,
+  loss,
+  *,
+  rate,
+  momentum,
+  decay,
+  size=8,
+  steps=None,
+  extra=None,
+  module=None,
   trained=None,
-):  # fmt: skip
+):
   """Train `state` = (params, stats, momentum buffers) for a pass over samples = (x, y).
 
   Args:

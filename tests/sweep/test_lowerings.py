@@ -62,9 +62,14 @@ def test_winograd_is_timed_on_cpus_where_it_is_known():
 
 def test_the_fastest_is_kept_and_remembered(tmp_path, monkeypatch):
   times = {
-    "lax": 4.0, "canonical": 3.0, "taps": 1.0, "mixed": 2.0, "patches": 5.0, "dense": 7.0,
+    "lax": 4.0,
+    "canonical": 3.0,
+    "taps": 1.0,
+    "mixed": 2.0,
+    "patches": 5.0,
+    "dense": 7.0,
     "winograd": 6.0,
-  }  # fmt: skip
+  }
   asked = []
 
   def seconds(case, how, chunk, device):
@@ -98,9 +103,13 @@ def test_a_network_takes_its_table(settings):
     bench, legs = preparation.build(settings, dataset, splits, 1, choice), []
     hp = [preparation.hyperparameters(settings, "retrained") | {"num_epochs": 1}] * 2
     runner.run(
-      ANCHORS["retrained"], bench.problem, bench.initial_variables(), hp=hp, keys=bench.keys,
+      ANCHORS["retrained"],
+      bench.problem,
+      bench.initial_variables(),
+      hp=hp,
+      keys=bench.keys,
       on_leg=legs.append,
-    )  # fmt: skip
+    )
     losses.append(legs[0].metrics.loss.tolist())
   assert losses[0] == losses[1]
   assert losses[0] != losses[2]  # the table was read: another lowering has another last bit

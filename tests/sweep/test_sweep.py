@@ -46,10 +46,15 @@ def test_an_audit_of_the_stored_logits_equals_the_rows(run):
   logits = {name: run.array(f"logits/{name}") for name in ("ft", "retrained", "original")}
   for k, split in enumerate(splits):
     found = audit(
-      logits=logits["ft"][k], labels=dataset.labels, forget=split.forget, unseen=split.test,
-      retrained=logits["retrained"][k], original=logits["original"][k], retain=split.retain,
+      logits=logits["ft"][k],
+      labels=dataset.labels,
+      forget=split.forget,
+      unseen=split.test,
+      retrained=logits["retrained"][k],
+      original=logits["original"][k],
+      retain=split.retain,
       validation=split.val,
-    )  # fmt: skip
+    )
     known = {"unlearned": "ft", "retrained": "retrained", "original": "original"}
     for _, row in found.rows.iterrows():
       stored = rows.loc[(known[row["method"]], k)]

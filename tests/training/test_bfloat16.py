@@ -15,8 +15,9 @@ from jaxmu.execution import predictions, runner
 from jaxmu.training import Task, losses
 from jaxmu.unlearning import get
 
-TASKS = {name: Task(problems.TinyNet(), problems.CLASSES, compute=name) for name in
-         ("float32", "bfloat16")}  # fmt: skip
+TASKS = {
+  name: Task(problems.TinyNet(), problems.CLASSES, compute=name) for name in ("float32", "bfloat16")
+}
 
 
 def gradient(compute, train=True):
@@ -71,9 +72,13 @@ def trained(compute, epochs=6):
     {"batch_size": 8, "num_epochs": epochs, "learning_rate": 0.2, "weight_decay": 0.0}
   )
   outcome = runner.run(
-    method, problem, problems.weights([0, 1]), hp=[hp] * 2, keys=member_keys([0, 1]),
+    method,
+    problem,
+    problems.weights([0, 1]),
+    hp=[hp] * 2,
+    keys=member_keys([0, 1]),
     on_leg=lambda leg: legs.append((leg.metrics, leg.snapshot())),
-  )  # fmt: skip
+  )
   return problem, outcome, legs
 
 

@@ -137,9 +137,14 @@ def run(problem=None, noise0=SILENT, noise1=SILENT, name="cfw", epochs=3):
     snapshots.append(leg.snapshot())
 
   outcome = runner.run(
-    method, problem or replays.problem(), replays.start(), hp=[method.hyperparameters(hp)],
-    keys=problems.member_keys([1]), draws=draws, on_leg=keep,
-  )  # fmt: skip
+    method,
+    problem or replays.problem(),
+    replays.start(),
+    hp=[method.hyperparameters(hp)],
+    keys=problems.member_keys([1]),
+    draws=draws,
+    on_leg=keep,
+  )
   return replays.alone(outcome.variables), snapshots, legs
 
 

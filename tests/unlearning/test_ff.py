@@ -166,9 +166,14 @@ def test_variance_is_bounded_by_the_caps(spread):
   phi, v = spread
   capped = lambda layer, name: np.asarray(v[layer][name])[phi[layer][name] == 0]
   for layer, name, bound in [
-    ("norm", "scale", 1e4), ("norm", "bias", 1e4), ("conv", "bias", 1e4), ("qkv", "bias", 1e4),
-    ("head", "bias", 1e3), ("depthwise", "kernel", 1e3), ("temperature", "value", 1e3),
-  ]:  # fmt: skip
+    ("norm", "scale", 1e4),
+    ("norm", "bias", 1e4),
+    ("conv", "bias", 1e4),
+    ("qkv", "bias", 1e4),
+    ("head", "bias", 1e3),
+    ("depthwise", "kernel", 1e3),
+    ("temperature", "value", 1e3),
+  ]:
     assert (np.asarray(v[layer][name]) <= bound).all()
     assert (capped(layer, name) == bound).all()
   for layer in ("conv", "qkv", "head"):

@@ -98,9 +98,13 @@ def test_ga_raises_the_loss_on_the_forget_set_at_a_constant_rate(data, start):
   legs = []
   problem = problems.problem(1, x=data[0], y=data[1])
   runner.run(
-    ga.METHOD, problem, start, hp=[{**HP, "num_epochs": 5}], keys=member_keys(SEEDS),
+    ga.METHOD,
+    problem,
+    start,
+    hp=[{**HP, "num_epochs": 5}],
+    keys=member_keys(SEEDS),
     on_leg=legs.append,
-  )  # fmt: skip
+  )
   reported = [leg.metrics.loss[0] @ [0.8, 0.2] for leg in legs]  # batches of 8 and 2
   assert reported[-1] < reported[0] - 0.5 < 0  # what falls is -CE
   for leg in legs:
@@ -159,8 +163,11 @@ def naive_ngplus(data, start, alpha, anchor, train):
       r = r + anchor / 2 * sum(np.sum(leaf**2) for leaf in jax.tree.leaves(pull))
       force = jax.tree.map(
         lambda d, q, u, p: alpha * (d + anchor * q) - (1 - alpha) * u + HP["weight_decay"] * p,
-        down, pull, up, params,
-      )  # fmt: skip
+        down,
+        pull,
+        up,
+        params,
+      )
       buffer = jax.tree.map(lambda b, g: HP["momentum"] * b + g, buffer, force)
       params = jax.tree.map(lambda p, b: p - HP["learning_rate"] * b, params, buffer)
       accuracy = np.mean(np.argmax(logits, 1) == data[1][retain])

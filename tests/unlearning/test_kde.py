@@ -147,10 +147,17 @@ def test_temperatures_below_a_tenth_are_raised_to_it(example):
 # Runs
 
 HP = {
-  "batch_size": 8, "num_epochs": 2, "learning_rate": 0.05, "momentum": 0.8, "weight_decay": 1e-3,
-  "retain_num_epochs": 3, "retain_optimizer_learning_rate": 0.04,
-  "retain_optimizer_momentum": 0.9, "retain_optimizer_weight_decay": 5e-4, "temperature": 2.0,
-}  # fmt: skip
+  "batch_size": 8,
+  "num_epochs": 2,
+  "learning_rate": 0.05,
+  "momentum": 0.8,
+  "weight_decay": 1e-3,
+  "retain_num_epochs": 3,
+  "retain_optimizer_learning_rate": 0.04,
+  "retain_optimizer_momentum": 0.9,
+  "retain_optimizer_weight_decay": 5e-4,
+  "temperature": 2.0,
+}
 
 
 def run(y=None):
@@ -158,9 +165,14 @@ def run(y=None):
   variables, legs = replays.start(), []
   fresh = jax.tree.map(lambda p: np.random.default_rng(p.size).normal(size=p.shape), variables)
   outcome = runner.run(
-    get("kde"), replays.problem(y), variables, hp=[get("kde").hyperparameters(HP)],
-    keys=problems.member_keys([1]), draws={"fresh": fresh["params"]}, on_leg=legs.append,
-  )  # fmt: skip
+    get("kde"),
+    replays.problem(y),
+    variables,
+    hp=[get("kde").hyperparameters(HP)],
+    keys=problems.member_keys([1]),
+    draws={"fresh": fresh["params"]},
+    on_leg=legs.append,
+  )
   losses = np.concatenate([leg.metrics.loss[0] for leg in legs])
   return replays.alone(outcome.variables), losses, replays.alone(fresh["params"])
 

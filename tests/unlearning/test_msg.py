@@ -1,7 +1,6 @@
 """MSG: its saliency pass, selection, reset and masked fine-tuning (methods.md 6.2), in float64."""
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +13,11 @@ from jaxmu import models
 from jaxmu.engine.population import member_keys
 from jaxmu.errors import MethodError
 from jaxmu.execution import runner
-from jaxmu.models import structure
 from jaxmu.training import Pass, Phase, Task, View, losses, sgd
 from jaxmu.training.objectives import classification
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import get, msg
 from jaxmu.unlearning.parts import gradient_sums
-from jaxmu.unlearning.parts.selection import count, smallest
 
 pytestmark = pytest.mark.usefixtures("module_x64")  # all tests in float64
 
@@ -219,52 +216,6 @@ def test_every_kernel_has_exactly_the_rounded_number_of_resets(prepare, start, r
     assert chosen.sum() == round(rate * chosen.size)
 
 
-def resnet18_kernel_sizes():
-  module = models.make("resnet18", 10)
-  params = jax.eval_shape(module.init, KEY, jnp.zeros((1, 32, 32, 3)))["params"]
-  described = jax.tree.leaves(structure.describe(params))
-  shapes = [(d, leaf.shape) for d, leaf in zip(described, jax.tree.leaves(params))]
-  return [math.prod(shape) for leaf, shape in shapes if leaf.kind == "conv"]
-
-
-def test_counts_hold_for_every_kernel_of_resnet18_in_float32():
-  sizes = resnet18_kernel_sizes()
-  assert len(sizes) == 20
-  assert sum(sizes) == 11_166_912
-  with jax.enable_x64(False):
-    chosen = jax.jit(
-      jax.vmap(lambda g, rate: smallest(g, count(rate, g.size)).sum(), in_axes=(None, 0))
-    )
-    rates = jnp.asarray(RATES, jnp.float32)
-    for size in sorted(set(sizes)):
-      values = jnp.asarray(np.random.default_rng(0).normal(size=size), jnp.float32)
-      assert chosen(jnp.abs(values), rates).tolist() == [round(rate * size) for rate in RATES]
-
-
-def test_half_of_an_odd_number_rounds_to_even():
-  """0.125 of 36 is 4.5 and 0.375 of 36 is 13.5."""
-  values = jnp.arange(36.0)
-  assert smallest(values, count(0.125, 36)).sum() == 4
-  assert smallest(values, count(0.375, 36)).sum() == 14
-
-
-def test_ties_keep_stored_order():
-  values = jnp.array([[0.0, 2.0, 0.0], [1.0, 0.0, 2.0]])
-  np.testing.assert_array_equal(smallest(values, 2), [[1, 0, 1], [0, 0, 0]])
-  np.testing.assert_array_equal(smallest(values, 4), [[1, 0, 1], [1, 1, 0]])
-  np.testing.assert_array_equal(smallest(values, 5), [[1, 1, 1], [1, 1, 0]])
-
-
-def test_the_fraction_may_differ_between_members():
-  rng = np.random.default_rng(0)
-  values, rates = jnp.asarray(rng.uniform(size=(4, 3, 7))), jnp.array([0.0, 0.2, 0.55, 1.0])
-  found = jax.jit(jax.vmap(lambda v, rate: smallest(v, count(rate, v.size))))(values, rates)
-  for k, rate in enumerate(rates):
-    flat = np.sort(np.asarray(values[k]).reshape(-1))
-    below = np.isin(values[k], flat[: round(float(rate) * 21)])
-    np.testing.assert_array_equal(found[k], below)
-
-
 def test_doubling_both_losses_leaves_the_selection_alone(monkeypatch, start, data, prepare):
   plain = prepare(KEY, start, 0.3)
   ordinary = losses.cross_entropy
@@ -352,10 +303,12 @@ def test_phase_c_is_fine_tuning_with_slowed_kernels(rate, slow):
   start = problems.weights([1])
   found, _, outcome = problems.run("msg", problem, start, [1], given)
   wanted = runner.run(
-    fine_tune_reference(slow, keep_weights=rate == 0.0), problem, start,
+    fine_tune_reference(slow, keep_weights=rate == 0.0),
+    problem,
+    start,
     hp=[msg.METHOD.hyperparameters({**problems.TABLE["msg"].small, **given})],
     keys=member_keys([1]),
-  )  # fmt: skip
+  )
   close(found, problem.population.collect(wanted.variables), rtol=1e-10)
   n_retain, n_forget = problems.SIZES["retain"], problems.SIZES["forget"]
   assert outcome.passes == (3 * 2 * n_forget + 3 * 3 * n_retain,)

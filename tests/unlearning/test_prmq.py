@@ -187,9 +187,14 @@ def test_whole_run_equals_a_loop_over_a_real_number_of_epochs():
   hp = {"batch_size": 8, "learning_rate": 0.05, "num_epochs": 1.4, "prune_amount": 0.6}
   legs = []
   outcome = runner.run(
-    get("prmq"), replays.problem(), variables, hp=[get("prmq").hyperparameters(hp)],
-    keys=problems.member_keys([1]), draws={"fresh": fresh["params"]}, on_leg=legs.append,
-  )  # fmt: skip
+    get("prmq"),
+    replays.problem(),
+    variables,
+    hp=[get("prmq").hyperparameters(hp)],
+    keys=problems.member_keys([1]),
+    draws={"fresh": fresh["params"]},
+    on_leg=legs.append,
+  )
   losses = np.concatenate([leg.metrics.loss[0] for leg in legs])
   assert np.isnan(losses).tolist() == [False] * 5 + [True]
 

@@ -88,9 +88,14 @@ def test_noise_comes_once_when_a_layer_is_first_chosen_and_not_before_epoch_rese
   for seed in range(3):
     seen, times = np.zeros(POOL + ALWAYS, bool), np.zeros(POOL + ALWAYS, int)
     record = simulate(
-      choose, start, seed, num_epochs=6, fine_num_epochs=1, noise_ratio=ratio,
+      choose,
+      start,
+      seed,
+      num_epochs=6,
+      fine_num_epochs=1,
+      noise_ratio=ratio,
       reset_num_epochs=reset,
-    )  # fmt: skip
+    )
     for epoch, (trained, noisy, fine) in enumerate(record[:-1]):
       chosen = trained & ~always(start)
       assert not fine
@@ -208,11 +213,18 @@ def test_fewer_rates_than_fine_epochs_are_refused():
 # Whole runs
 
 HP = {
-  "batch_size": 8, "num_epochs": 5, "fine_num_epochs": 2, "reset_num_epochs": 1,
-  "origin_noise": 0.3, "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.01,
-  "fine_optimizer_learning_rate": (0.02, 0.03, 9.0), "fine_optimizer_momentum": 0.7,
+  "batch_size": 8,
+  "num_epochs": 5,
+  "fine_num_epochs": 2,
+  "reset_num_epochs": 1,
+  "origin_noise": 0.3,
+  "learning_rate": 0.05,
+  "momentum": 0.9,
+  "weight_decay": 0.01,
+  "fine_optimizer_learning_rate": (0.02, 0.03, 9.0),
+  "fine_optimizer_momentum": 0.7,
   "fine_optimizer_weight_decay": 0.02,
-}  # fmt: skip
+}
 
 
 def injected(start):
@@ -233,9 +245,14 @@ def run(start, draws):
 
   lead = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)
   outcome = runner.run(
-    get("rni"), problem, lead(start), hp=[get("rni").hyperparameters(HP)],
-    keys=problems.member_keys([1]), draws=lead(draws), on_leg=keep,
-  )  # fmt: skip
+    get("rni"),
+    problem,
+    lead(start),
+    hp=[get("rni").hyperparameters(HP)],
+    keys=problems.member_keys([1]),
+    draws=lead(draws),
+    on_leg=keep,
+  )
   return replays.alone(outcome.variables), np.concatenate(legs), snapshots
 
 
@@ -264,9 +281,15 @@ def test_whole_run_equals_a_loop_and_frozen_leaves_stay_bit_for_bit(start):
     trained = jax.tree.unflatten(form, [i in open_ for i in range(form.num_leaves)])
     rate, momentum, decay = settings
     state, more = replays.epoch(
-      (*state[:2], replays.zeros(params)), replays.data(), entropy, module=Many(), rate=rate,
-      momentum=momentum, decay=decay, trained=trained,
-    )  # fmt: skip
+      (*state[:2], replays.zeros(params)),
+      replays.data(),
+      entropy,
+      module=Many(),
+      rate=rate,
+      momentum=momentum,
+      decay=decay,
+      trained=trained,
+    )
     wanted += more
   np.testing.assert_allclose(losses, wanted, rtol=1e-9)
   replays.close(found, {"params": state[0], "batch_stats": state[1]})

@@ -62,9 +62,14 @@ def execute(data, start, hp=None, *, method=FINAL, **options):
   """Run one member; returns NumPy variables of the model, and per step (loss, rate)."""
   legs, problem = [], problems.problem(1, x=data[0], y=data[1], shuffle=False)
   outcome = runner.run(
-    method, problem, start, hp=[{**HP, **(hp or {})}], keys=member_keys(SEEDS),
-    on_leg=legs.append, **options,
-  )  # fmt: skip
+    method,
+    problem,
+    start,
+    hp=[{**HP, **(hp or {})}],
+    keys=member_keys(SEEDS),
+    on_leg=legs.append,
+    **options,
+  )
   found = problem.population.collect(outcome.variables)
   steps = [
     np.concatenate([getattr(leg.metrics, name)[0] for leg in legs])

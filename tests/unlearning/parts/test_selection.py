@@ -1,4 +1,4 @@
-"""Counts of masks: round(fraction * size), half to even, in float32 as in exact arithmetic."""
+"""Counts of masks, half to even, in float32 as in exact arithmetic; and the smallest so many."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmu.models import build
-from jaxmu.unlearning.parts.selection import count
+from jaxmu.unlearning.parts.selection import count, smallest
 
 
 def kernel_sizes():
@@ -39,3 +39,38 @@ def test_halves_go_to_the_even_count(fraction, size, wanted):
 def test_extreme_fractions_mark_nothing_and_everything():
   assert int(count(jnp.float32(0), 2359296)) == 0
   assert int(count(jnp.float32(1), 2359296)) == 2359296
+
+
+def test_the_smallest_of_every_kernel_of_resnet18_are_as_many_as_asked_for():
+  rates = np.array([0.0, 0.1, 0.3, 0.77, 1.0])
+  chosen = jax.jit(
+    jax.vmap(lambda g, rate: smallest(g, count(rate, g.size)).sum(), in_axes=(None, 0))
+  )
+  for size in kernel_sizes():
+    values = jnp.asarray(np.random.default_rng(0).normal(size=size), jnp.float32)
+    found = chosen(jnp.abs(values), jnp.asarray(rates, jnp.float32))
+    assert found.tolist() == [round(rate * size) for rate in rates]
+
+
+def test_half_of_an_odd_number_rounds_to_even():
+  """0.125 of 36 is 4.5 and 0.375 of 36 is 13.5."""
+  values = jnp.arange(36.0)
+  assert smallest(values, count(0.125, 36)).sum() == 4
+  assert smallest(values, count(0.375, 36)).sum() == 14
+
+
+def test_ties_keep_stored_order():
+  values = jnp.array([[0.0, 2.0, 0.0], [1.0, 0.0, 2.0]])
+  np.testing.assert_array_equal(smallest(values, 2), [[1, 0, 1], [0, 0, 0]])
+  np.testing.assert_array_equal(smallest(values, 4), [[1, 0, 1], [1, 1, 0]])
+  np.testing.assert_array_equal(smallest(values, 5), [[1, 1, 1], [1, 1, 0]])
+
+
+def test_the_fraction_may_differ_between_members():
+  rng = np.random.default_rng(0)
+  values, rates = jnp.asarray(rng.uniform(size=(4, 3, 7))), jnp.array([0.0, 0.2, 0.55, 1.0])
+  found = jax.jit(jax.vmap(lambda v, rate: smallest(v, count(rate, v.size))))(values, rates)
+  for k, rate in enumerate(rates):
+    flat = np.sort(np.asarray(values[k]).reshape(-1))
+    below = np.isin(values[k], flat[: round(float(rate) * 21)])
+    np.testing.assert_array_equal(found[k], below)
