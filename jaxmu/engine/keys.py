@@ -23,9 +23,9 @@ is folded in as it is; one that tells what a key is for is a `Purpose`. `/` stan
 and its number, and no two are equal. On two levels purposes stand beside other numbers. Stages have
 32 bits of a hash of their names, which for all methods and anchors differ from each other and from
 INITIAL_WEIGHTS (a test says so); passes count from 0 and end before HOOKS. In a shadow study the
-key of split 7 is that of INITIAL_WEIGHTS, yet nothing is drawn from it itself: the forget set and
-the stage are folded in there, and hashed names of modules here. The two parts of a pair of retain
-and forget samples share the keys of their step.
+key of split 7 is that of INITIAL_WEIGHTS, yet nothing is drawn from that key itself: a split goes
+on with forget set and stage, weights go on with hashes of modules' names. The two parts of a pair
+of retain and forget samples share the keys of their step.
 
 Data are drawn before there are models, by NumPy and from seeds of their own: the door of
 `jaxmu.data` stays free of jax.
