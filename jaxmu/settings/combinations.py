@@ -1,22 +1,33 @@
 """Entries that are fine alone and wrong together."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from jaxmu.errors import SettingsError
 from jaxmu.settings.ranges import SEED
-
-if TYPE_CHECKING:
-  from jaxmu.settings.experiment import Settings
+from jaxmu.settings.sections import DataSettings, UliraSettings
 
 
-def check(settings: "Settings") -> None:
+class Entries(Protocol):
+  """The entries that are looked at together, of `Settings`."""
+
+  @property
+  def dataset(self) -> str: ...
+  @property
+  def data(self) -> DataSettings: ...
+  @property
+  def seeds(self) -> tuple[int, ...]: ...
+  @property
+  def ulira(self) -> UliraSettings: ...
+
+
+def check(settings: Entries) -> None:
   """Raise SettingsError for the first combination that makes no sense."""
   _check_path(settings)
   _check_study(settings)
   _check_split_seeds(settings)
 
 
-def _check_path(settings: "Settings") -> None:
+def _check_path(settings: Entries) -> None:
   path, dataset = settings.data.path, settings.dataset
   if dataset == "npz" and not path:
     raise SettingsError(
@@ -29,7 +40,7 @@ def _check_path(settings: "Settings") -> None:
     )
 
 
-def _check_study(settings: "Settings") -> None:
+def _check_study(settings: Entries) -> None:
   splits, seeds = settings.ulira.splits, len(settings.seeds)
   if splits == 1:
     raise SettingsError(
@@ -43,7 +54,7 @@ def _check_study(settings: "Settings") -> None:
     )
 
 
-def _check_split_seeds(settings: "Settings") -> None:
+def _check_split_seeds(settings: Entries) -> None:
   """Refuse splits of their own whose seeds, sums of two, no generator takes."""
   data, largest = settings.data, max(settings.seeds)
   drawn = data.split_per_seed and not settings.ulira.splits  # a study has one pool
