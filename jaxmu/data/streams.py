@@ -151,6 +151,8 @@ def _union(stream, key, index, shuffle, union_order):
     visit = jnp.asarray(union_order)
     if visit.shape != (n,):
       raise MethodError(f"union_order must hold all {n} positions, got shape {visit.shape}")
+    if not jnp.issubdtype(visit.dtype, jnp.integer):
+      raise MethodError(f"union_order must hold whole numbers, got {visit.dtype}")
   elif shuffle:
     visit = jax.random.permutation(key, n)
   origin = jnp.where(visit < n_retain, RETAIN, FORGET)

@@ -63,6 +63,8 @@ def _signed_gradient(
     places = jax.random.permutation(subset_key, view.size("retain"))[:size]
   if places.shape != (size,):
     raise MethodError(f"msg: subset must hold {size} places, got shape {places.shape}")
+  if not jnp.issubdtype(places.dtype, jnp.integer):
+    raise MethodError(f"msg: subset must hold whole numbers, got {places.dtype}")
   subset_batch = batch_size if step.options["fidelity"] == FIXED else SUBSET_BATCH
   pad = takes_mask(view.task.module)
   retain = view.positions(view.index["retain"][places], subset_batch, pad)

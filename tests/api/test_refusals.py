@@ -191,6 +191,14 @@ def test_images_that_do_not_fit_the_network_are_explained(stock, sets):
 
 WRONG_DRAWS = {
   "msg subset": ({"subset": np.arange(3)}, "msg: subset must hold 10 places, got shape (3,)"),
+  "msg subset real": (
+    {"subset": np.arange(10) / 2},
+    "msg: subset must hold whole numbers, got float32",
+  ),
+  "original union_order real": (
+    {"union_order": np.arange(32) / 2},
+    "union_order must hold whole numbers, got float32",
+  ),
   "msg fresh": (
     {"fresh": {"Conv_0": np.ones(3)}},
     "msg: fresh must be a tree like params, with leaves of the same shapes",
