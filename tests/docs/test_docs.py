@@ -174,6 +174,7 @@ def test_the_example_method_moves_the_head_only_and_is_measured(workplace, headf
       assert (leaf == checkpoint._leaves(moved)[name]).all(), name
   assert run.manifest.dataset.name == "npz"
   assert run.manifest.methods["headft"].title == headft.title
+  assert re.search(rf"^\| {headft.label} +\|", (run.path / "report.md").read_text(), re.M)
 
 
 def test_excerpts_are_lines_of_the_file_that_they_name():
@@ -186,9 +187,10 @@ def test_excerpts_are_lines_of_the_file_that_they_name():
 def test_the_methods_of_the_readme_are_the_registry():
   found = table("README.md", "methods")
   assert {name: (cells[0], cells[1].split(", ")) for name, cells in found.items()} == {
-    name: (method.title, describe(method)["needs"]) for name, method in METHODS.items()
+    name: (method.title, describe(method)["needs"])
+    for name, method in METHODS.items()
     if name != "headft"
-  }  # fmt: skip
+  }
 
 
 def flat(tree, prefix=""):
@@ -249,8 +251,10 @@ def help_of(script: str) -> str:
   return out.getvalue()
 
 
-@pytest.mark.parametrize("script", sorted({w[1] for p in PAGES for w in commands(p) if len(w) > 1
-                                           and w[1].startswith("bin/")}))  # fmt: skip
+@pytest.mark.parametrize(
+  "script",
+  sorted({w[1] for p in PAGES for w in commands(p) if len(w) > 1 and w[1].startswith("bin/")}),
+)
 def test_commands_use_flags_that_exist(script, headft):
   text = help_of(script)
   shown = [words for page in PAGES for words in commands(page) if words[:2] == ["python", script]]
@@ -298,8 +302,9 @@ def test_named_files_and_config_entries_exist(page, headft):
 
 def anchors(path: Path) -> set[str]:
   """Return the anchors that a code host gives to the headings of a page."""
-  heads = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S),
-                     re.M)  # fmt: skip
+  heads = re.findall(
+    r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S), re.M
+  )
   return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 

@@ -1,5 +1,7 @@
 """Memory is linear in the number of members, and predicted before anything is allocated."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +20,9 @@ LAYOUTS = [(1, 1), (1, 2), (2, 1)]  # devices, chunk
 
 
 def needs(name, members, devices=1, chunk=1, **options):
-  """Ask for the capacity of a method with its small hyper-parameters."""
+  """Ask for the capacity of a copy of a method, of which no program is compiled yet."""
   problem = problems.problem(members, devices=devices, chunk=chunk)
-  method = get(name)
+  method = dataclasses.replace(get(name))
   hp = [method.hyperparameters(problems.TABLE[name].small)] * members
   shapes = problem.population.shapes(problems.weights(range(members)))
   return capacity(method, problem, shapes, hp=hp, **options), problem, method, hp

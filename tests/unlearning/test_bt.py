@@ -169,7 +169,8 @@ class Own(nn.Module):
   @nn.compact
   def __call__(self, x, deterministic):
     x = nn.Dropout(0.5)(x.reshape(len(x), -1), deterministic=deterministic)
-    return nn.Dense(C)(nn.BatchNorm(use_running_average=deterministic)(x))
+    norm = nn.BatchNorm(use_running_average=deterministic, param_dtype=x.dtype)
+    return nn.Dense(C, param_dtype=x.dtype)(norm(x))
 
 
 class Flagless(nn.Module):
@@ -177,7 +178,7 @@ class Flagless(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    return nn.Dense(C)(x.reshape(len(x), -1))
+    return nn.Dense(C, param_dtype=x.dtype)(x.reshape(len(x), -1))
 
 
 @pytest.mark.parametrize("module", [Own(), Flagless()])
@@ -206,7 +207,8 @@ class Wide(nn.Module):
 
   @nn.compact
   def __call__(self, x, train=False):
-    return nn.Dense(C)(nn.tanh(nn.Dense(7)(x.reshape(len(x), -1))))
+    hidden = nn.Dense(7, param_dtype=x.dtype)(x.reshape(len(x), -1))
+    return nn.Dense(C, param_dtype=x.dtype)(nn.tanh(hidden))
 
 
 def test_the_bad_teacher_may_have_another_architecture(monkeypatch):

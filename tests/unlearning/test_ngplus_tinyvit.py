@@ -55,10 +55,12 @@ def found():
   return logits[index["test"][0]]
 
 
+@pytest.mark.slow
 def test_the_replay_of_the_reference_is_met(found, stored):
   assert widest(found, stored["epoch"]) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["never", "step"])
 def test_biases_that_rest_or_are_read_anew_at_every_step_would_show(found, stored, reading):
   """Frozen biases, as with no gradient at all; and a network without copies."""

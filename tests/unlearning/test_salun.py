@@ -127,8 +127,9 @@ class Attending(nn.Module):
 
   @nn.compact
   def __call__(self, x, train=False):
-    biases = self.param("attention_biases", nn.initializers.ones, (1, 36))
-    return nn.Dense(problems.CLASSES, name="head")(x.reshape(len(x), 36) * biases)
+    biases = self.param("attention_biases", nn.initializers.ones, (1, 36), x.dtype)
+    head = nn.Dense(problems.CLASSES, name="head", param_dtype=x.dtype)
+    return head(x.reshape(len(x), 36) * biases)
 
 
 def test_attention_biases_have_no_gradient_in_the_reference():
