@@ -1,5 +1,7 @@
 """Two single-threaded CPU devices and the compilation cache, as the programs in bin/ use them.
 
+Under strict promotion: arrays of different types or ranks meet only where the code says how.
+
 And faster compilation, which is most of the suite's time: less of the compiler's optimisation, and
 XLA's older fusion emitters, with which populations of small models are compiled anyway. With
 JAXMU_TEST_COMPILER=full, as `make test-slow` has it, tests run what users run.
@@ -8,6 +10,7 @@ JAXMU_TEST_COMPILER=full, as `make test-slow` has it, tests run what users run.
 import os
 from importlib import metadata
 
+import jax
 import pytest
 
 from jaxmu.engine import runtime
@@ -20,13 +23,13 @@ if os.environ.get("JAXMU_TEST_COMPILER") != "full":
   os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
 runtime.configure(2)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture
 def x64():
   """Compute in float64, so that a comparison's tolerance is round-off and nothing else."""
-  import jax
-
   with jax.enable_x64(True):
     yield
 
@@ -34,7 +37,5 @@ def x64():
 @pytest.fixture(scope="module")
 def module_x64():
   """Compute all tests of a module in float64, and what its module-wide fixtures make."""
-  import jax
-
   with jax.enable_x64(True):
     yield
