@@ -159,7 +159,7 @@ def _cache_path(name: str, folder: Path, image_size: int) -> Path:
 def _from_cache(path: Path) -> Source | None:
   """Load a cached data set; None where it is absent or damaged, as it can be made again."""
   try:
-    with np.load(path) as saved:
+    with path.open("rb") as stream, np.load(stream) as saved:
       return Source(
         images=saved["images"],
         labels=saved["labels"],

@@ -114,8 +114,8 @@ def run_epoch(
 def _failed_at(before: jax.Array, metrics: EpochMetrics, epoch: jax.Array | int) -> jax.Array:
   """Return the first step with a non-finite loss so far; steps left out have no rate either."""
   bad = ~jnp.isfinite(metrics.loss) & ~jnp.isnan(metrics.learning_rate)
-  step = epoch * metrics.loss.shape[0] + jnp.argmax(bad)
-  return jnp.where(jnp.any(bad) & (before == NEVER), step.astype(before.dtype), before)
+  step = epoch * metrics.loss.shape[0] + jnp.argmax(bad).astype(before.dtype)
+  return jnp.where(jnp.any(bad) & (before == NEVER), step, before)
 
 
 def _maybe(condition: Any, run: Callable[..., Any], state: TrainState) -> Any:

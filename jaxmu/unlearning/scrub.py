@@ -114,14 +114,20 @@ def rate_of_epoch(options: Options) -> Rate:
   return rate
 
 
-def _drop_once(learning_rate: Array, epochs: Array, decay: Array) -> Schedule:
+def _drop_once(learning_rate: Array, epochs: Any, decay: Array) -> Schedule:
   """Return `schedules.drop`, first=1, per epoch, whose milestones differ and are at least 1.
 
   With milestones 0, as in the reference, one epoch would train at learning_rate * decay^3.
   """
-  milestones = jnp.asarray(epochs) * jnp.array([5, 8, 9]) // 10
-  new = jnp.diff(milestones, prepend=0) > 0
-  return lambda epoch: learning_rate * jnp.asarray(decay) ** jnp.sum(new & (milestones < epoch + 1))
+  epochs = jnp.asarray(epochs)
+  milestones = epochs * jnp.array([5, 8, 9], epochs.dtype) // 10
+  new = jnp.diff(milestones, prepend=jnp.zeros((), epochs.dtype)) > 0
+
+  def schedule(epoch: Array) -> Array:
+    passed = jnp.sum(new & (milestones < jnp.asarray(epoch + 1, milestones.dtype)))
+    return learning_rate * schedules.real(decay) ** schedules.real(passed)
+
+  return schedule
 
 
 def record(variables: Variables, step: Step) -> tuple[Tree, Array]:
@@ -138,7 +144,8 @@ def count_errors(variables: Variables, name: str, step: Step, among: Array | boo
   """
   view = step.view
   size = step.options["forget_batch_size" if name == "forget" else "retain_batch_size"]
-  wrong = jnp.argmax(view.logits(variables, name, size), axis=-1) != view.labels(name)
+  labels = view.labels(name)
+  wrong = jnp.argmax(view.logits(variables, name, size), axis=-1).astype(labels.dtype) != labels
   return jnp.sum(wrong & among, dtype=jnp.int32)
 
 

@@ -285,12 +285,11 @@ while True:
 
 def test_kill_at_any_moment_leaves_a_loadable_leg(run):
   command = [sys.executable, "-c", WRITER, str(run.path)]
-  process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-  first = process.stdout.readline()
-  time.sleep(0.2 * random.random())
-  process.send_signal(signal.SIGKILL)
-  done = max(map(int, [first, *process.stdout.read().split()]))
-  process.wait()
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    first = process.stdout.readline()
+    time.sleep(0.2 * random.random())
+    process.send_signal(signal.SIGKILL)
+    done = max(map(int, [first, *process.stdout.read().split()]))
   number, found, metadata = leg_checkpoints.latest(run, "ft")
   assert number == leg(metadata["k"]) and number.epoch in (done, done + 1)
   assert (found["a"] == number.epoch).all() and (found["b"]["c"] == number.epoch).all()

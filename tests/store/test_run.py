@@ -241,12 +241,11 @@ def test_kill_at_any_moment_leaves_a_consistent_run(tmp_path):
   k, path = 0, Run.create(tmp_path, "x", "0", {}, MANIFEST).path
   for _ in range(5):
     command = [sys.executable, "-c", WRITER, str(path), str(k)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    first = [process.stdout.readline() for _ in range(2)]  # one whole round is done
-    time.sleep(0.1 * random.random())
-    process.send_signal(signal.SIGKILL)
-    started = [int(line) for line in (*first, *process.stdout.read().split())]
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+      first = [process.stdout.readline() for _ in range(2)]  # one whole round is done
+      time.sleep(0.1 * random.random())
+      process.send_signal(signal.SIGKILL)
+      started = [int(line) for line in (*first, *process.stdout.read().split())]
     run = Run.open(path)
     marked = [run.marker(stage).timing.steps for stage in run.stages()]
     last = max(marked)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxmu import models
 from jaxmu.engine.population import member_keys
 from jaxmu.execution import runner
-from jaxmu.models.layers import Conv, Linear
+from jaxmu.models.layers import Conv, LayerNorm, Linear
 from jaxmu.models.norm import BatchNorm
 from jaxmu.training import Task
 from jaxmu.unlearning import get
@@ -53,11 +53,11 @@ class Blocks(nn.Module):
     )
     x = jnp.tanh(norm(Conv(4, 3, 2, 1, name="stem")(x), "stem_norm", 0))
     x = jnp.tanh(norm(Conv(4, 1, name="stage1_conv")(x), "stage1_norm", 1))
-    x = nn.LayerNorm(name="stage2_layer_norm", param_dtype=x.dtype)(x)
+    x = LayerNorm(name="stage2_layer_norm", param_dtype=x.dtype)(x)
     x = Attention(name="stage2_attention")(x)
     x = nn.Dense(6, name="stage2_dense", param_dtype=x.dtype)(x)
     x = jnp.tanh(norm(x, "stage2_norm", 2))
-    x = nn.LayerNorm(name="norm", param_dtype=x.dtype)(x.mean((1, 2)))
+    x = LayerNorm(name="norm", param_dtype=x.dtype)(x.mean((1, 2)))
     return Linear(problems.CLASSES, name="head")(x)
 
 

@@ -99,14 +99,17 @@ def loop(visits, mask=None, gate=False):
       (value, stats), grads = gradient(params, stats, x[batch], y[batch], train=True)
       losses.append(value)
       buffer = jax.tree.map(
-        lambda b, g, m, p: HP["momentum"] * b + (m * g + HP["weight_decay"] * p),
+        lambda b, g, m, p: HP["momentum"] * b + (jnp.where(m, g, 0) + HP["weight_decay"] * p),
         buffer,
         grads,
         mask,
         params,
       )
       params = jax.tree.map(
-        lambda p, b, m: p - HP["learning_rate"] * b * (m if gate else 1), params, buffer, mask
+        lambda p, b, m: p - HP["learning_rate"] * jnp.where(m if gate else True, b, 0),
+        params,
+        buffer,
+        mask,
       )
   return {"params": params, "batch_stats": stats}, np.array(losses)
 

@@ -181,6 +181,14 @@ class Flagless(nn.Module):
     return nn.Dense(C, param_dtype=x.dtype)(x.reshape(len(x), -1))
 
 
+@pytest.fixture
+def promotion_of_flax():
+  """Flax's batch normalisation mixes its float32 statistics with float64 images."""
+  with jax.numpy_dtype_promotion("standard"):
+    yield
+
+
+@pytest.mark.usefixtures("promotion_of_flax")
 @pytest.mark.parametrize("module", [Own(), Flagless()])
 def test_a_users_network_is_its_own_bad_teacher(module):
   view, (x, _) = view_of(module), data()

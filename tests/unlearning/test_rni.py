@@ -12,7 +12,7 @@ from support import contract, problems, replays
 from jaxmu.errors import MethodError
 from jaxmu.execution import runner
 from jaxmu.models import structure
-from jaxmu.models.layers import Conv, Linear
+from jaxmu.models.layers import Conv, LayerNorm, Linear
 from jaxmu.models.norm import BatchNorm
 from jaxmu.training import Task
 from jaxmu.unlearning import get, rni
@@ -31,7 +31,7 @@ class Many(nn.Module):
   def __call__(self, x, train=False, mask=None):
     x = Conv(4, 3, 1, 1, name="stem")(x)
     x = jnp.mean(jnp.tanh(BatchNorm(name="norm")(x, train=train, mask=mask)), (1, 2))
-    x = nn.LayerNorm(name="layer_norm", param_dtype=x.dtype)(x)
+    x = LayerNorm(name="layer_norm", param_dtype=x.dtype)(x)
     for i in range(4):
       x = jnp.tanh(Linear(5, name=f"layer{i}")(x))
     return Linear(problems.CLASSES, name="head")(x)

@@ -60,8 +60,8 @@ def relabelled(batch: Batch, num_classes: int, labels: Array | None, key: Array)
   if labels is None:
     random = jax.random.randint(key, batch.y.shape, 0, num_classes, batch.y.dtype)
   else:
-    random = labels[batch.index]
-  return jnp.where(batch.origin == FORGET, random, batch.y).astype(batch.y.dtype)
+    random = labels[batch.index].astype(batch.y.dtype)
+  return jnp.where(batch.origin == FORGET, random, batch.y)
 
 
 def loss(params: Tree, batch_stats: Tree, batch: Batch, step: Step) -> tuple[Array, Report]:
