@@ -1,12 +1,11 @@
 """Which shadow models a study has, and what they train on."""
 
+from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.data import Split
 from jaxmu.data.shadow_splits import ShadowStudy, shadow_study
 from jaxmu.errors import DataError
 from jaxmu.settings import Settings
 from jaxmu.shadows.scores import Model
-
-MINIMUM = 6  # samples to forget: what the population attack needs
 
 
 def draw(settings: Settings, num_train: int) -> ShadowStudy:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxmu.data import Dataset
 from jaxmu.data.shadow_splits import ShadowStudy
+from jaxmu.engine import keys
 from jaxmu.engine.population import member_keys
 from jaxmu.settings import Settings
 from jaxmu.shadows.models import splits_of
@@ -46,9 +47,8 @@ class Lab:
     keys of their own.
     """
     (key,) = member_keys(self.settings.seeds)
-    keys = jnp.repeat(key[None], len(wanted))
+    own = jnp.repeat(key[None], len(wanted))
     if name not in ANCHORS:
-      fold = lambda model: jax.random.fold_in(jax.random.fold_in(key, model[0]), model[1])
-      keys = jax.vmap(fold)(jnp.asarray(wanted))
+      own = jax.vmap(lambda model: keys.at(key, model[0], model[1]))(jnp.asarray(wanted))
     splits, chunk = splits_of(self.study, wanted), self.run.manifest.chunk
-    return preparation.build(self.settings, self.dataset, splits, chunk, self.lowering, keys)
+    return preparation.build(self.settings, self.dataset, splits, chunk, self.lowering, own)

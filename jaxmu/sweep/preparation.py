@@ -11,6 +11,8 @@ import numpy as np
 
 from jaxmu import data, models
 from jaxmu.data.augment import Preprocess
+from jaxmu.engine import keys
+from jaxmu.engine.keys import Purpose
 from jaxmu.engine.population import Population, Program, Wave, member_keys
 from jaxmu.execution.runner import Problem
 from jaxmu.kernels.conv import Choice
@@ -18,8 +20,6 @@ from jaxmu.settings import Catalog, Settings
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import ANCHORS, METHODS
-
-INIT = 7  # folded into a seed's key for its initial weights; methods fold in other numbers
 
 
 def catalog() -> Catalog:
@@ -82,7 +82,7 @@ class Bench:
 def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Program:
   def draw(state, key_data, shared):
     del shared
-    key = jax.random.fold_in(jax.random.wrap_key_data(key_data), INIT)
+    key = keys.of(jax.random.wrap_key_data(key_data), Purpose.INITIAL_WEIGHTS)
     return state, {"batch_stats": {}} | module.init(key, jnp.zeros(shape), train=False)
 
   return population.map(draw)

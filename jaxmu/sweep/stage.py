@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmu.engine.keys import stage_number
 from jaxmu.engine.population import fold_keys
 from jaxmu.execution import predictions, runner, waves
 from jaxmu.execution.capacity import capacity
@@ -140,7 +141,7 @@ def arguments(bench: Bench, name: str) -> dict[str, Any]:
   settings, members = bench.settings, bench.problem.population.size
   # As in the reference, all seeds of an anchor see one batch order; a method's members do not.
   shared = jnp.repeat(jax.random.key(settings.training.data_seed)[None], members)
-  number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+  number = stage_number(name)
   return {
     "hp": [hyperparameters(settings, name)] * members,
     "keys": fold_keys(bench.keys, number),

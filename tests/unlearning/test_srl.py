@@ -87,7 +87,7 @@ def test_the_loss_is_the_pair_form_over_real_samples():
   for part, labels in ((~forget & real, mixed.y), (forget & real, table[mixed.index])):
     total += float(part.sum()) * losses.mean(losses.cross_entropy(logits[part], labels[part]))
   assert float(value) == pytest.approx(float(total) / 20, rel=1e-12)
-  right = np.argmax(logits, 1) == np.asarray(mixed.y)
+  right = np.argmax(np.asarray(logits), 1) == np.asarray(mixed.y)
   assert float(report.accuracy) == pytest.approx(right[real].mean())
   assert report.batch_stats == "moved"
 
