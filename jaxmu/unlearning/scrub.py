@@ -166,7 +166,10 @@ def rewind(variables: Variables, step: Step) -> Array:
   fits = n_forget * view.size("val") < jnp.iinfo(jnp.int32).max
   exact = lambda number: number.astype(jnp.int32 if fits else float)
   gaps = jnp.abs(exact(errors) * exact(n_unseen) - exact(unseen_errors) * n_forget)
-  best = jnp.argmin(jnp.where(jnp.arange(len(errors)) <= epochs, gaps, gaps.max() + 1))
+  best = jnp.argmin(
+    jnp.where(jnp.arange(len(errors), dtype=jnp.int32) <= epochs, gaps, gaps.max() + 1)
+  )
+  best = best.astype(jnp.int32)
   return jnp.where(best < epochs, best, 0)
 
 
