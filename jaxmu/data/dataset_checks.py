@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmu.errors import DataError
+from jaxmu.errors import DataError, short, shown
 
 MAX_CLASSES = 65_536  # a larger label is an identifier; the head would have an output for each
 LEAST_STD = 1e-4  # below it all pixels are alike, and normalised ones would go beyond 10,000
@@ -93,9 +93,9 @@ def check_num_train(name: str, given: Any, total: int) -> int:
   """Return the size of the training part, 1 to total - 1; raise `DataError` for anything else."""
   value = np.asarray(given)
   if value.shape != () or value.dtype.kind not in "iu":
-    shown = f"{value.dtype} of shape {value.shape}" if value.shape else f"{given} ({value.dtype})"
+    text = shown(value) if value.shape else short(f"{given} ({value.dtype})")
     raise DataError(
-      f"data set '{name}': num_train is {_line(shown)}; expected a whole number from 1 to "
+      f"data set '{name}': num_train is {text}; expected a whole number from 1 to "
       f"{total - 1}: store it as an int"
     )
   if not 0 < int(value) < total:
@@ -145,26 +145,21 @@ def check_per_channel(name: str, what: str, given: Any, channels: int) -> tuple[
       "finite numbers, one per channel"
     )
   values = tuple(float(v) for v in np.atleast_1d(array))
-  shown = values if len(values) <= 4 else f"{len(values)} numbers"
+  given = values if len(values) <= 4 else f"{len(values)} numbers"
   if len(values) == 1:
     values *= channels
   if len(values) != channels or not np.isfinite(values).all():
     raise DataError(
-      f"data set '{name}': {what} is {shown}; expected {channels} finite numbers, one per channel"
+      f"data set '{name}': {what} is {given}; expected {channels} finite numbers, one per channel"
     )
   if what == "std" and min(values) < LEAST_STD:
     raise DataError(
-      f"data set '{name}': std is {shown}; expected positive numbers of at least {LEAST_STD} (are "
+      f"data set '{name}': std is {given}; expected positive numbers of at least {LEAST_STD} (are "
       "all pixels of a channel alike?): give std in the file, or drop that channel"
     )
   if min(values) < 0 or max(values) > 1:
     raise DataError(
-      f"data set '{name}': {what} is {shown}; expected that of images scaled to [0, 1]: divide "
+      f"data set '{name}': {what} is {given}; expected that of images scaled to [0, 1]: divide "
       "that of bytes by 255"
     )
   return values
-
-
-def _line(text: str, longest: int = 60) -> str:
-  """Put a value on one short line."""
-  return " ".join(text.split())[:longest]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmu.errors import DataError, closest
+from jaxmu.errors import DataError, closest, short
 
 WHOLE = ("images", "labels")
 HALVES = ("train_images", "train_labels", "test_images", "test_labels")
@@ -31,8 +31,7 @@ def read(path: str) -> dict[str, np.ndarray]:
       f"data file {path} does not exist; give the path of an .npz file: --config.data.path=FILE.npz"
     ) from error
   except Exception as error:  # zipfile, zlib, tokenize ...: what damaged bytes raise has no end
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    raise _unreadable(path, reason) from error
+    raise _unreadable(path, short(f"{type(error).__name__}: {error}")) from error
   strange = [name for name in names if not isinstance(members[name], np.ndarray)]
   if strange:
     raise _unreadable(path, f"its member '{strange[0]}' is no array")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmu.errors import DataError, shown
+from jaxmu.errors import DataError, short, shown
 
 FLOATS = ("float32", "float64")
 
@@ -34,9 +34,8 @@ def as_array(name: str, given: Any) -> np.ndarray:
   except (ValueError, TypeError, RuntimeError) as error:
     half = "bfloat16" in str(getattr(given, "dtype", ""))  # PyTorch's, which NumPy does not know
     remedy = "convert it to float32" if half else "expected numbers, all rows of equal length"
-    reason = " ".join(str(error).split())[:120]
     raise DataError(
-      f"{name}: {type(given).__name__} cannot be read as an array ({reason}); {remedy}"
+      f"{name}: {type(given).__name__} cannot be read as an array ({short(str(error))}); {remedy}"
     ) from error
   if array.dtype.kind == "O":
     raise DataError(f"{name}: expected an array of numbers, got {shown(given)}")

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxmu.errors import ModelError
+from jaxmu.errors import ModelError, short
 from jaxmu.models import structure
 from jaxmu.models.norm import BatchNorm
 from jaxmu.models.structure import PyTree
@@ -61,7 +61,7 @@ def _apply(module, params, batch_stats, x, train, mask, key, moves):
   except flax.errors.InvalidRngError as error:
     raise ModelError(f"{name} {_missing_stream(error, train)}") from error
   except (flax.errors.FlaxError, TypeError) as error:
-    reason = _misfit(params, x) or " ".join(str(error).split())
+    reason = _misfit(params, x) or short(str(error))
     raise ModelError(f"{name} does not accept images of shape {x.shape}: {reason}") from error
   logits, updates = out if mutable else (out, {})
   if not isinstance(logits, jax.Array) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.data.samples import FLOATS, as_array
-from jaxmu.errors import DataError, ModelError, UserError, shown
+from jaxmu.errors import DataError, ModelError, UserError, short, shown
 from jaxmu.models.forward import forward, mode_flags
 
 COLLECTIONS = ("params", "batch_stats")
@@ -75,7 +75,7 @@ def count_classes(
   except Exception as error:  # a user's network may raise anything
     raise ModelError(
       f"{type(module).__name__} cannot be called on images of shape {x.shape}: "
-      f"{type(error).__name__}: {brief_line(error)}"
+      f"{type(error).__name__}: {short(str(error))}"
     ) from error
   return logits.shape[-1]
 
@@ -92,11 +92,6 @@ def refuse_unused(module: nn.Module, variables: Mapping[str, Any], images: np.nd
       f"variables hold {'/'.join(min(given))}{more}, which {type(module).__name__} does not have; "
       "expected the variables of this network: leave out what belongs to another"
     )
-
-
-def brief_line(error: Exception) -> str:
-  """Return the beginning of what an error says, on one line."""
-  return " ".join(str(error).split())[:200]
 
 
 def _plain(value: Any, path: Path) -> Any:
