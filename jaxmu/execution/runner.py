@@ -123,7 +123,8 @@ class _Execution:
       first, self.failures, self.seconds = resume.phase, list(resume.failures), resume.seconds
       variables, failed_at = population.place(resume.variables), population.place(resume.failed_at)
     for number in range(first, len(compiled.phases)):
-      state = self._begin(number, variables, member, aux, failed_at, self._timed)
+      variables, fresh = self._timed(compiled.start[number], variables, (member, aux, failed_at))
+      state = programs.begun(variables, failed_at, fresh)
       going_on = resume if number == first else None
       state = self._run(self._phase(number), state, member, aux, going_on)
       variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -142,13 +143,6 @@ class _Execution:
     count = lambda hp: accounting.sample_passes(self.method, phases, hp, sizes, self.options)
     return tuple(count(hp) for hp in self.hp)
 
-  def _begin(
-    self, number: int, variables: Variables, member: Member, aux: Any, failed_at: Any, call: Any
-  ) -> TrainState:
-    program = self.compiled.start[number]
-    variables, fresh = call(program, variables, (member, aux, failed_at))
-    return programs.begun(variables, failed_at, fresh)
-
   def _phase(self, number: int) -> _Span:
     phase = self.compiled.phases[number]
     ends = tuple(int(phase.epochs(hp)) for hp in self.hp)
@@ -163,12 +157,9 @@ class _Execution:
       start = resume.epoch + 1
       state = _restore(state, resume.optimizers, self.problem.population)
     for epoch in range(start, max(span.ends)):
-      call = self._call if span.targets else self._timed
-      before = time.perf_counter()
-      compiled_before = self.compiled.compile_seconds
-      state, metrics = call(span.program, state, (member, aux), epoch)
-      compiling = self.compiled.compile_seconds - compiled_before
-      seconds = time.perf_counter() - before - compiling
+      (state, metrics), seconds = self._call(span.program, state, (member, aux), epoch)
+      if not span.targets:  # see `_rewind`
+        self.seconds += seconds
       self._tell(span, epoch, state, self.problem.population.collect(metrics), seconds)
     return state
 
@@ -216,34 +207,34 @@ class _Execution:
     population, compiled = self.problem.population, self.compiled
     member, aux, memory, failed_at = constants
     if resume is None:
-      prepared, _ = self._call(compiled.prepare, _copy(original), member)
+      (prepared, _), _ = self._call(compiled.prepare, _copy(original), member)
       known = (member, aux, memory, failed_at, prepared)
-      variables, chosen = self._call(choose, variables, known)
+      (variables, chosen), _ = self._call(choose, variables, known)
       targets = tuple(int(target) for target in population.collect(chosen))
     else:
       targets = resume.targets
     if not any(targets):
       return variables
     member = member._replace(until=population.place(np.asarray(targets, np.int32)))
-    state = self._begin(0, variables, member, aux, failed_at, self._call)
+    (variables, fresh), _ = self._call(compiled.start[0], variables, (member, aux, failed_at))
+    state = programs.begun(variables, failed_at, fresh)
     again = self._phase(0)._replace(name="rewind", number=1, ends=targets, targets=targets)
     state = self._run(again, state, member, aux, resume)
     return {"params": state.params, "batch_stats": state.batch_stats}
 
-  def _timed(self, program: Program, state: Any, constant: Any, epoch: int = 0) -> Any:
+  def _timed(self, program: Program, state: Any, constant: Any) -> Any:
     """Run a program and add its time to the method's run time."""
-    program.compile(state, constant, self._shared(epoch))
-    start = time.perf_counter()
-    result = self._call(program, state, constant, epoch)
-    self.seconds += time.perf_counter() - start
+    result, seconds = self._call(program, state, constant)
+    self.seconds += seconds
     return result
 
-  def _call(self, program: Program, state: Any, constant: Any, epoch: int = 0) -> Any:
-    shared, population = self._shared(epoch), self.problem.population
-    return jax.block_until_ready(program(state, constant, shared, population))
-
-  def _shared(self, epoch: int) -> programs.Shared:
-    return programs.Shared(self.problem.arrays, np.int32(epoch))
+  def _call(self, program: Program, state: Any, constant: Any, epoch: int = 0) -> tuple[Any, float]:
+    """Run a program; return its result, and the seconds that it took without compiling."""
+    shared = programs.Shared(self.problem.arrays, np.int32(epoch))
+    program.compile(state, constant, shared)
+    start = time.perf_counter()
+    result = jax.block_until_ready(program(state, constant, shared, self.problem.population))
+    return result, time.perf_counter() - start
 
   def _note_failures(
     self, phase: str, epoch: int, metrics: EpochMetrics, failed_at: np.ndarray
