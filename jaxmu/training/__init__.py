@@ -2,7 +2,7 @@
 
 from jaxmu.training import hyper, losses, schedules
 from jaxmu.training.epoch import EpochMetrics, TrainState, run_epoch, start_phase
-from jaxmu.training.optimizers import adam, sgd
+from jaxmu.training.optimizers import adam, heavy_ball, sgd
 from jaxmu.training.phase import Pass, Phase, Report, Step
 from jaxmu.training.task import Batch, Task, View
 
@@ -17,6 +17,7 @@ __all__ = [
   "TrainState",
   "View",
   "adam",
+  "heavy_ball",
   "hyper",
   "losses",
   "run_epoch",

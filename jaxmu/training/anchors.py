@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxmu.training import Pass, Phase, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, heavy_ball, hyper, schedules
 from jaxmu.training.method import Method
 from jaxmu.training.objectives import classification
 from jaxmu.training.phase import Options
@@ -18,8 +18,8 @@ def _training(stream: str) -> Callable[[Options], tuple[Phase, ...]]:
       stream=stream,
       batch_size=options["batch_size"],
       loss=classification,
-      transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
-      schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
+      transform=heavy_ball,
+      schedule=schedules.cosine_rate,
       augment=True,
     )
     return (Phase("train", (recipe,)),)

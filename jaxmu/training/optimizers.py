@@ -9,7 +9,18 @@ from typing import Any
 import jax
 import optax
 
+from jaxmu.training.phase import Step
+
 Number = jax.Array | float
+
+
+def heavy_ball(step: Step, prefix: str = "") -> optax.GradientTransformation:
+  """Return the SGD of a method's hyper-parameters `momentum` and `weight_decay`.
+
+  Args:
+    prefix: what their names begin with where a method has several groups of them.
+  """
+  return sgd(step.hp[f"{prefix}momentum"], step.hp[f"{prefix}weight_decay"])
 
 
 def sgd(momentum: Number, weight_decay: Number) -> optax.GradientTransformation:

@@ -4,7 +4,8 @@ Every factory takes traced base values, so members of one population may differ 
 schedules are constant within an epoch of `steps` steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,16 @@ def real(number: Number) -> jax.Array:
 def constant(learning_rate: Number) -> Schedule:
   """Return learning_rate at every step."""
   return lambda count: jnp.asarray(learning_rate)
+
+
+def constant_rate(hp: Mapping[str, Any], steps: int) -> Schedule:
+  """Keep the hyper-parameter `learning_rate`."""
+  return constant(hp["learning_rate"])
+
+
+def cosine_rate(hp: Mapping[str, Any], steps: int) -> Schedule:
+  """Anneal the hyper-parameter `learning_rate` per epoch over `num_epochs`."""
+  return cosine(hp["learning_rate"], hp["num_epochs"], steps)
 
 
 def cosine(learning_rate: Number, epochs: Number, steps: int) -> Schedule:

@@ -86,7 +86,7 @@ def phases(options: Options) -> tuple[Phase, ...]:
     batch_size=options["batch_size"],
     loss=loss,
     transform=lambda step: adam(step.hp["weight_decay"]),
-    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    schedule=schedules.constant_rate,
     slot="adam",
   )
   return (Phase("imitate teachers", (imitate,)),)

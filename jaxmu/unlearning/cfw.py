@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxmu import models
 from jaxmu.models import structure
-from jaxmu.training import Pass, Phase, Report, Step, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, Report, Step, heavy_ball, hyper, schedules
 from jaxmu.training.losses import cross_entropy, mean
 from jaxmu.training.method import Method
 from jaxmu.training.objectives import report
@@ -80,8 +80,8 @@ def phases(options: Options) -> tuple[Phase, ...]:
     stream="retain",
     batch_size=options["batch_size"],
     loss=loss,
-    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
-    schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
+    transform=heavy_ball,
+    schedule=schedules.cosine_rate,
   )
   return (Phase("weighted fine-tune", (step,), after=weaken),)
 

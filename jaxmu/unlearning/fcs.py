@@ -14,12 +14,12 @@ from jax import lax
 from jaxmu.data import streams
 from jaxmu.data.streams import Pair
 from jaxmu.settings.ranges import NOT_NEGATIVE
-from jaxmu.training import Pass, Phase, Report, Step, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, Report, Step, heavy_ball, hyper, schedules
 from jaxmu.training.hyper import Distribution, Hyper
 from jaxmu.training.losses import correct, divergence, mean
 from jaxmu.training.method import FIXED, REFERENCE, Method, Sizes
 from jaxmu.training.objectives import classification, report
-from jaxmu.training.phase import Array, Hp, Options, Rate, Transform, Tree
+from jaxmu.training.phase import Array, Hp, Options, Rate, Tree
 from jaxmu.training.schedules import Schedule
 from jaxmu.training.task import Batch
 
@@ -83,11 +83,6 @@ def retain_rate(options: Options) -> Rate:
   return lambda hp, steps: schedules.constant(hp["retain_optimizer_learning_rate"] * scale)
 
 
-def group(prefix: str) -> Transform:
-  """Return the SGD of one group of settings; the three passes have states of their own."""
-  return lambda step: sgd(step.hp[f"{prefix}momentum"], step.hp[f"{prefix}weight_decay"])
-
-
 def phases(options: Options) -> tuple[Phase, ...]:
   """One epoch of forgetting, then epochs that contrast and strengthen."""
   batch_size = options["batch_size"]
@@ -95,14 +90,14 @@ def phases(options: Options) -> tuple[Phase, ...]:
     stream="forget",
     batch_size=batch_size,
     loss=flatten,
-    transform=group(""),
-    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    transform=heavy_ball,
+    schedule=schedules.constant_rate,
   )
   contrasting = Pass(
     stream="zip_short",
     batch_size=batch_size,
     loss=contrast,
-    transform=group("forget_optimizer_"),
+    transform=lambda step: heavy_ball(step, "forget_optimizer_"),
     schedule=forget_rate(options),
     slot="forget",
   )
@@ -110,7 +105,7 @@ def phases(options: Options) -> tuple[Phase, ...]:
     stream="retain",
     batch_size=batch_size,
     loss=classification,
-    transform=group("retain_optimizer_"),
+    transform=lambda step: heavy_ball(step, "retain_optimizer_"),
     schedule=retain_rate(options),
     slot="retain",
   )

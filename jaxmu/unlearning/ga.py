@@ -1,6 +1,6 @@
 """GA, gradient ascent: climb the loss on the forget set."""
 
-from jaxmu.training import Pass, Phase, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, heavy_ball, hyper, schedules
 from jaxmu.training.method import Method
 from jaxmu.training.objectives import ascent
 from jaxmu.training.phase import Options
@@ -12,8 +12,8 @@ def phases(options: Options) -> tuple[Phase, ...]:
     stream="forget",
     batch_size=options["batch_size"],
     loss=ascent,
-    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
-    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    transform=heavy_ball,
+    schedule=schedules.constant_rate,
   )
   return (Phase("ascend", (ascend,)),)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxmu import models
 from jaxmu.models import structure
-from jaxmu.training import Pass, Phase, Report, Step, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, Report, Step, heavy_ball, hyper, schedules
 from jaxmu.training.losses import cross_entropy, divergence, entropy, mean
 from jaxmu.training.method import Method, Sizes
 from jaxmu.training.objectives import report
@@ -62,16 +62,14 @@ def phases(options: Options) -> tuple[Phase, ...]:
     stream="val",
     batch_size=options["batch_size"],
     loss=warm_up,
-    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
-    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    transform=heavy_ball,
+    schedule=schedules.constant_rate,
   )
   tuning = Pass(
     stream="retain",
     batch_size=options["batch_size"],
     loss=fine_tune,
-    transform=lambda step: sgd(
-      step.hp["retain_optimizer_momentum"], step.hp["retain_optimizer_weight_decay"]
-    ),
+    transform=lambda step: heavy_ball(step, "retain_optimizer_"),
     schedule=lambda hp, steps: schedules.cosine(
       hp["retain_optimizer_learning_rate"], hp["retain_num_epochs"], steps
     ),

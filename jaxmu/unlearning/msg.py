@@ -10,7 +10,7 @@ import optax
 from jaxmu.errors import MethodError
 from jaxmu.models import structure, takes_mask
 from jaxmu.models.initialisers import he_normal_out
-from jaxmu.training import Pass, Phase, Step, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, Step, heavy_ball, hyper, schedules
 from jaxmu.training.method import FIXED, REFERENCE, Method, Sizes
 from jaxmu.training.objectives import classification
 from jaxmu.training.phase import Array, Hp, Options, Tree, Variables
@@ -83,7 +83,7 @@ def _fresh(key: Array, params: Tree, convolutional: Tree) -> Tree:
 def masked_sgd(step: Step) -> optax.GradientTransformation:
   """Mask the raw gradient (1 on reset weights, 0.1 on kept ones), then decay and momentum."""
   multiplier = jax.tree.map(lambda m: jnp.where(m, 1.0, SLOW), step.aux)
-  return optax.chain(scale_by_mask(multiplier), sgd(step.hp["momentum"], step.hp["weight_decay"]))
+  return optax.chain(scale_by_mask(multiplier), heavy_ball(step))
 
 
 def phases(options: Options) -> tuple[Phase, ...]:

@@ -5,7 +5,7 @@ import jax
 from jaxmu.data.streams import Pair
 from jaxmu.models import structure
 from jaxmu.settings.ranges import NOT_NEGATIVE
-from jaxmu.training import Pass, Phase, Report, Step, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, Report, Step, heavy_ball, hyper, schedules
 from jaxmu.training.hyper import Hyper
 from jaxmu.training.method import FIXED, REFERENCE, Method
 from jaxmu.training.objectives import anchor_penalty, classification
@@ -63,8 +63,8 @@ def phases(options: Options) -> tuple[Phase, ...]:
     stream="zip_cycle",
     batch_size=options["batch_size"],
     loss=loss,
-    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
-    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    transform=heavy_ball,
+    schedule=schedules.constant_rate,
     batch_norm=options["bn_mode"],
   )
   return (Phase("descend and ascend", (step,), memory=copies, before=refresh),)

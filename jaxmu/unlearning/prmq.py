@@ -14,7 +14,7 @@ from jax import lax
 from jaxmu.data import streams
 from jaxmu.models import structure
 from jaxmu.settings.ranges import EPOCHS, Range
-from jaxmu.training import Pass, Phase, Report, Step, View, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, Report, Step, View, heavy_ball, hyper, schedules
 from jaxmu.training.hyper import Distribution
 from jaxmu.training.losses import cross_entropy, entropy, mean
 from jaxmu.training.method import Method, Sizes
@@ -137,8 +137,8 @@ def phases(options: Options) -> tuple[Phase, ...]:
     stream="retain",
     batch_size=options["batch_size"],
     loss=loss,
-    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
-    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    transform=heavy_ball,
+    schedule=schedules.constant_rate,
     budget=lambda hp: hp["steps"],
   )
   return (Phase("match entropies", (step,), epochs=lambda hp: hp["epochs"]),)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from jaxmu.models import structure
-from jaxmu.training import Phase, Step, hyper, sgd
+from jaxmu.training import Phase, Step, heavy_ball, hyper
 from jaxmu.training.method import FIXED, REFERENCE, Method, Sizes
 from jaxmu.training.phase import Array, Hp, Options, Tree, Variables
 from jaxmu.unlearning.parts.gates import gate_updates, has_gradient, scale_by_mask
@@ -71,7 +71,7 @@ def most_salient(gradient: Tree, fraction: Array | float, rest: Array | float = 
 def masked_sgd(step: Step) -> optax.GradientTransformation:
   """Mask the raw gradient, then decay and momentum; fixed: nothing masked moves at all."""
   mask = step.aux.mask
-  parts = [scale_by_mask(mask), sgd(step.hp["momentum"], step.hp["weight_decay"])]
+  parts = [scale_by_mask(mask), heavy_ball(step)]
   if step.options["fidelity"] == FIXED:
     parts.append(gate_updates(mask))
   return optax.chain(*parts)

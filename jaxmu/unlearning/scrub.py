@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxmu.data import streams
 from jaxmu.settings.ranges import EPOCHS, NOT_NEGATIVE, Range
-from jaxmu.training import Pass, Phase, Report, Step, hyper, schedules, sgd
+from jaxmu.training import Pass, Phase, Report, Step, heavy_ball, hyper, schedules
 from jaxmu.training.hyper import Distribution, Hyper
 from jaxmu.training.losses import cross_entropy, divergence, mean
 from jaxmu.training.method import FIXED, REFERENCE, Method, Sizes
@@ -189,7 +189,7 @@ def work(hp: Hp, sizes: Sizes, options: Options) -> float:
 
 def phases(options: Options) -> tuple[Phase, ...]:
   """Leave in the first epochs, come back in all; the passes share an optimizer."""
-  student_sgd = lambda step: sgd(step.hp["sgda_momentum"], step.hp["sgda_weight_decay"])
+  student_sgd = lambda step: heavy_ball(step, "sgda_")
   leaving = Pass(
     stream="forget",
     batch_size=options["forget_batch_size"],

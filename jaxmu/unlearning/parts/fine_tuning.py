@@ -1,6 +1,6 @@
 """Plain fine-tuning on the retain set; FT and CT share it."""
 
-from jaxmu.training import Pass, Phase, schedules, sgd
+from jaxmu.training import Pass, Phase, heavy_ball, schedules
 from jaxmu.training.objectives import classification
 from jaxmu.training.phase import Options
 
@@ -11,7 +11,7 @@ def fine_tune(options: Options) -> tuple[Phase, ...]:
     stream="retain",
     batch_size=options["batch_size"],
     loss=classification,
-    transform=lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
-    schedule=lambda hp, steps: schedules.cosine(hp["learning_rate"], hp["num_epochs"], steps),
+    transform=heavy_ball,
+    schedule=schedules.cosine_rate,
   )
   return (Phase("fine-tune", (step,)),)

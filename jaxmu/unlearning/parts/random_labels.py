@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxmu.data.streams import FORGET
 from jaxmu.errors import MethodError
-from jaxmu.training import Pass, Phase, Report, Step, View, schedules, sgd
+from jaxmu.training import Pass, Phase, Report, Step, View, heavy_ball, schedules
 from jaxmu.training.anchors import UNION_ORDER
 from jaxmu.training.losses import cross_entropy, mean
 from jaxmu.training.objectives import report
@@ -74,7 +74,7 @@ def loss(params: Tree, batch_stats: Tree, batch: Batch, step: Step) -> tuple[Arr
 
 def relabel(
   options: Options,
-  transform: Transform = lambda step: sgd(step.hp["momentum"], step.hp["weight_decay"]),
+  transform: Transform = heavy_ball,
 ) -> tuple[Phase, ...]:
   """Train on both sets at a constant rate; `prepare` has returned a `Relabelling`."""
   step = Pass(
@@ -82,6 +82,6 @@ def relabel(
     batch_size=options["batch_size"],
     loss=loss,
     transform=transform,
-    schedule=lambda hp, steps: schedules.constant(hp["learning_rate"]),
+    schedule=schedules.constant_rate,
   )
   return (Phase("random labels", (step,)),)
