@@ -7,26 +7,24 @@
 >>> print(jaxmu.audit.audit(logits=logits, labels=y, forget=forget, unseen=unseen))
 """
 
-import importlib
+from jaxmu.lazy import door
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "audit", "errors", "methods", "models", "predict", "unlearn"]
 
-_LAZY = {
-  "methods": "jaxmu.api",
-  "predict": "jaxmu.api",
-  "unlearn": "jaxmu.api",
-}
-
-
-def __getattr__(name: str):
-  """Import on first use, so that `import jaxmu` and `--help` stay fast and start no device."""
-  if name in _LAZY:
-    return getattr(importlib.import_module(_LAZY[name]), name)
-  if name in ("audit", "errors", "models"):
-    return importlib.import_module(f"jaxmu.{name}")
-  raise AttributeError(f"module 'jaxmu' has no attribute '{name}'")
+# On first use, so that `import jaxmu` and `--help` stay fast and start no device.
+__getattr__, _names = door(
+  __name__,
+  {
+    "audit": "jaxmu.audit",
+    "errors": "jaxmu.errors",
+    "methods": "jaxmu.api",
+    "models": "jaxmu.models",
+    "predict": "jaxmu.api",
+    "unlearn": "jaxmu.api",
+  },
+)
 
 
 def __dir__() -> list[str]:
-  return sorted(__all__)
+  return sorted(["__version__", *_names()])

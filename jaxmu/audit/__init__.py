@@ -4,24 +4,17 @@
 >>> print(audit(logits=logits, labels=labels, forget=forget, unseen=unseen))
 """
 
-import importlib
+from jaxmu.lazy import door
 
 __all__ = ["Audit", "StudyAudit", "audit", "audit_scores"]
 
-_LAZY = {
-  "Audit": "jaxmu.audit.own_logits",
-  "audit": "jaxmu.audit.own_logits",
-  "StudyAudit": "jaxmu.audit.own_scores",
-  "audit_scores": "jaxmu.audit.own_scores",
-}
-
-
-def __getattr__(name: str):
-  """Import on first use: one attack should not import them all."""
-  if name in _LAZY:
-    return getattr(importlib.import_module(_LAZY[name]), name)
-  raise AttributeError(f"module 'jaxmu.audit' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-  return sorted(__all__)
+# On first use: one attack should not import them all.
+__getattr__, __dir__ = door(
+  __name__,
+  {
+    "Audit": "jaxmu.audit.own_logits",
+    "audit": "jaxmu.audit.own_logits",
+    "StudyAudit": "jaxmu.audit.own_scores",
+    "audit_scores": "jaxmu.audit.own_scores",
+  },
+)
