@@ -4,16 +4,16 @@ Types are those that records need: frozen dataclasses, `tuple[X, ...]` and `tupl
 `Mapping[str, X]`, bool, int, float, str and Any. `files.write_json` writes the same values back.
 """
 
-import dataclasses
 import functools
-from collections.abc import Mapping
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from jaxmu.store import files
 
 T = TypeVar("T")
-_WORDS = {
+_FOUND = {
   dict: "an object",
   list: "a list",
   str: "text",
@@ -22,10 +22,14 @@ _WORDS = {
   float: "a number",
   type(None): "null",
 }
-
-
-class _MismatchError(Exception):
-  """A part of the value does not have its declared type; the message names it."""
+_EXPECTED = {  # by the names that pydantic gives to mistakes
+  **dict.fromkeys(("dataclass_type", "dict_type", "mapping_type"), "an object"),
+  "tuple_type": "a list",
+  "string_type": "text",
+  "bool_type": "true or false",
+  **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
+  "float_type": "a number",
+}
 
 
 def load(kind: type[T], path: Path) -> T:
@@ -45,69 +49,40 @@ def parse(kind: type[T], value: Any, path: Path) -> T:
   Raises:
     StoreError: an entry is absent or of another type.
   """
+  from pydantic import ValidationError
+
   try:
-    return _parsed(kind, value, "")
-  except _MismatchError as error:
-    raise files.damaged(path, str(error)) from None
-
-
-def _parsed(kind: Any, value: Any, name: str) -> Any:
-  if kind is Any:
-    return value
-  if dataclasses.is_dataclass(kind):
-    return _record(kind, _expect(dict, value, name), name)
-  inner = get_args(kind)
-  if get_origin(kind) is tuple:
-    return _sequence(inner, _expect(list, value, name), name)
-  if get_origin(kind) is Mapping:
-    entries = _expect(dict, value, name).items()
-    return {key: _parsed(inner[1], entry, _below(name, key)) for key, entry in entries}
-  if kind is float and type(value) is int:
-    return float(value)
-  return _expect(kind, value, name)
-
-
-def _record(kind: Any, value: dict, name: str) -> Any:
-  found = {}
-  for key, (of, optional) in _fields(kind).items():
-    if key in value:
-      found[key] = _parsed(of, value[key], _below(name, key))
-    elif not optional:
-      raise _MismatchError(f"'{_below(name, key)}' is missing")
-  return kind(**found)
-
-
-def _sequence(inner: tuple, value: list, name: str) -> tuple:
-  if inner[-1] is Ellipsis:
-    inner = (inner[0],) * len(value)
-  if len(inner) != len(value):
-    raise _MismatchError(f"{_quoted(name)} has {len(value)} entries, expected {len(inner)}")
-  entries = enumerate(zip(inner, value))
-  return tuple(_parsed(of, one, _below(name, str(k))) for k, (of, one) in entries)
+    return _reader(kind).validate_json(json.dumps(value), strict=True)
+  except ValidationError as error:
+    raise files.damaged(path, _reason(error.errors(include_url=False))) from None
 
 
 @functools.cache
-def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-  """Return type of every field of a dataclass, and whether it may be absent."""
-  types = get_type_hints(kind)
-  return {
-    field.name: (types[field.name], field.default is not dataclasses.MISSING)
-    for field in dataclasses.fields(kind)
-  }
+def _reader(kind: type) -> Any:
+  from pydantic import TypeAdapter
+
+  return TypeAdapter(kind)
 
 
-def _expect(kind: type, value: Any, name: str) -> Any:
-  """Return `value` if it is of just this type: true is no number."""
-  if type(value) is not kind:
-    found, wanted = _WORDS[type(value)], _WORDS[kind]
-    raise _MismatchError(f"{_quoted(name)} is {found}, expected {wanted}")
-  return value
+def _reason(mistakes: Sequence[Any]) -> str:
+  """Say the first mistake in our words."""
+  first = mistakes[0]
+  place, given, kind = first["loc"], first["input"], first["type"]
+  short = kind == "missing" and isinstance(given, list)  # of a tuple: each absent entry is told
+  if short or kind == "too_long":
+    same = sum(each["type"] == "missing" and each["loc"][:-1] == place[:-1] for each in mistakes)
+    expected = len(given) + same if short else first["ctx"]["max_length"]
+    where = _quoted(place[:-1] if short else place)
+    return f"{where} has {len(given)} entries, expected {expected}"
+  if kind == "missing":
+    return f"{_quoted(place)} is missing"
+  expected = _EXPECTED.get(kind)
+  if expected is None:
+    return f"{_quoted(place)}: {first['msg']}"
+  return f"{_quoted(place)} is {_FOUND[type(given)]}, expected {expected}"
 
 
-def _quoted(name: str) -> str:
-  return f"'{name}'" if name else "it"
-
-
-def _below(name: str, key: str) -> str:
-  key = key if key.isprintable() else ascii(key)[1:-1]  # the message stays one line
-  return f"{name}.{key}" if name else key
+def _quoted(place: Sequence[str | int]) -> str:
+  """Name a part; the message stays one line."""
+  keys = [str(key) if str(key).isprintable() else ascii(str(key))[1:-1] for key in place]
+  return f"'{'.'.join(keys)}'" if keys else "it"

@@ -42,6 +42,12 @@ def test_a_record_comes_back_equal_from_its_file(tmp_path):
   assert stored["inner"] == {"x": {"share": 0.5}, "y": {"share": 1.0, "note": "odd"}}
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf"), 1e-320, 0.1 + 0.2])
+def test_every_float_comes_back_bit_for_bit(loss, tmp_path):
+  files.write_json(tmp_path / "x.json", Inner(loss))
+  np.testing.assert_array_equal(typed_json.load(Inner, tmp_path / "x.json").share, loss)
+
+
 def test_numbers_of_numpy_are_stored_as_plain_ones(tmp_path):
   files.write_json(tmp_path / "x.json", Inner(np.float64(0.25)))
   assert typed_json.load(Inner, tmp_path / "x.json") == Inner(0.25)
@@ -62,6 +68,8 @@ def test_a_manifest_comes_back_equal():
     ({"right": 1}, "'right' is a whole number, expected true or false"),
     ({"pairs": {}}, "'pairs' is an object, expected a list"),
     ({"pairs": [[1, "a"], [2]]}, "'pairs.1' has 1 entries, expected 2"),
+    ({"pairs": [[1, "a", "b"]]}, "'pairs.0' has 3 entries, expected 2"),
+    ({"pairs": [[]]}, "'pairs.0' has 0 entries, expected 2"),
     ({"pairs": [[1, 2]]}, "'pairs.0.1' is a whole number, expected text"),
     ({"inner": {"x": None}}, "'inner.x' is null, expected an object"),
     ({"inner": {"x": {}}}, "'inner.x.share' is missing"),
