@@ -1,7 +1,7 @@
 """What a run tells while it goes on and in the end: legs, snapshots to resume from, the outcome."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from jaxmu.training import EpochMetrics
 from jaxmu.training.phase import Variables
@@ -36,20 +36,9 @@ class Snapshot(NamedTuple):
     """Return the arrays, a tree for a checkpoint."""
     return {name: getattr(self, name) for name in ARRAYS}
 
-  def record(self) -> dict[str, Any]:
-    """Return everything else, as JSON values."""
-    return {
-      name: list(value) if isinstance(value, tuple) else value
-      for name, value in self._asdict().items()
-      if name not in ARRAYS
-    }
-
-  @classmethod
-  def of(cls, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Self:
-    """Put together what `arrays` and `record` took apart; further entries do not matter."""
-    known = {name: record[name] for name in cls._fields if name not in ARRAYS}
-    lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-    return cls(**known | lists | {name: arrays[name] for name in ARRAYS})
+  def rest(self) -> dict[str, Any]:
+    """Return everything else."""
+    return {name: value for name, value in self._asdict().items() if name not in ARRAYS}
 
 
 ARRAYS = ("variables", "failed_at", "optimizers")

@@ -27,10 +27,10 @@ class LegNumber(NamedTuple):
 
 def save(run: "Run", stage: str, number: LegNumber, tree: Any, metadata: Mapping[str, Any]) -> None:
   """Save the state after leg `number` of a stage, then remove the stage's older legs."""
-  checkpoint.save(_folder(run, stage) / str(number), tree, metadata)
+  checkpoint.save(path(run, stage, number), tree, metadata)
   for other in _numbers(run, stage):
     if other != number:
-      checkpoint.remove(_folder(run, stage) / str(other))
+      checkpoint.remove(path(run, stage, other))
 
 
 def latest(
@@ -38,16 +38,17 @@ def latest(
 ) -> tuple[LegNumber, Any, dict[str, Any]] | None:
   """Return number, tree and metadata of the newest leg of a stage, or None if there is none."""
   numbers = _numbers(run, stage)
-  return (
-    (numbers[-1], *checkpoint.load(_folder(run, stage) / str(numbers[-1]), like))
-    if numbers
-    else None
-  )
+  return (numbers[-1], *checkpoint.load(path(run, stage, numbers[-1]), like)) if numbers else None
 
 
 def clear(run: "Run", stage: str) -> None:
   """Remove all legs of a stage, once its final checkpoint is written."""
   checkpoint.remove(_folder(run, stage))
+
+
+def path(run: "Run", stage: str, number: LegNumber) -> Path:
+  """Return where a leg lies."""
+  return _folder(run, stage) / str(number)
 
 
 def _folder(run: "Run", stage: str) -> Path:
@@ -57,9 +58,5 @@ def _folder(run: "Run", stage: str) -> Path:
 def _numbers(run: "Run", stage: str) -> list[LegNumber]:
   folder = _folder(run, stage)
   found = folder.iterdir() if folder.is_dir() else ()
-  whole = [
-    path.name
-    for path in found
-    if re.fullmatch(r"\d+-\d+-\d+", path.name) and checkpoint.exists(path)
-  ]
-  return sorted(LegNumber(*map(int, name.split("-"))) for name in whole)
+  legs = [each for each in found if re.fullmatch(r"\d+-\d+-\d+", each.name)]
+  return sorted(LegNumber(*map(int, leg.name.split("-"))) for leg in legs if checkpoint.exists(leg))

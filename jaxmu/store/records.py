@@ -55,6 +55,26 @@ class StageRecord:
 
 
 @dataclass(frozen=True)
+class LegRecord:
+  """Metadata of a saved leg of an unfinished stage, beside the arrays of `observations.Snapshot`.
+
+  Attributes:
+    phase, epoch, seconds, failures, targets, members: as in the snapshot.
+    identity: hash of all that decides the stage's numbers.
+    curves: rows of its members so far.
+  """
+
+  phase: int
+  epoch: int
+  seconds: float
+  failures: tuple[str, ...]
+  targets: tuple[int, ...]
+  members: tuple[int, ...]
+  identity: str
+  curves: tuple[CurveRow, ...]
+
+
+@dataclass(frozen=True)
 class WaveRecord:
   """Metadata of a finished wave of an unfinished stage; `failures` and `passes` per member."""
 

@@ -1,8 +1,7 @@
 """What a stage has so far, where its members are processed in waves: results and curves of each."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from jaxmu.engine.population import Wave
 from jaxmu.execution.runner import Outcome
@@ -17,17 +16,10 @@ class Parts:
     self.folder, self.identity = run.path / "legs" / stage / "waves", identity
     self.curves: dict[tuple[int, int], list[CurveRow]] = {}
 
-  def add(self, members: slice, rows: Iterable[CurveRow | Mapping[str, Any]]) -> list[CurveRow]:
-    """Add rows, also as a saved leg has them, to the curves of a wave and return all of that wave.
-
-    Raises:
-      StoreError: the leg has rows of another form.
-    """
+  def add(self, members: slice, rows: Iterable[CurveRow]) -> list[CurveRow]:
+    """Add rows to the curves of a wave and return all of that wave."""
     own = self.curves.setdefault((members.start, members.stop), [])
-    known = lambda row: isinstance(row, CurveRow)
-    own += [
-      row if known(row) else typed_json.parse(CurveRow, row, self.folder.parent) for row in rows
-    ]
+    own += rows
     return own
 
   def all_curves(self) -> list[CurveRow]:

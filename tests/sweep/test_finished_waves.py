@@ -8,7 +8,7 @@ from support import manifests
 from jaxmu.engine.population import Population
 from jaxmu.errors import StoreError
 from jaxmu.execution.runner import Outcome
-from jaxmu.store import Run, checkpoint, files
+from jaxmu.store import Run, checkpoint
 from jaxmu.store.records import CurveRow
 from jaxmu.sweep.finished_waves import Parts
 
@@ -42,13 +42,6 @@ def test_a_wave_comes_back_with_its_curves(run, wave):
   np.testing.assert_array_equal(found.variables["params"]["kernel"], [[1, 1]])
   assert again.all_curves() == [ROW]
   assert Parts(run, "ft", "b").get(wave) is None
-
-
-def test_rows_that_a_leg_has_saved_are_rows_again(run, wave):
-  parts = Parts(run, "ft", "a")
-  assert parts.add(wave.members, [files.plain(ROW)]) == [ROW] == parts.all_curves()
-  with pytest.raises(StoreError, match=r"legs/ft is damaged \('stage' is missing\)"):
-    parts.add(wave.members, [{}])
 
 
 @pytest.mark.parametrize(
