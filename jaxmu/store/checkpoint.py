@@ -1,7 +1,9 @@
 """Checkpoints of one stacked pytree with metadata, through orbax (v1 API).
 
 A checkpoint is a directory: an orbax checkpoint, and `metadata.json` with what the caller stored,
-the tree of shapes and dtypes, and a SHA-256 of the arrays that `load` verifies. It is made beside
+the tree of shapes and dtypes, a SHA-256 of the arrays, and size and SHA-256 of each of orbax's
+files. `load` verifies the files before orbax opens them: orbax reads many at once, and what it
+still reads when one fails would complain later, from another thread. A checkpoint is made beside
 its final path and renamed, so it exists whole or not at all. On disk the tree is nested
 dictionaries: the fields of named tuples and the positions of lists become keys. Dictionaries
 without entries, which hold no array, are named in the metadata.
@@ -43,12 +45,14 @@ class Description(NamedTuple):
   Attributes:
     empty: names of the dictionaries without entries ("batch_stats" of a network without BatchNorm).
     sha256: of all arrays, with their names, shapes and dtypes.
+    files: size in bytes and SHA-256 of orbax's files, by their path inside the checkpoint.
   """
 
   metadata: dict[str, Any]
   leaves: dict[str, Leaf]
   empty: tuple[str, ...]
   sha256: str
+  files: dict[str, tuple[int, str]]
 
 
 def save(path: str | Path, tree: Any, metadata: Mapping[str, Any]) -> None:
@@ -80,6 +84,7 @@ def save(path: str | Path, tree: Any, metadata: Mapping[str, Any]) -> None:
       ocp.save(temporary, _nest({n: x for n, x in leaves.items() if x.size}))
     # Not synced: forcing gigabytes to disk stalls training for seconds. A kill cannot hurt (the
     # rename comes last), and what a power cut damages does not have its SHA-256.
+    document["files"] = files.digests(temporary)
     files.write_json(temporary / METADATA, document, sync=False)
     remove(path)
     temporary.rename(path)
@@ -104,9 +109,10 @@ def load(path: str | Path, like: Any = None) -> tuple[Any, dict[str, Any]]:
   if like is not None:
     _check_like(path, description.leaves, like)
   try:
+    files.verify(path, description.files)
     with _quiet():
       stored = ocp.load(path) if any(0 not in x.shape for x in description.leaves.values()) else {}
-  except (OSError, ValueError, KeyError, TypeError) as error:
+  except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
     raise _damaged(path, str(error).strip().partition("\n")[0] or type(error).__name__) from None
   leaves = _leaves(stored)
   for name, (shape, dtype) in description.leaves.items():
@@ -133,7 +139,8 @@ def describe(path: str | Path) -> Description:
       name: Leaf(tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in document["leaves"].items()
     }
     empty = tuple(map(str, document["empty"]))
-    return Description(dict(document["metadata"]), leaves, empty, document["sha256"])
+    stored = {name: (int(size), str(digest)) for name, (size, digest) in document["files"].items()}
+    return Description(dict(document["metadata"]), leaves, empty, document["sha256"], stored)
   except (StoreError, KeyError, TypeError, ValueError, AttributeError):
     raise _damaged(path, f"{METADATA} cannot be read") from None
 

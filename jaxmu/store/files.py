@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and read back with one-line errors."""
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,6 +88,32 @@ def read_lines(path: Path) -> list[Any]:
     except ValueError:
       continue
   return found
+
+
+def digests(folder: Path) -> dict[str, tuple[int, str]]:
+  """Return size in bytes and SHA-256 of every file in a folder and below, by relative path."""
+  found = sorted(path for path in folder.rglob("*") if path.is_file())
+  return {str(path.relative_to(folder)): (path.stat().st_size, sha256(path)) for path in found}
+
+
+def sha256(path: Path) -> str:
+  """Return the SHA-256 of a file's bytes as hexadecimal digits."""
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(folder: Path, stored: Mapping[str, tuple[int, str]]) -> None:
+  """Check that the files of a folder are those that `digests` described.
+
+  Raises:
+    StoreError: one is absent, of another size or has other bytes; the message names the first.
+  """
+  for name, (size, digest) in stored.items():
+    path = folder / name
+    if not path.is_file():
+      raise StoreError(f"{name} is not there")
+    if path.stat().st_size != size or sha256(path) != digest:
+      raise StoreError(f"{name} does not have its stored SHA-256")
 
 
 @contextmanager

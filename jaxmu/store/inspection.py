@@ -100,7 +100,7 @@ def _describe_run(run: Run) -> dict[str, Any]:
 
 def _describe(path: Path, run: Run | None, norms: bool) -> dict[str, Any]:
   """Describe one checkpoint."""
-  metadata, leaves, _, sha256 = checkpoint.describe(path)
+  metadata, leaves, _, sha256, _ = checkpoint.describe(path)
   leg = path.parent.parent.name == "legs"
   said = typed_json.parse(_Said, metadata, path / checkpoint.METADATA)
   stage = said.stage or (path.parent.name if leg else path.name)

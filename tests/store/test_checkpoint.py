@@ -140,6 +140,17 @@ def test_damage_is_one_line_that_says_what_to_do(path, damage):
   assert "\n" not in str(error.value) and str(path) in str(error.value)
 
 
+def test_damage_is_found_before_orbax_reads(path, monkeypatch):
+  """Reads that are under way when another one fails would complain later, from other threads."""
+  import orbax.checkpoint.experimental.v1 as ocp
+
+  checkpoint.save(path, {str(k): RNG.normal(size=(10, 1000)) for k in range(20)}, {})
+  (damaged := next(path.rglob("d/*"))).write_bytes(damaged.read_bytes()[:-1])
+  monkeypatch.setattr(ocp, "load", lambda path: pytest.fail("orbax opens a damaged checkpoint"))
+  with pytest.raises(CheckpointError, match=f"{damaged.name} does not have its stored SHA-256"):
+    checkpoint.load(path)
+
+
 def test_an_absent_checkpoint_is_one_line(path):
   with pytest.raises(CheckpointError, match=f"no checkpoint at {path}; run the same command"):
     checkpoint.load(path)
