@@ -32,20 +32,20 @@ def flags() -> cli.Parser:
 
 def main(args) -> None:
   from jaxmu.settings import Settings
-  from jaxmu.sweep import catalog
+  from jaxmu.studies import catalog
 
   settings = Settings.from_config(args.config, catalog())
   if args.plan:
     from jaxmu import shadows
-    from jaxmu.sweep.plan import plan
+    from jaxmu.studies.plan import plan
 
     plan = shadows.plan if settings.ulira.splits else plan
     print(plan(settings, images_per_second=args.images_per_second))
     return
   runtime.configure(settings.population.devices)
-  from jaxmu import shadows, sweep
+  from jaxmu import shadows, studies
 
-  start = shadows.study if settings.ulira.splits else sweep.sweep
+  start = shadows.study if settings.ulira.splits else studies.sweep
   run = start(settings, command=shlex.join(["python", *sys.argv]))
   print((run.path / "report.md").read_text())
   print(f"report: {run.path / 'report.html'}")

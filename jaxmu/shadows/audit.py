@@ -12,7 +12,7 @@ from jaxmu.shadows.models import models, original_of, splits_of
 from jaxmu.shadows.scores import Model
 from jaxmu.shadows.study_context import Lab
 from jaxmu.store.records import Attack, ExposedRecord, Spread, StudyRecord, StudySizes
-from jaxmu.sweep.progress import Progress
+from jaxmu.studies.progress import Progress
 from jaxmu.unlearning import ANCHORS
 
 SHOWN = 12  # most exposed samples of a method that the report shows

@@ -13,8 +13,8 @@ from jaxmu.shadows.reuse import borrow
 from jaxmu.shadows.stage import GROUP, ShadowStage
 from jaxmu.shadows.study_context import Lab
 from jaxmu.store import Run
-from jaxmu.sweep import lowerings, preparation, provenance, tuning
-from jaxmu.sweep.driver import open_run
+from jaxmu.studies import lowerings, preparation, provenance, tuning
+from jaxmu.studies.driver import open_run
 from jaxmu.unlearning import ANCHORS
 
 

@@ -6,7 +6,7 @@ from jaxmu.settings import Settings
 from jaxmu.shadows.models import draw, models
 from jaxmu.store import typed_json
 from jaxmu.store.records import ScoresRecord
-from jaxmu.sweep.plan import (
+from jaxmu.studies.plan import (
   bytes_text,
   dimensions,
   duration,

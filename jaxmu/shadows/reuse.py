@@ -8,7 +8,7 @@ from jaxmu.shadows.scores import STATISTIC
 from jaxmu.shadows.study_context import Lab
 from jaxmu.store import typed_json
 from jaxmu.store.records import ScoresRecord
-from jaxmu.sweep.reuse import copy_tree
+from jaxmu.studies.reuse import copy_tree
 
 
 def borrow(lab: Lab, name: str) -> str:

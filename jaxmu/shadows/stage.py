@@ -18,10 +18,10 @@ from jaxmu.shadows.scores import Model
 from jaxmu.shadows.study_context import Lab
 from jaxmu.store import checkpoint, files, leg_checkpoints, typed_json
 from jaxmu.store.records import OriginalsRecord, ShadowCost
-from jaxmu.sweep.legs import Legs
-from jaxmu.sweep.preparation import Bench
-from jaxmu.sweep.progress import Progress
-from jaxmu.sweep.stage import arguments, members_at_once
+from jaxmu.studies.legs import Legs
+from jaxmu.studies.preparation import Bench
+from jaxmu.studies.progress import Progress
+from jaxmu.studies.stage import arguments, members_at_once
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import ANCHORS, get
 

@@ -14,9 +14,9 @@ from jaxmu.settings import Settings
 from jaxmu.shadows.models import splits_of
 from jaxmu.shadows.scores import Model, Scores
 from jaxmu.store import Run
-from jaxmu.sweep import preparation
-from jaxmu.sweep.preparation import Bench
-from jaxmu.sweep.stage import stage_identity
+from jaxmu.studies import preparation
+from jaxmu.studies.preparation import Bench
+from jaxmu.studies.stage import stage_identity
 from jaxmu.unlearning import ANCHORS
 
 

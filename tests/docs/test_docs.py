@@ -31,7 +31,7 @@ from jaxmu.report import write_figures
 from jaxmu.settings import Settings, entry_table
 from jaxmu.store import checkpoint
 from jaxmu.store.run import COLUMNS, Run
-from jaxmu.sweep import catalog
+from jaxmu.studies import catalog
 from jaxmu.unlearning import METHODS, describe, get
 
 ROOT = Path(__file__).parents[2]

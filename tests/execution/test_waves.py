@@ -9,7 +9,7 @@ from jaxmu.engine.population import Population, member_keys
 from jaxmu.errors import UserError
 from jaxmu.execution import members, predictions, programs, waves
 from jaxmu.store import Run
-from jaxmu.sweep.legs import Legs
+from jaxmu.studies.legs import Legs
 from jaxmu.unlearning import get
 
 CASES = [(5, 2, 1, 1), (10, 4, 2, 1), (7, 3, 2, 1), (6, 5, 2, 1), (9, 4, 1, 2), (11, 4, 2, 2)]

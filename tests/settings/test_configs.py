@@ -7,7 +7,7 @@ import pytest
 from jaxmu.command import cli
 from jaxmu.errors import SettingsError
 from jaxmu.settings import Settings
-from jaxmu.sweep import catalog
+from jaxmu.studies import catalog
 from jaxmu.unlearning import METHODS
 
 FOLDER = Path(__file__).parents[2] / "configs"

@@ -79,7 +79,7 @@ def test_choices_are_what_the_rooms_above_can_do():
   """Settings may import no other room, so their names stand there; here nothing may be missing."""
   from jaxmu.audit.attacks import ulira
   from jaxmu.kernels import conv_passes
-  from jaxmu.sweep import lowerings
+  from jaxmu.studies import lowerings
   from jaxmu.training import task
 
   assert choices.LOWERINGS == tuple(lowerings.CANDIDATES) == ("lax", *conv_passes.LOWERINGS)

@@ -18,8 +18,8 @@ from jaxmu.execution import predictions, runner
 from jaxmu.shadows import models, stage
 from jaxmu.shadows.study_context import Lab
 from jaxmu.store import Run, checkpoint, inspection
-from jaxmu.sweep import preparation
-from jaxmu.sweep.plan import duration
+from jaxmu.studies import preparation
+from jaxmu.studies.plan import duration
 from jaxmu.training import View
 from jaxmu.training.task import Arrays
 from jaxmu.unlearning import get

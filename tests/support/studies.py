@@ -2,7 +2,7 @@
 
 from jaxmu.command import cli
 from jaxmu.settings import Settings
-from jaxmu.sweep import catalog
+from jaxmu.studies import catalog
 from support import sweeps
 
 CONFIG = str(sweeps.ROOT / "configs" / "ulira_digits.py")

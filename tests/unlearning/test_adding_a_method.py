@@ -22,7 +22,7 @@ import jaxmu
 from jaxmu.command import cli, listing
 from jaxmu.errors import SettingsError
 from jaxmu.settings import Settings
-from jaxmu.sweep import catalog
+from jaxmu.studies import catalog
 from jaxmu.unlearning import METHODS
 from support import problems
 

@@ -14,9 +14,9 @@ from jaxmu.engine import memory
 from jaxmu.execution.capacity import capacity
 from jaxmu.execution.runner import Leg
 from jaxmu.settings import Settings
-from jaxmu.sweep import catalog, preparation, tuning
-from jaxmu.sweep.progress import Progress
-from jaxmu.sweep.stage import curve_rows
+from jaxmu.studies import catalog, preparation, tuning
+from jaxmu.studies.progress import Progress
+from jaxmu.studies.stage import curve_rows
 from jaxmu.training import EpochMetrics
 from jaxmu.unlearning import ANCHORS
 

@@ -1,6 +1,6 @@
 """The benchmark from a config to a report: train, unlearn, predict, attack, write down."""
 
-from jaxmu.sweep.driver import sweep
-from jaxmu.sweep.preparation import catalog
+from jaxmu.studies.driver import sweep
+from jaxmu.studies.preparation import catalog
 
 __all__ = ["catalog", "sweep"]

@@ -7,7 +7,7 @@ from jaxmu.engine.population import Population
 from jaxmu.execution.observations import Leg, Snapshot
 from jaxmu.store import Run, checkpoint, files, leg_checkpoints, typed_json
 from jaxmu.store.records import CurveRow, LegRecord
-from jaxmu.sweep.progress import Progress
+from jaxmu.studies.progress import Progress
 
 
 class Legs:

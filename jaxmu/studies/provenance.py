@@ -21,7 +21,7 @@ from jaxmu.store.manifest import (
   MethodDescription,
   SplitOrigin,
 )
-from jaxmu.sweep.preparation import hyperparameters
+from jaxmu.studies.preparation import hyperparameters
 from jaxmu.unlearning import ANCHORS, describe, get
 
 PACKAGES = ("jaxmu", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")

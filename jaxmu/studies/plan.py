@@ -11,8 +11,8 @@ from jaxmu.execution import accounting
 from jaxmu.models.cost import forward_flops, parameter_count
 from jaxmu.settings import Settings
 from jaxmu.settings.ranges import Range
-from jaxmu.sweep.driver import check_attackable
-from jaxmu.sweep.preparation import hyperparameters, make_model
+from jaxmu.studies.driver import check_attackable
+from jaxmu.studies.preparation import hyperparameters, make_model
 from jaxmu.unlearning import ANCHORS, get
 
 # name -> train, test, image size, channels of the network input, classes (data_models.md 1)

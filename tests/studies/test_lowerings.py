@@ -11,7 +11,7 @@ from jaxmu.command import cli
 from jaxmu.execution import runner
 from jaxmu.kernels.conv import Case, lowering
 from jaxmu.settings import Settings
-from jaxmu.sweep import catalog, lowerings, preparation
+from jaxmu.studies import catalog, lowerings, preparation
 from jaxmu.unlearning import ANCHORS
 
 SMALL = Case((4, 4, 4, 2), (3, 3, 2, 3), (1, 1), ((1, 1), (1, 1)))

@@ -10,7 +10,7 @@ from jaxmu.errors import StoreError
 from jaxmu.execution.runner import Outcome
 from jaxmu.store import Run, checkpoint
 from jaxmu.store.records import CurveRow
-from jaxmu.sweep.finished_waves import Parts
+from jaxmu.studies.finished_waves import Parts
 
 ROW = CurveRow("ft", "train", 0, 1, 16, 2.25, 0.5, 0.1)
 OUTCOME = Outcome(

@@ -15,9 +15,9 @@ from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint
 from jaxmu.store.manifest import Manifest
 from jaxmu.store.records import StageRecord
-from jaxmu.sweep import lowerings, preparation, provenance, tuning
-from jaxmu.sweep.reuse import borrow
-from jaxmu.sweep.stage import Stage
+from jaxmu.studies import lowerings, preparation, provenance, tuning
+from jaxmu.studies.reuse import borrow
+from jaxmu.studies.stage import Stage
 from jaxmu.unlearning import ANCHORS
 
 

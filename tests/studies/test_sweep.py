@@ -38,8 +38,8 @@ def test_an_audit_of_the_stored_logits_equals_the_rows(run):
   """`jaxmu.audit` gives anybody's logits the numbers that a run's report has."""
   from jaxmu.audit import audit
   from jaxmu.settings import Settings
-  from jaxmu.sweep import catalog
-  from jaxmu.sweep.preparation import load_data
+  from jaxmu.studies import catalog
+  from jaxmu.studies.preparation import load_data
 
   dataset, splits = load_data(Settings.from_config(run.config, catalog()))
   rows = run.rows().set_index(["method", "seed"])
@@ -69,8 +69,8 @@ def test_an_audit_of_the_stored_logits_equals_the_rows(run):
 def test_rows_are_recomputed_from_logits_and_split(run):
   """An independent path: logits on disk, the split's arithmetic, the attack called by hand."""
   from jaxmu.settings import Settings
-  from jaxmu.sweep import catalog
-  from jaxmu.sweep.preparation import load_data
+  from jaxmu.studies import catalog
+  from jaxmu.studies.preparation import load_data
 
   dataset, splits = load_data(Settings.from_config(run.config, catalog()))
   rows = run.rows().set_index(["method", "seed"])

@@ -10,8 +10,8 @@ from jaxmu.errors import StoreError
 from jaxmu.execution.observations import Leg, Snapshot
 from jaxmu.store import Run, files, leg_checkpoints
 from jaxmu.store.records import CurveRow, LegRecord
-from jaxmu.sweep.finished_waves import Parts
-from jaxmu.sweep.legs import Legs
+from jaxmu.studies.finished_waves import Parts
+from jaxmu.studies.legs import Legs
 
 ROW = CurveRow("ft", "train", 0, 1, 16, 2.25, 0.5, 0.1)
 SNAPSHOT = Snapshot(

@@ -15,7 +15,7 @@ from jaxmu.execution import runner
 from jaxmu.execution.capacity import capacity
 from jaxmu.settings import Settings
 from jaxmu.store import files
-from jaxmu.sweep import preparation
+from jaxmu.studies import preparation
 from jaxmu.unlearning import ANCHORS
 
 STEPS = 4  # batches per timed epoch

@@ -17,10 +17,10 @@ from jaxmu.execution.capacity import capacity
 from jaxmu.settings import Settings
 from jaxmu.store import Run, checkpoint, leg_checkpoints
 from jaxmu.store.records import CurveRow, StageRecord, StageTiming
-from jaxmu.sweep.finished_waves import Parts
-from jaxmu.sweep.legs import Legs
-from jaxmu.sweep.preparation import Bench, hyperparameters
-from jaxmu.sweep.progress import Progress
+from jaxmu.studies.finished_waves import Parts
+from jaxmu.studies.legs import Legs
+from jaxmu.studies.preparation import Bench, hyperparameters
+from jaxmu.studies.progress import Progress
 from jaxmu.unlearning import ANCHORS, get
 
 

@@ -20,7 +20,7 @@ from jaxmu.kernels.conv_passes import LOWERINGS
 from jaxmu.kernels.depthwise import depthwise_conv
 from jaxmu.settings import Settings
 from jaxmu.store import files
-from jaxmu.sweep import preparation
+from jaxmu.studies import preparation
 
 STEPS, REPEATS = 4, 5
 CANDIDATES = ("lax", *LOWERINGS)
