@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from jaxmu.errors import SettingsError, shown
 from jaxmu.settings import combinations, readers, refusals
 from jaxmu.settings.catalog import Catalog
-from jaxmu.settings.choices import FIDELITIES
+from jaxmu.settings.choices import BENCHMARK, FIDELITIES, ULIRA
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.ranges import NOT_NEGATIVE
 from jaxmu.settings.sections import (
@@ -42,6 +42,13 @@ class Settings:
       incidental=True,
     ),
   ]
+  study: Annotated[
+    str,
+    Entry(
+      "{studies}: members of other seeds, or [shadow models](shadow_models.md) of other splits",
+      read=readers.known("studies"),
+    ),
+  ] = BENCHMARK
   dataset: Annotated[str, Entry("{datasets}", read=readers.known("datasets"))]
   data_dir: Annotated[
     str,
@@ -97,12 +104,14 @@ class Settings:
   @classmethod
   def from_config(cls, config: Mapping[str, Any], catalog: Catalog) -> "Settings":
     """Check a config (an `ml_collections.ConfigDict` or nested dicts); raise `SettingsError`."""
-    given = {name: {} for name in _sections()} | _plain(config)  # each section may be left out
+    plain = _plain(config)
+    given = {name: {} for name in _sections()} | plain  # each section may be left out
     try:
       settings = TypeAdapter(cls).validate_python(given, context=catalog)
     except ValidationError as error:
       raise refusals.translate(error, schema()) from error
     combinations.check(settings)
+    combinations.check_study_is_named(plain)
     return settings
 
   def to_dict(self) -> dict[str, Any]:
@@ -118,7 +127,7 @@ class Settings:
   def identity(self) -> dict[str, Any]:
     """Give the entries that can change a number in the results."""
     kept = _decisive(Settings, self.to_dict())
-    if not self.ulira.splits:
+    if self.study != ULIRA:
       del kept["ulira"]
     return kept
 

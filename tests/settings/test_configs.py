@@ -36,10 +36,11 @@ def test_config_builds(name, argument):
   settings = build(name, argument)
   assert settings.name == f"{name}_{argument}".rstrip("_")
   if name in STUDIES:
+    assert settings.study == "ulira"
     assert settings.ulira.splits >= 16
     assert set(settings.methods) <= set(METHODS)
   else:
-    assert settings.ulira.splits == 0
+    assert settings.study == "benchmark"
     assert settings.methods == tuple(METHODS)
   small = build(name, argument, [("methods", "msg,ct"), ("seeds", "0"), ("data_dir", "/data")])
   assert (small.methods, small.seeds, small.data_dir) == (("msg", "ct"), (0,), "/data")
@@ -83,9 +84,9 @@ def test_only_digits_have_random_labels():
 @pytest.mark.parametrize(
   ("name", "argument", "known"),
   [
-    ("cnn_digits", "", "058e49ba"),
-    ("resnet18_cifar10", "mini", "fd11d4ad"),
-    ("ulira_digits", "", "ae97f281"),
+    ("cnn_digits", "", "787819db"),
+    ("resnet18_cifar10", "mini", "a6b958e9"),
+    ("ulira_digits", "", "c3ac3281"),
   ],
 )
 def test_hashes_stay_what_they_were(name, argument, known):

@@ -140,8 +140,9 @@ def wrong_sections():
 COMBINATIONS = {
   "npz without a file": {"dataset": "npz"},
   "file without npz": {"data.path": "x.npz"},
-  "one split": {"ulira.splits": 1, "seeds": 0},
-  "study with seeds": {"ulira.splits": 4},
+  "one split": {"study": "ulira", "ulira.splits": 1, "seeds": 0},
+  "study with seeds": {"study": "ulira"},
+  "study not named": {"ulira.splits": 4},
   "largest seed": {"data.split_per_seed": True, "seeds": (2**32 - 1,)},
   "largest split seed": {"data.split_per_seed": True, "data.split_seed": 2**32 - 1},
   "seeds beyond": {"seeds": (0, 2**32)},
@@ -199,11 +200,11 @@ WORDS = (
 )
 KINDS = {  # of mistakes -> (all of them, how many are tried)
   "entry": (dict(wrong_entries()), 33),
-  "hyper-parameter": (dict(wrong_hypers()), 36),
+  "hyper-parameter": (dict(wrong_hypers()), 35),
   "unknown name": (dict(unknown_names()), 12),
   "section": (dict(wrong_sections()), 7),
   "word": ({word[:40]: word for word in WORDS}, 21),
-  "combination": (COMBINATIONS, 13),
+  "combination": (COMBINATIONS, len(COMBINATIONS)),
   "file": (FILES, 21),
   "no file": (NO_FILES, 7),
 }

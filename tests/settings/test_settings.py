@@ -80,6 +80,16 @@ def test_one_seed_needs_no_tuple():
   assert build(seeds=7).seeds == (7,)
 
 
+def test_a_study_is_named_and_its_section_is_read_by_no_other():
+  assert build().study == "benchmark"
+  study = build({"study": "ulira", "ulira.pool": 100}, seeds=0)
+  assert (study.ulira.splits, study.ulira.forgets, study.ulira.pool) == (64, 10, 100)
+  assert study.hash8 != build({"study": "ulira"}, seeds=0).hash8
+  kept = build({"study": "benchmark", "ulira.pool": 100})
+  assert kept.hash8 == build().hash8
+  assert build({"ulira": {}}).hash8 == build().hash8
+
+
 @pytest.mark.parametrize("entry", ["chunk", "members_at_once"])
 @pytest.mark.parametrize(("given", "number"), [("auto", "auto"), (4, 4), ("4", 4)])
 def test_counts_are_auto_or_a_number(entry, given, number):
@@ -262,7 +272,23 @@ WRONG = {
   ),
   "splits of a study": (
     {"ulira.splits": 10_001, "seeds": 0},
-    "config.ulira.splits is 10001; expected a whole number at least 0 and at most 10000",
+    "config.ulira.splits is 10001; expected a whole number at least 2 and at most 10000",
+  ),
+  "one split of a study": (
+    {"ulira.splits": 1},
+    "config.ulira.splits is 1; expected a whole number",
+  ),
+  "unknown study": ({"study": "uliras"}, "config.study: unknown 'uliras'; did you mean 'ulira'?"),
+  "no study": ({"study": ""}, "config.study is empty; expected one of benchmark, ulira"),
+  "study with seeds": (
+    {"study": "ulira"},
+    "config.seeds has 2 seeds, but all models of a U-LiRA study begin with the same weights; "
+    "expected one: set --config.seeds=0, or --config.study=benchmark",
+  ),
+  "study not named": (
+    {"ulira.splits": 8},
+    "config.ulira.splits is given, but config.study is not, and a benchmark does not read it; say "
+    "which study is meant: set --config.study=ulira, or --config.study=benchmark",
   ),
 }
 
