@@ -8,21 +8,14 @@ value has been checked before.
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from pydantic import ValidationInfo
 
 from jaxmu.errors import closest, shown
-from jaxmu.settings.catalog import HyperParameter
 from jaxmu.settings.ranges import SEED, Range, Unfit, fit
-from jaxmu.settings.refusals import (
-  Refusal,
-  UnfitPart,
-  missing_section,
-  unknown_entry,
-  wrong_value,
-)
+from jaxmu.settings.refusals import Refusal, UnfitPart
 
 NAME = 200  # characters: a folder's name has 255 bytes, and files in progress add to it
 PART, WHOLE = 255, 2048  # bytes of a folder's name and of a path
@@ -115,45 +108,6 @@ def method_names(given: Any, info: ValidationInfo) -> tuple[str, ...]:
   for name in found:
     choose(name, methods)
   return _distinct(found, f"at least one of {listed}")
-
-
-def hyper_parameters(given: Any, info: ValidationInfo) -> dict[str, dict[str, Any]]:
-  """Read the overrides of all methods named, and complete those of the chosen ones."""
-  if info.context is None:
-    return given
-  known = info.context.methods
-  chosen = info.data.get("methods", ())  # absent where they are refused themselves
-  complete = {method: _defaults(known[method]) for method in chosen}
-  if not isinstance(given, Mapping):
-    raise missing_section("config.unlearning", given)
-  for method, overrides in given.items():
-    if method not in known:
-      raise Refusal(f": unknown method {shown(method)}; {closest(method, known)}")
-    clean = _overrides(f"config.unlearning.{method}", overrides, known[method])
-    if method in complete:
-      complete[method] |= clean
-  return complete
-
-
-def _defaults(known: Mapping[str, HyperParameter]) -> dict[str, Any]:
-  return {name: hyper.default for name, hyper in known.items() if not hyper.dead}
-
-
-def _overrides(path: str, given: Any, known: Mapping[str, HyperParameter]) -> dict[str, Any]:
-  """Read one method's hyper-parameters; those that it never reads may be anything."""
-  if not isinstance(given, Mapping):
-    raise missing_section(path, given)
-  clean = {}
-  for name, value in given.items():
-    if name not in known:
-      raise unknown_entry(path, name, _defaults(known), "hyper-parameter")
-    if known[name].dead:
-      continue
-    try:
-      clean[name] = known[name].read(value)
-    except Unfit as error:
-      raise wrong_value(f"{path}.{name}", value, str(error)) from None
-  return clean
 
 
 def _number(given: Any) -> Any:

@@ -45,12 +45,15 @@ def test_defaults_fill_what_the_config_leaves_out():
   assert made.data_dir == ""
 
 
-def test_chosen_methods_get_complete_hyper_parameters():
+def test_methods_get_complete_hyper_parameters():
+  """Those that are chosen, and GA, for which the config has an entry."""
   made = build()
   assert made.unlearning == {
     "ft": SGD,
     "msg": {**SGD, "init_rate": 0.3, "learning_rate": 1e-3},
+    "ga": {**SGD, "num_epochs": 1},
   }
+  assert made.unlearning.changed == {"msg": {"learning_rate": 1e-3}, "ga": {"num_epochs": 1}}
 
 
 def test_config_dicts_and_plain_dicts_are_alike():
@@ -110,14 +113,16 @@ INCIDENTAL = {
   "population.devices": 1,
   "population.members_at_once": 3,
   "evaluation.bootstrap": 10,
-  "unlearning.ga.num_epochs": 7,  # GA is not among the methods
+  "seeds": (0, 2, 7),
+  "methods": ("ct", "ga"),  # in place of FT and MSG
+  "unlearning.ft": {"momentum": 0.9, "num_epochs": 5},  # its defaults
+  "unlearning.ct": {},
+  "study": "benchmark",
 }
 DECISIVE = {
   "dataset": "synthetic",
   "model.name": "resnet18",
   "model.width": 8,
-  "seeds": (0, 2),
-  "methods": ("ft",),
   "data.split_seed": 1,
   "data.random_labels": 0.1,
   "data.subset_train": 100,
@@ -125,6 +130,9 @@ DECISIVE = {
   "training.num_epochs": 3,
   "training.data_seed": 1,
   "unlearning.msg.init_rate": 0.5,
+  "unlearning.msg": {},  # its default rate
+  "unlearning.ga.num_epochs": 7,  # not among the methods, but may be added to them
+  "unlearning.ct.num_epochs": 7,
   "fidelity": "reference",
   "population.chunk": 2,
   "population.compute": "bfloat16",
@@ -147,6 +155,36 @@ def test_hash_is_stable():
   spelt_out = {"data.val_fraction": 0.15, "unlearning.ft.momentum": 0.9}
   assert build(spelt_out).hash8 == build().hash8
   assert list(build().identity()) == list(build(DECISIVE).identity())
+
+
+STUDY = {"study": "ulira", "seeds": 0}
+GROWN = {"ulira.splits": 65, "ulira.forgets": 20, "ulira.fit": "robust", "methods": ("ct",)}
+
+
+@pytest.mark.parametrize("key", GROWN)
+def test_a_study_grows_where_it_is(key):
+  assert build(STUDY | {key: GROWN[key]}).hash8 == build(STUDY).hash8
+
+
+@pytest.mark.parametrize(
+  ("key", "value"), [("seeds", 1), ("ulira.pool", 100), ("ulira.share_original", False)]
+)
+def test_another_study_lies_elsewhere(key, value):
+  assert build(STUDY | {key: value}).hash8 != build(STUDY).hash8
+  assert build(STUDY).hash8 != build(seeds=0).hash8
+
+
+def test_the_identity_survives_what_is_written_and_replaced():
+  made = build({"unlearning.ngplus.rates": 1})
+  assert made.identity()["unlearning"]["ngplus"] == {"rates": 1.0}
+  assert Settings.from_config(made.to_dict(), CATALOG).identity() == made.identity()
+  assert dataclasses.replace(made, seeds=(1,)).identity() == made.identity()
+
+
+@pytest.mark.parametrize("changes", [{"seeds": (0, 2)}, {"methods": ("msg", "ft")}])
+def test_run_directories_that_cannot_grow_have_a_hash_of_all_members(changes):
+  assert build(**changes).sweep_hash8 != build().sweep_hash8
+  assert build(**changes).sweep_identity()["data"] == build().identity()["data"]
 
 
 NUMBER = "config.training.learning_rate"
