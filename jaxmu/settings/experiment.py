@@ -67,7 +67,8 @@ class Settings:
   seeds: Annotated[
     tuple[int, ...],
     Entry(
-      "one member per seed: initial weights and all of a member's randomness, 0 to 4294967295",
+      "one member per seed: initial weights and all of a member's randomness, 0 to 4294967295; "
+      "`0..9` are ten of them",
       read=readers.seeds,
       incidental=True,
     ),

@@ -8,13 +8,13 @@ value has been checked before.
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from pydantic import ValidationInfo
 
 from jaxmu.errors import closest, shown
-from jaxmu.settings.ranges import SEED, Range, Unfit, fit
+from jaxmu.settings.ranges import MEMBERS, SEED, Range, Unfit, fit
 from jaxmu.settings.refusals import Refusal, UnfitPart
 
 NAME = 200  # characters: a folder's name has 255 bytes, and files in progress add to it
@@ -81,19 +81,39 @@ def auto_or(within: Range) -> Callable[[Any, ValidationInfo], int | str]:
 
 
 def seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
-  """Read the members' seeds: 0, '0,1,2', or a tuple of whole numbers."""
+  """Read the members' seeds: 0, '0,1,2', '0..4,7', or a tuple of whole numbers and such texts."""
   del info
-  found = []
+  found: list[int] = []
   for part in given if isinstance(given, tuple | list) else (given,):
     for single in part.split(",") if isinstance(part, str) else (part,):
       text = single.strip() if isinstance(single, str) else single
       if isinstance(text, str) and not text:
         continue
       try:
-        found.append(fit(_number(text), int, SEED))
+        found.extend(_seed_range(text) if isinstance(text, str) and ".." in text else [_seed(text)])
       except Unfit as error:
         raise UnfitPart(text, str(error)) from None
-  return _distinct(found, "at least one whole number, such as 0,1,2")
+      if not MEMBERS.holds(len(found)):
+        raise Refusal(f" has more than {MEMBERS.high} seeds; expected one per member: give fewer")
+  return _distinct(found, "at least one whole number, such as 0,1,2 or 0..9")
+
+
+def _seed(given: Any) -> int:
+  return fit(_number(given), int, SEED)
+
+
+def _seed_range(text: str) -> Sequence[int]:
+  """Read FIRST..LAST, both included."""
+  first, _, last = text.partition("..")
+  try:
+    found = range(_seed(first.strip()), _seed(last.strip()) + 1)
+  except Unfit as error:
+    raise Unfit(f"FIRST..LAST, each {error}") from None
+  if not found:
+    raise Unfit("FIRST..LAST, from the smaller to the larger one")
+  if not MEMBERS.holds(found.stop - found.start):  # `len` has a limit of its own
+    raise Unfit(f"FIRST..LAST of at most {MEMBERS.high} seeds")
+  return found
 
 
 def method_names(given: Any, info: ValidationInfo) -> tuple[str, ...]:

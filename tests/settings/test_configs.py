@@ -94,6 +94,11 @@ def test_hashes_stay_what_they_were(name, argument, known):
   assert build(name, argument, [("methods", "ft,msg,rni")]).hash8 == known
 
 
+def test_seeds_of_the_command_line_are_ranges():
+  assert build("cnn_digits", "", [("seeds", "0..19")]).seeds == tuple(range(20))
+  assert build("cnn_digits", "", [("seeds", "0..4,7")]).seeds == (0, 1, 2, 3, 4, 7)
+
+
 def test_unknown_argument_is_refused():
   with pytest.raises(SettingsError, match="unknown argument 'huge'; expected mini, tiny, or none"):
     build("resnet18_cifar10", "huge")

@@ -79,6 +79,23 @@ def test_seeds_are_split(given):
   assert build(seeds=given).seeds == (0, 1, 2)
 
 
+@pytest.mark.parametrize(
+  ("given", "expected"),
+  [
+    ("0..3", (0, 1, 2, 3)),
+    (("0..2", 7), (0, 1, 2, 7)),
+    ("9, 2 .. 3,5..5", (9, 2, 3, 5)),
+    ("4294967294..4294967295", (2**32 - 2, 2**32 - 1)),
+  ],
+)
+def test_ranges_of_seeds_have_both_ends(given, expected):
+  assert build(seeds=given).seeds == expected
+
+
+def test_as_many_seeds_as_members_are_possible():
+  assert len(build(seeds="1..65536").seeds) == 65_536
+
+
 def test_one_seed_needs_no_tuple():
   assert build(seeds=7).seeds == (7,)
 
@@ -214,6 +231,34 @@ WRONG = {
   "seed no number": ({"seeds": "0,x"}, "config.seeds is 'x'; expected a whole number"),
   "seed too large": ({"seeds": (2**32,)}, "at most 4294967295"),
   "seed fraction": ({"seeds": (0.5,)}, "config.seeds is 0.5; expected a whole number"),
+  "range downwards": (
+    {"seeds": "5..2"},
+    "config.seeds is '5..2'; expected FIRST..LAST, from the smaller to the larger one",
+  ),
+  "range of text": (
+    {"seeds": "0..x"},
+    "config.seeds is '0..x'; expected FIRST..LAST, each a whole",
+  ),
+  "range of three dots": (
+    {"seeds": "0...4"},
+    "config.seeds is '0...4'; expected FIRST..LAST, each",
+  ),
+  "range without end": ({"seeds": "5.."}, "config.seeds is '5..'; expected FIRST..LAST, each a"),
+  "range below": (
+    {"seeds": "-1..4"},
+    "config.seeds is '-1..4'; expected FIRST..LAST, each a whole",
+  ),
+  "range above": (
+    {"seeds": "0..4294967296"},
+    "each a whole number at least 0 and at most 42949672",
+  ),
+  "range of all": ({"seeds": "0..4294967295"}, "expected FIRST..LAST of at most 65536 seeds"),
+  "ranges that meet": ({"seeds": "0..4,4..6"}, "config.seeds names 4 2 times"),
+  "too many ranges": ({"seeds": "0..39999,50000..89999"}, "config.seeds has more than 65536 seeds"),
+  "too many seeds": (
+    {"seeds": tuple(range(65_537))},
+    "config.seeds has more than 65536 seeds; exp",
+  ),
   "text for number": ({"training.learning_rate": "fast"}, f"{NUMBER} is 'fast'; expected a number"),
   "bool for number": ({"training.learning_rate": True}, f"{NUMBER} is True; expected a number"),
   "not positive": ({"training.learning_rate": 0.0}, f"{NUMBER} is 0.0; expected a number above 0"),
