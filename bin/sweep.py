@@ -1,7 +1,7 @@
 """Run the benchmark: train, unlearn, attack and report a population of models.
 
-Where the config asks for a U-LiRA study (config.ulira.splits), run that: shadow models, per-sample
-attacks, and their report.
+Where the config asks for a U-LiRA study (config.study = "ulira"), run that: shadow models,
+per-sample attacks, and their report.
 
   python bin/sweep.py --config=configs/cnn_digits.py
   python bin/sweep.py --config=configs/resnet18_cifar10.py:mini --config.methods=msg,ct
@@ -39,13 +39,13 @@ def main(args) -> None:
     from jaxmu import shadows
     from jaxmu.studies.plan import plan
 
-    plan = shadows.plan if settings.ulira.splits else plan
+    plan = shadows.plan if settings.study == "ulira" else plan
     print(plan(settings, images_per_second=args.images_per_second))
     return
   runtime.configure(settings.population.devices)
   from jaxmu import shadows, studies
 
-  start = shadows.study if settings.ulira.splits else studies.sweep
+  start = shadows.study if settings.study == "ulira" else studies.sweep
   run = start(settings, command=shlex.join(["python", *sys.argv]))
   print((run.path / "report.md").read_text())
   print(f"report: {run.path / 'report.html'}")

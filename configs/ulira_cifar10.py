@@ -35,6 +35,7 @@ def get_config(size: str = "") -> ml_collections.ConfigDict:
     raise ValueError(f"unknown argument '{size}'; expected mini, or none")
   config = ml_collections.ConfigDict()
   config.name = f"ulira_cifar10_{size}".rstrip("_")
+  config.study = "ulira"
   config.dataset = "cifar10"
   config.data_dir = ""
   config.data = {

@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
   """Return the experiment."""
   config = ml_collections.ConfigDict()
   config.name = "ulira_digits"
+  config.study = "ulira"
   config.dataset = "digits"
   config.data_dir = ""
   config.data = {

@@ -23,7 +23,7 @@ OVERRIDE = "--config."
 INTERRUPTED = 130  # what shells report for Ctrl-C
 EPILOG = (
   "Any entry of the config can be overridden: --config.training.num_epochs=5 "
-  "--config.methods=msg,ct --config.seeds=0,1,2"
+  "--config.methods=msg,ct --config.seeds=0..9"
 )
 
 

@@ -27,6 +27,7 @@ class HyperParameter(Protocol):
 class Catalog:
   """Name what a config may ask for; `methods` maps each one to its hyper-parameters by name."""
 
+  studies: Collection[str]
   datasets: Collection[str]
   models: Collection[str]
   methods: Mapping[str, Mapping[str, HyperParameter]]

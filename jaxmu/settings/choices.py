@@ -1,5 +1,6 @@
 """Names that a config and a room above both know. They stand in the lowest room that needs them."""
 
+BENCHMARK, ULIRA = "benchmark", "ulira"  # kinds of study
 # How a convolution can be computed; `kernels` has a function for each, but for XLA's own ("lax").
 LOWERINGS = ("lax", "canonical", "taps", "mixed", "patches", "dense", "winograd")
 COMPUTE = ("float32", "bfloat16")  # of a network's forward and backward pass

@@ -1,30 +1,48 @@
 """Entries that are fine alone and wrong together."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from jaxmu.errors import SettingsError
+from jaxmu.settings.choices import BENCHMARK, ULIRA
 from jaxmu.settings.ranges import SEED
-from jaxmu.settings.sections import DataSettings, UliraSettings
+from jaxmu.settings.sections import DataSettings
 
 
 class Entries(Protocol):
   """The entries that are looked at together, of `Settings`."""
 
   @property
+  def study(self) -> str: ...
+  @property
   def dataset(self) -> str: ...
   @property
   def data(self) -> DataSettings: ...
   @property
   def seeds(self) -> tuple[int, ...]: ...
-  @property
-  def ulira(self) -> UliraSettings: ...
 
 
 def check(settings: Entries) -> None:
   """Raise SettingsError for the first combination that makes no sense."""
   _check_path(settings)
-  _check_study(settings)
+  _check_one_seed(settings)
   _check_split_seeds(settings)
+
+
+def check_study_is_named(given: Mapping[str, Any]) -> None:
+  """Raise SettingsError where a config has entries of `ulira`, and leaves it open who reads them.
+
+  Where it names the study they may stand there: other studies leave them unread.
+
+  Args:
+    given: the config as it was given, without defaults.
+  """
+  if given.get("ulira") and "study" not in given:
+    entry = next(iter(given["ulira"]))
+    raise SettingsError(
+      f"config.ulira.{entry} is given, but config.study is not, and a {BENCHMARK} does not read "
+      f"it; say which study is meant: set --config.study={ULIRA}, or --config.study={BENCHMARK}"
+    )
 
 
 def _check_path(settings: Entries) -> None:
@@ -40,24 +58,19 @@ def _check_path(settings: Entries) -> None:
     )
 
 
-def _check_study(settings: Entries) -> None:
-  splits, seeds = settings.ulira.splits, len(settings.seeds)
-  if splits == 1:
-    raise SettingsError(
-      "config.ulira.splits is 1; expected 0 (no study) or at least 2: only models of other splits "
-      "never saw a sample"
-    )
-  if splits and seeds > 1:
+def _check_one_seed(settings: Entries) -> None:
+  seeds = len(settings.seeds)
+  if settings.study == ULIRA and seeds > 1:
     raise SettingsError(
       f"config.seeds has {seeds} seeds, but all models of a U-LiRA study begin with the same "
-      "weights; expected one: set --config.seeds=0, or --config.ulira.splits=0 for the benchmark"
+      f"weights; expected one: set --config.seeds=0, or --config.study={BENCHMARK}"
     )
 
 
 def _check_split_seeds(settings: Entries) -> None:
   """Refuse splits of their own whose seeds, sums of two, no generator takes."""
   data, largest = settings.data, max(settings.seeds)
-  drawn = data.split_per_seed and not settings.ulira.splits  # a study has one pool
+  drawn = data.split_per_seed and settings.study != ULIRA  # whose models share one pool
   if drawn and not SEED.holds(data.split_seed + largest):
     raise SettingsError(
       f"config.data.split_seed is {data.split_seed} and config.seeds goes up to {largest}; with "

@@ -24,7 +24,9 @@ class Row(NamedTuple):
 
 def rows(catalog: Catalog) -> list[Row]:
   """List every entry that a config may have, in order."""
-  names = {"datasets": _code(catalog.datasets), "models": _code(catalog.models)}
+  names = {
+    registry: _code(getattr(catalog, registry)) for registry in ("studies", "datasets", "models")
+  }
   return [
     row._replace(meaning=row.meaning.format_map(names)) for row in _rows(Settings, schema(), "")
   ]

@@ -14,10 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from jaxmu.errors import SettingsError, shown
-from jaxmu.settings import combinations, readers, refusals
+from jaxmu.settings import combinations, hyper_parameters, readers, refusals
 from jaxmu.settings.catalog import Catalog
-from jaxmu.settings.choices import FIDELITIES
+from jaxmu.settings.choices import BENCHMARK, FIDELITIES, ULIRA
 from jaxmu.settings.entries import Entry, declared
+from jaxmu.settings.hyper_parameters import HyperParameters
 from jaxmu.settings.ranges import NOT_NEGATIVE
 from jaxmu.settings.sections import (
   STRICT,
@@ -32,7 +33,10 @@ from jaxmu.settings.sections import (
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Settings:
-  """Hold one checked experiment; `unlearning` has every hyper-parameter of every chosen method."""
+  """Hold one checked experiment; `unlearning` has every hyper-parameter of every chosen method.
+
+  Two experiments of one `identity` are one study, of which the larger one has more members.
+  """
 
   name: Annotated[
     str,
@@ -42,6 +46,13 @@ class Settings:
       incidental=True,
     ),
   ]
+  study: Annotated[
+    str,
+    Entry(
+      "{studies}: members of other seeds, or [shadow models](shadow_models.md) of other splits",
+      read=readers.known("studies"),
+    ),
+  ] = BENCHMARK
   dataset: Annotated[str, Entry("{datasets}", read=readers.known("datasets"))]
   data_dir: Annotated[
     str,
@@ -56,20 +67,26 @@ class Settings:
   seeds: Annotated[
     tuple[int, ...],
     Entry(
-      "one member per seed: initial weights and all of a member's randomness, 0 to 4294967295",
+      "one member per seed: initial weights and all of a member's randomness, 0 to 4294967295; "
+      "`0..9` are ten of them",
       read=readers.seeds,
+      incidental=True,
     ),
   ]
   methods: Annotated[
     tuple[str, ...],
-    Entry("unlearning methods, in the order of their stages", read=readers.method_names),
+    Entry(
+      "unlearning methods, in the order of their stages",
+      read=readers.method_names,
+      incidental=True,
+    ),
   ]
   training: TrainingSettings
   unlearning: Annotated[
-    dict[str, dict[str, Any]],
+    HyperParameters,
     Entry(
       "hyper-parameters that differ from a method's defaults ([below](#hyper-parameters))",
-      read=readers.hyper_parameters,
+      read=hyper_parameters.read,
     ),
   ]
   fidelity: Annotated[
@@ -97,12 +114,14 @@ class Settings:
   @classmethod
   def from_config(cls, config: Mapping[str, Any], catalog: Catalog) -> "Settings":
     """Check a config (an `ml_collections.ConfigDict` or nested dicts); raise `SettingsError`."""
-    given = {name: {} for name in _sections()} | _plain(config)  # each section may be left out
+    plain = _plain(config)
+    given = {name: {} for name in _sections()} | plain  # each section may be left out
     try:
       settings = TypeAdapter(cls).validate_python(given, context=catalog)
     except ValidationError as error:
       raise refusals.translate(error, schema()) from error
     combinations.check(settings)
+    combinations.check_study_is_named(plain)
     return settings
 
   def to_dict(self) -> dict[str, Any]:
@@ -110,23 +129,38 @@ class Settings:
 
     A tuple of one hyper-parameter is written as its number, as configs give it.
     """
-    entries = asdict(self)
-    for method, given in self.unlearning.items():
-      entries["unlearning"][method] = {name: _alone(value) for name, value in given.items()}
-    return json.loads(json.dumps(entries))
+    return json.loads(json.dumps(asdict(self) | {"unlearning": _written(self.unlearning)}))
 
   def identity(self) -> dict[str, Any]:
-    """Give the entries that can change a number in the results."""
+    """Give, JSON-ready, what can change a number in the results and what all members share.
+
+    Left out is what makes a study larger: seeds, methods, splits and forget sets. Of `unlearning`
+    it has what differs from the methods' defaults, of methods that are not chosen, too.
+    """
     kept = _decisive(Settings, self.to_dict())
-    if not self.ulira.splits:
+    kept["unlearning"] = json.loads(json.dumps(_written(self.unlearning.changed)))
+    if self.study == ULIRA:
+      kept["seeds"] = list(self.seeds)  # one, with which all its models begin
+    else:
       del kept["ulira"]
     return kept
 
   @property
   def hash8(self) -> str:
     """Give the first 8 hex digits of the SHA-256 of `identity` as canonical JSON."""
-    text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return _hash8(self.identity())
+
+  def sweep_identity(self) -> dict[str, Any]:
+    """Give `identity` with seeds and methods, for run directories whose seeds cannot be added to.
+
+    Temporary: the rooms `sweep` and `shadows` read it, and it goes with them.
+    """
+    return self.identity() | {"seeds": list(self.seeds), "methods": list(self.methods)}
+
+  @property
+  def sweep_hash8(self) -> str:
+    """Give the same of `sweep_identity`; temporary as well."""
+    return _hash8(self.sweep_identity())
 
 
 def schema() -> dict[str, Any]:
@@ -176,6 +210,19 @@ def _decisive(cls: type, entries: Mapping[str, Any]) -> dict[str, Any]:
     elif not field.entry.incidental:
       kept[field.name] = entries[field.name]
   return kept
+
+
+def _hash8(identity: Mapping[str, Any]) -> str:
+  text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+  return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _written(unlearning: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+  """Write hyper-parameters as configs give them."""
+  return {
+    method: {name: _alone(value) for name, value in given.items()}
+    for method, given in unlearning.items()
+  }
 
 
 def _alone(value: Any) -> Any:

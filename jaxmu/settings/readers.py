@@ -8,21 +8,14 @@ value has been checked before.
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from pydantic import ValidationInfo
 
 from jaxmu.errors import closest, shown
-from jaxmu.settings.catalog import HyperParameter
-from jaxmu.settings.ranges import SEED, Range, Unfit, fit
-from jaxmu.settings.refusals import (
-  Refusal,
-  UnfitPart,
-  missing_section,
-  unknown_entry,
-  wrong_value,
-)
+from jaxmu.settings.ranges import MEMBERS, SEED, Range, Unfit, fit
+from jaxmu.settings.refusals import Refusal, UnfitPart
 
 NAME = 200  # characters: a folder's name has 255 bytes, and files in progress add to it
 PART, WHOLE = 255, 2048  # bytes of a folder's name and of a path
@@ -88,19 +81,39 @@ def auto_or(within: Range) -> Callable[[Any, ValidationInfo], int | str]:
 
 
 def seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
-  """Read the members' seeds: 0, '0,1,2', or a tuple of whole numbers."""
+  """Read the members' seeds: 0, '0,1,2', '0..4,7', or a tuple of whole numbers and such texts."""
   del info
-  found = []
+  found: list[int] = []
   for part in given if isinstance(given, tuple | list) else (given,):
     for single in part.split(",") if isinstance(part, str) else (part,):
       text = single.strip() if isinstance(single, str) else single
       if isinstance(text, str) and not text:
         continue
       try:
-        found.append(fit(_number(text), int, SEED))
+        found.extend(_seed_range(text) if isinstance(text, str) and ".." in text else [_seed(text)])
       except Unfit as error:
         raise UnfitPart(text, str(error)) from None
-  return _distinct(found, "at least one whole number, such as 0,1,2")
+      if not MEMBERS.holds(len(found)):
+        raise Refusal(f" has more than {MEMBERS.high} seeds; expected one per member: give fewer")
+  return _distinct(found, "at least one whole number, such as 0,1,2 or 0..9")
+
+
+def _seed(given: Any) -> int:
+  return fit(_number(given), int, SEED)
+
+
+def _seed_range(text: str) -> Sequence[int]:
+  """Read FIRST..LAST, both included."""
+  first, _, last = text.partition("..")
+  try:
+    found = range(_seed(first.strip()), _seed(last.strip()) + 1)
+  except Unfit as error:
+    raise Unfit(f"FIRST..LAST, each {error}") from None
+  if not found:
+    raise Unfit("FIRST..LAST, from the smaller to the larger one")
+  if not MEMBERS.holds(found.stop - found.start):  # `len` has a limit of its own
+    raise Unfit(f"FIRST..LAST of at most {MEMBERS.high} seeds")
+  return found
 
 
 def method_names(given: Any, info: ValidationInfo) -> tuple[str, ...]:
@@ -115,45 +128,6 @@ def method_names(given: Any, info: ValidationInfo) -> tuple[str, ...]:
   for name in found:
     choose(name, methods)
   return _distinct(found, f"at least one of {listed}")
-
-
-def hyper_parameters(given: Any, info: ValidationInfo) -> dict[str, dict[str, Any]]:
-  """Read the overrides of all methods named, and complete those of the chosen ones."""
-  if info.context is None:
-    return given
-  known = info.context.methods
-  chosen = info.data.get("methods", ())  # absent where they are refused themselves
-  complete = {method: _defaults(known[method]) for method in chosen}
-  if not isinstance(given, Mapping):
-    raise missing_section("config.unlearning", given)
-  for method, overrides in given.items():
-    if method not in known:
-      raise Refusal(f": unknown method {shown(method)}; {closest(method, known)}")
-    clean = _overrides(f"config.unlearning.{method}", overrides, known[method])
-    if method in complete:
-      complete[method] |= clean
-  return complete
-
-
-def _defaults(known: Mapping[str, HyperParameter]) -> dict[str, Any]:
-  return {name: hyper.default for name, hyper in known.items() if not hyper.dead}
-
-
-def _overrides(path: str, given: Any, known: Mapping[str, HyperParameter]) -> dict[str, Any]:
-  """Read one method's hyper-parameters; those that it never reads may be anything."""
-  if not isinstance(given, Mapping):
-    raise missing_section(path, given)
-  clean = {}
-  for name, value in given.items():
-    if name not in known:
-      raise unknown_entry(path, name, _defaults(known), "hyper-parameter")
-    if known[name].dead:
-      continue
-    try:
-      clean[name] = known[name].read(value)
-    except Unfit as error:
-      raise wrong_value(f"{path}.{name}", value, str(error)) from None
-  return clean
 
 
 def _number(given: Any) -> Any:

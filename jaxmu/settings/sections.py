@@ -186,7 +186,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class UliraSettings:
-  """A study of shadow models in place of the benchmark (spec evaluation 9), where `splits` > 0.
+  """Shadow models (spec evaluation 9), read where `study` is "ulira".
 
   What makes a study larger, and its attacker, are incidental: a study grows in its place.
   """
@@ -194,12 +194,11 @@ class UliraSettings:
   splits: Annotated[
     int,
     Entry(
-      "0: the benchmark. Otherwise a [study of shadow models](shadow_models.md) with so many "
-      "random halves, at least 2",
+      "random halves of the pool; this section is read where `study` is `ulira` only",
       within=SHADOW_SPLITS,
       incidental=True,
     ),
-  ] = 0
+  ] = 64
   forgets: Annotated[
     int, Entry("forget sets in each half", within=FORGET_SETS, incidental=True)
   ] = 10

@@ -69,10 +69,10 @@ def open_run(settings: Settings, manifest: Manifest, out: TextIO) -> Run:
   run = Run.create(
     settings.output_dir,
     settings.name,
-    settings.hash8,
+    settings.sweep_hash8,
     settings.to_dict(),
     manifest,
-    identity=settings.identity(),
+    identity=settings.sweep_identity(),
   )
   _check_same_data(run, manifest)
   _note_other_versions(run, manifest, out)

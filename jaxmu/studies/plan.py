@@ -142,7 +142,7 @@ def _split_sizes(settings: Settings, train: int, test: int) -> dict[str, int]:
 
 def run_directory(settings: Settings) -> Path:
   """Return where the run is or will be; SettingsError where no folder can be made."""
-  run = Path(settings.output_dir) / f"{settings.name}-{settings.hash8}"
+  run = Path(settings.output_dir) / f"{settings.name}-{settings.sweep_hash8}"
   try:
     existing = next((path for path in (run, *run.parents) if path.exists()), run)
     blocked = existing.is_file()

@@ -25,6 +25,7 @@ from jaxmu.unlearning import ANCHORS, METHODS
 def catalog() -> Catalog:
   """Name what a config may ask for."""
   return Catalog(
+    studies=("benchmark", "ulira"),
     datasets=data.DATASETS,
     models=models.MODELS,
     methods={name: method.hyper for name, method in METHODS.items()},

@@ -173,7 +173,8 @@ def members_at_once(bench: Bench, name: str, progress: Progress) -> tuple[int, f
 def stage_identity(run: Run, settings: Settings, name: str) -> str:
   """Hash everything that decides the numbers of a stage."""
   made = run.manifest
-  shared = {k: v for k, v in settings.identity().items() if k not in ("methods", "unlearning")}
+  known = settings.sweep_identity()  # a stage has all seeds
+  shared = {k: v for k, v in known.items() if k not in ("methods", "unlearning")}
   parts = {
     "settings": shared,
     "hyperparameters": hyperparameters(settings, name),

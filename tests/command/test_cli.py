@@ -64,6 +64,8 @@ def test_config_is_loaded_with_its_argument(load):
     ("--config.methods=msg", "methods", ("msg",)),
     ("--config.seeds=0,1,2", "seeds", (0, 1, 2)),
     ("--config.seeds=3", "seeds", (3,)),
+    ("--config.seeds=0..19", "seeds", ("0..19",)),  # which the settings read
+    ("--config.seeds=(0..4, 7)", "seeds", ("0..4", 7)),
     ("--config.seeds=", "seeds", ()),
     ("--config.data.augment=false", "data.augment", False),
     ("--config.data.augment=True", "data.augment", True),

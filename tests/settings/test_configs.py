@@ -36,10 +36,11 @@ def test_config_builds(name, argument):
   settings = build(name, argument)
   assert settings.name == f"{name}_{argument}".rstrip("_")
   if name in STUDIES:
+    assert settings.study == "ulira"
     assert settings.ulira.splits >= 16
     assert set(settings.methods) <= set(METHODS)
   else:
-    assert settings.ulira.splits == 0
+    assert settings.study == "benchmark"
     assert settings.methods == tuple(METHODS)
   small = build(name, argument, [("methods", "msg,ct"), ("seeds", "0"), ("data_dir", "/data")])
   assert (small.methods, small.seeds, small.data_dir) == (("msg", "ct"), (0,), "/data")
@@ -83,14 +84,19 @@ def test_only_digits_have_random_labels():
 @pytest.mark.parametrize(
   ("name", "argument", "known"),
   [
-    ("cnn_digits", "", "058e49ba"),
-    ("resnet18_cifar10", "mini", "fd11d4ad"),
-    ("ulira_digits", "", "ae97f281"),
+    ("cnn_digits", "", "bc026a61"),
+    ("resnet18_cifar10", "mini", "0508b75b"),
+    ("ulira_digits", "", "00534b48"),
   ],
 )
 def test_hashes_stay_what_they_were(name, argument, known):
   """A run directory is found again as long as the numbers that it stands for stay the same."""
   assert build(name, argument, [("methods", "ft,msg,rni")]).hash8 == known
+
+
+def test_seeds_of_the_command_line_are_ranges():
+  assert build("cnn_digits", "", [("seeds", "0..19")]).seeds == tuple(range(20))
+  assert build("cnn_digits", "", [("seeds", "0..4,7")]).seeds == (0, 1, 2, 3, 4, 7)
 
 
 def test_unknown_argument_is_refused():

@@ -140,8 +140,9 @@ def wrong_sections():
 COMBINATIONS = {
   "npz without a file": {"dataset": "npz"},
   "file without npz": {"data.path": "x.npz"},
-  "one split": {"ulira.splits": 1, "seeds": 0},
-  "study with seeds": {"ulira.splits": 4},
+  "one split": {"study": "ulira", "ulira.splits": 1, "seeds": 0},
+  "study with seeds": {"study": "ulira"},
+  "study not named": {"ulira.splits": 4},
   "largest seed": {"data.split_per_seed": True, "seeds": (2**32 - 1,)},
   "largest split seed": {"data.split_per_seed": True, "data.split_seed": 2**32 - 1},
   "seeds beyond": {"seeds": (0, 2**32)},
@@ -191,7 +192,18 @@ NO_FILES = {
   "below a file": "file/config.py",
 }
 WORDS = (
-  *("seeds=0-9", "seeds=-1", "seeds=1e3", "seeds=", "methods=", "methods=all", "name=", "name=a b"),
+  *(
+    "seeds=0-9",
+    "seeds=5..2",
+    "seeds=0..9e9",
+    "seeds=-1",
+    "seeds=1e3",
+    "seeds=",
+    "methods=",
+    "methods=all",
+    "name=",
+    "name=a b",
+  ),
   *("training.num_epochs=1e26", "training.learning_rate=nan", "model.width=99999999999999999999"),
   *("evaluation.bootstrap=999999999999", "population.chunk=999999999999", "data.augment=yes"),
   *("unlearning.ft.batch_size=99999999999999999999", "unlearning.ft=3", "=3", "data=", "a.b.c=1"),
@@ -199,11 +211,11 @@ WORDS = (
 )
 KINDS = {  # of mistakes -> (all of them, how many are tried)
   "entry": (dict(wrong_entries()), 33),
-  "hyper-parameter": (dict(wrong_hypers()), 36),
+  "hyper-parameter": (dict(wrong_hypers()), 33),
   "unknown name": (dict(unknown_names()), 12),
   "section": (dict(wrong_sections()), 7),
-  "word": ({word[:40]: word for word in WORDS}, 21),
-  "combination": (COMBINATIONS, 13),
+  "word": ({word[:40]: word for word in WORDS}, len(WORDS)),
+  "combination": (COMBINATIONS, len(COMBINATIONS)),
   "file": (FILES, 21),
   "no file": (NO_FILES, 7),
 }

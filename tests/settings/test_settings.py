@@ -45,12 +45,15 @@ def test_defaults_fill_what_the_config_leaves_out():
   assert made.data_dir == ""
 
 
-def test_chosen_methods_get_complete_hyper_parameters():
+def test_methods_get_complete_hyper_parameters():
+  """Those that are chosen, and GA, for which the config has an entry."""
   made = build()
   assert made.unlearning == {
     "ft": SGD,
     "msg": {**SGD, "init_rate": 0.3, "learning_rate": 1e-3},
+    "ga": {**SGD, "num_epochs": 1},
   }
+  assert made.unlearning.changed == {"msg": {"learning_rate": 1e-3}, "ga": {"num_epochs": 1}}
 
 
 def test_config_dicts_and_plain_dicts_are_alike():
@@ -76,8 +79,35 @@ def test_seeds_are_split(given):
   assert build(seeds=given).seeds == (0, 1, 2)
 
 
+@pytest.mark.parametrize(
+  ("given", "expected"),
+  [
+    ("0..3", (0, 1, 2, 3)),
+    (("0..2", 7), (0, 1, 2, 7)),
+    ("9, 2 .. 3,5..5", (9, 2, 3, 5)),
+    ("4294967294..4294967295", (2**32 - 2, 2**32 - 1)),
+  ],
+)
+def test_ranges_of_seeds_have_both_ends(given, expected):
+  assert build(seeds=given).seeds == expected
+
+
+def test_as_many_seeds_as_members_are_possible():
+  assert len(build(seeds="1..65536").seeds) == 65_536
+
+
 def test_one_seed_needs_no_tuple():
   assert build(seeds=7).seeds == (7,)
+
+
+def test_a_study_is_named_and_its_section_is_read_by_no_other():
+  assert build().study == "benchmark"
+  study = build({"study": "ulira", "ulira.pool": 100}, seeds=0)
+  assert (study.ulira.splits, study.ulira.forgets, study.ulira.pool) == (64, 10, 100)
+  assert study.hash8 != build({"study": "ulira"}, seeds=0).hash8
+  kept = build({"study": "benchmark", "ulira.pool": 100})
+  assert kept.hash8 == build().hash8
+  assert build({"ulira": {}}).hash8 == build().hash8
 
 
 @pytest.mark.parametrize("entry", ["chunk", "members_at_once"])
@@ -100,14 +130,16 @@ INCIDENTAL = {
   "population.devices": 1,
   "population.members_at_once": 3,
   "evaluation.bootstrap": 10,
-  "unlearning.ga.num_epochs": 7,  # GA is not among the methods
+  "seeds": (0, 2, 7),
+  "methods": ("ct", "ga"),  # in place of FT and MSG
+  "unlearning.ft": {"momentum": 0.9, "num_epochs": 5},  # its defaults
+  "unlearning.ct": {},
+  "study": "benchmark",
 }
 DECISIVE = {
   "dataset": "synthetic",
   "model.name": "resnet18",
   "model.width": 8,
-  "seeds": (0, 2),
-  "methods": ("ft",),
   "data.split_seed": 1,
   "data.random_labels": 0.1,
   "data.subset_train": 100,
@@ -115,6 +147,9 @@ DECISIVE = {
   "training.num_epochs": 3,
   "training.data_seed": 1,
   "unlearning.msg.init_rate": 0.5,
+  "unlearning.msg": {},  # its default rate
+  "unlearning.ga.num_epochs": 7,  # not among the methods, but may be added to them
+  "unlearning.ct.num_epochs": 7,
   "fidelity": "reference",
   "population.chunk": 2,
   "population.compute": "bfloat16",
@@ -137,6 +172,36 @@ def test_hash_is_stable():
   spelt_out = {"data.val_fraction": 0.15, "unlearning.ft.momentum": 0.9}
   assert build(spelt_out).hash8 == build().hash8
   assert list(build().identity()) == list(build(DECISIVE).identity())
+
+
+STUDY = {"study": "ulira", "seeds": 0}
+GROWN = {"ulira.splits": 65, "ulira.forgets": 20, "ulira.fit": "robust", "methods": ("ct",)}
+
+
+@pytest.mark.parametrize("key", GROWN)
+def test_a_study_grows_where_it_is(key):
+  assert build(STUDY | {key: GROWN[key]}).hash8 == build(STUDY).hash8
+
+
+@pytest.mark.parametrize(
+  ("key", "value"), [("seeds", 1), ("ulira.pool", 100), ("ulira.share_original", False)]
+)
+def test_another_study_lies_elsewhere(key, value):
+  assert build(STUDY | {key: value}).hash8 != build(STUDY).hash8
+  assert build(STUDY).hash8 != build(seeds=0).hash8
+
+
+def test_the_identity_survives_what_is_written_and_replaced():
+  made = build({"unlearning.ngplus.rates": 1})
+  assert made.identity()["unlearning"]["ngplus"] == {"rates": 1.0}
+  assert Settings.from_config(made.to_dict(), CATALOG).identity() == made.identity()
+  assert dataclasses.replace(made, seeds=(1,)).identity() == made.identity()
+
+
+@pytest.mark.parametrize("changes", [{"seeds": (0, 2)}, {"methods": ("msg", "ft")}])
+def test_run_directories_that_cannot_grow_have_a_hash_of_all_members(changes):
+  assert build(**changes).sweep_hash8 != build().sweep_hash8
+  assert build(**changes).sweep_identity()["data"] == build().identity()["data"]
 
 
 NUMBER = "config.training.learning_rate"
@@ -166,6 +231,34 @@ WRONG = {
   "seed no number": ({"seeds": "0,x"}, "config.seeds is 'x'; expected a whole number"),
   "seed too large": ({"seeds": (2**32,)}, "at most 4294967295"),
   "seed fraction": ({"seeds": (0.5,)}, "config.seeds is 0.5; expected a whole number"),
+  "range downwards": (
+    {"seeds": "5..2"},
+    "config.seeds is '5..2'; expected FIRST..LAST, from the smaller to the larger one",
+  ),
+  "range of text": (
+    {"seeds": "0..x"},
+    "config.seeds is '0..x'; expected FIRST..LAST, each a whole",
+  ),
+  "range of three dots": (
+    {"seeds": "0...4"},
+    "config.seeds is '0...4'; expected FIRST..LAST, each",
+  ),
+  "range without end": ({"seeds": "5.."}, "config.seeds is '5..'; expected FIRST..LAST, each a"),
+  "range below": (
+    {"seeds": "-1..4"},
+    "config.seeds is '-1..4'; expected FIRST..LAST, each a whole",
+  ),
+  "range above": (
+    {"seeds": "0..4294967296"},
+    "each a whole number at least 0 and at most 42949672",
+  ),
+  "range of all": ({"seeds": "0..4294967295"}, "expected FIRST..LAST of at most 65536 seeds"),
+  "ranges that meet": ({"seeds": "0..4,4..6"}, "config.seeds names 4 2 times"),
+  "too many ranges": ({"seeds": "0..39999,50000..89999"}, "config.seeds has more than 65536 seeds"),
+  "too many seeds": (
+    {"seeds": tuple(range(65_537))},
+    "config.seeds has more than 65536 seeds; exp",
+  ),
   "text for number": ({"training.learning_rate": "fast"}, f"{NUMBER} is 'fast'; expected a number"),
   "bool for number": ({"training.learning_rate": True}, f"{NUMBER} is True; expected a number"),
   "not positive": ({"training.learning_rate": 0.0}, f"{NUMBER} is 0.0; expected a number above 0"),
@@ -262,7 +355,23 @@ WRONG = {
   ),
   "splits of a study": (
     {"ulira.splits": 10_001, "seeds": 0},
-    "config.ulira.splits is 10001; expected a whole number at least 0 and at most 10000",
+    "config.ulira.splits is 10001; expected a whole number at least 2 and at most 10000",
+  ),
+  "one split of a study": (
+    {"ulira.splits": 1},
+    "config.ulira.splits is 1; expected a whole number",
+  ),
+  "unknown study": ({"study": "uliras"}, "config.study: unknown 'uliras'; did you mean 'ulira'?"),
+  "no study": ({"study": ""}, "config.study is empty; expected one of benchmark, ulira"),
+  "study with seeds": (
+    {"study": "ulira"},
+    "config.seeds has 2 seeds, but all models of a U-LiRA study begin with the same weights; "
+    "expected one: set --config.seeds=0, or --config.study=benchmark",
+  ),
+  "study not named": (
+    {"ulira.splits": 8},
+    "config.ulira.splits is given, but config.study is not, and a benchmark does not read it; say "
+    "which study is meant: set --config.study=ulira, or --config.study=benchmark",
   ),
 }
 

@@ -239,7 +239,7 @@ def test_scores_of_another_recipe_are_refused(done, tmp_path, capsys):
   ("override", "message"),
   [
     ("--config.seeds=0,1", "config.seeds has 2 seeds"),
-    ("--config.ulira.splits=1", "config.ulira.splits is 1; expected 0"),
+    ("--config.ulira.splits=1", "config.ulira.splits is 1; expected a whole number at least 2"),
     ("--config.ulira.pool=100000", "the U-LiRA pool has 100000 samples"),
     ("--config.ulira.pool=100", "a forget set of this study has 5 samples"),
     ("--config.ulira.fit=gauss", "config.ulira.fit: unknown 'gauss'"),

@@ -18,6 +18,7 @@ OWN = {
 }
 FT = hyper.training(0.1)
 CATALOG = Catalog(
+  studies=("benchmark", "ulira"),
   datasets=("digits", "npz", "synthetic", "cifar10"),
   models=("cnn", "resnet18"),
   methods={
