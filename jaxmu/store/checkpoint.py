@@ -1,31 +1,35 @@
 """Checkpoints of one stacked pytree with metadata, through orbax (v1 API).
 
 A checkpoint is a directory: an orbax checkpoint, and `metadata.json` with what the caller stored,
-the tree of shapes and dtypes, a SHA-256 of the arrays, and size and SHA-256 of each of orbax's
-files. `load` verifies the files before orbax opens them: orbax reads many at once, and what it
-still reads when one fails would complain later, from another thread. A checkpoint is made beside
-its final path and renamed, so it exists whole or not at all. On disk the tree is nested
+the tree of shapes and dtypes, a SHA-256 of the arrays, size and SHA-256 of each of orbax's files,
+and its own SHA-256. `load` verifies the files before orbax opens them: orbax reads many at once,
+and what it still reads when one fails would complain later, from another thread. A checkpoint is
+made beside its final path and renamed, so it exists whole or not at all. On disk the tree is nested
 dictionaries: the fields of named tuples and the positions of lists become keys. Dictionaries
 without entries, which hold no array, are named in the metadata.
 """
 
+import errno
+import glob
 import hashlib
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import files
-
-if TYPE_CHECKING:
-  pass
+from jaxmu.store import attempts, files, named_leaves, private_names
 
 METADATA = "metadata.json"
-_SEPARATOR = "/"
+_SIGNS = {
+  sign: os.strerror(number)
+  for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+  for sign in (os.strerror(number), f"OS error {number}:")
+} | {"RESOURCE_EXHAUSTED": os.strerror(errno.ENOSPC)}
 
 
 class Leaf(NamedTuple):
@@ -63,33 +67,24 @@ def save(path: str | Path, tree: Any, metadata: Mapping[str, Any]) -> None:
   Raises:
     CheckpointError: the folder cannot be written.
   """
-  import orbax.checkpoint.experimental.v1 as ocp
-
   path = Path(path).absolute()
-  leaves = _leaves(tree)
+  leaves = named_leaves.leaves(tree)
   document = {
     "metadata": metadata,
     "leaves": {name: {"shape": x.shape, "dtype": x.dtype.name} for name, x in leaves.items()},
-    "empty": _empty(tree),
-    "sha256": _digest(leaves),
+    "empty": named_leaves.empty(tree),
+    "arrays": _digest(leaves),
   }
-  temporary = path.with_name(f".{path.name}.tmp")
-  try:
-    _sweep(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    context = ocp.Context()
-    context.array.saving.use_compression = False  # weights shrink by 7 % and take 4 times as long
-    with _quiet(), context:
-      # Zarr cannot hold an array without entries; its shape and dtype in the metadata are enough.
-      ocp.save(temporary, _nest({n: x for n, x in leaves.items() if x.size}))
+  _sweep(path)
+  with _writing(path), _attempt(path) as made:
+    _check_space(made.parent, sum(x.nbytes for x in leaves.values()))
+    _save_arrays(made, {name: x for name, x in leaves.items() if x.size})
     # Not synced: forcing gigabytes to disk stalls training for seconds. A kill cannot hurt (the
     # rename comes last), and what a power cut damages does not have its SHA-256.
-    document["files"] = files.digests(temporary)
-    files.write_json(temporary / METADATA, document, sync=False)
-    remove(path)
-    temporary.rename(path)
-  except OSError as error:
-    raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from None
+    document["files"] = files.digests(made)
+    files.write_sealed(made / METADATA, document, sync=False)
+    while not attempts.renamed(made, path):  # another writer may put its own in between
+      remove(path)
 
 
 def load(path: str | Path, like: Any = None) -> tuple[Any, dict[str, Any]]:
@@ -114,14 +109,15 @@ def load(path: str | Path, like: Any = None) -> tuple[Any, dict[str, Any]]:
       stored = ocp.load(path) if any(0 not in x.shape for x in description.leaves.values()) else {}
   except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
     raise _damaged(path, str(error).strip().partition("\n")[0] or type(error).__name__) from None
-  leaves = _leaves(stored)
+  leaves = named_leaves.leaves(stored)
   for name, (shape, dtype) in description.leaves.items():
     if 0 in shape:
       leaves[name] = np.zeros(shape, _dtype(dtype))
   if _digest(leaves) != description.sha256:
     raise _damaged(path, "its arrays do not have the stored SHA-256")
-  tree = _nest(leaves, description.empty) if like is None else _restore(leaves, like)
-  return tree, description.metadata
+  if like is None:
+    return named_leaves.nest(leaves, description.empty), description.metadata
+  return named_leaves.restore(leaves, like), description.metadata
 
 
 def describe(path: str | Path) -> Description:
@@ -134,13 +130,13 @@ def describe(path: str | Path) -> Description:
   if not exists(path):
     raise CheckpointError(f"no checkpoint at {path}; run the same command again to make it")
   try:
-    document = files.read_json(path / METADATA)
+    document = files.read_sealed(path / METADATA)
     leaves = {
       name: Leaf(tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in document["leaves"].items()
     }
     empty = tuple(map(str, document["empty"]))
     stored = {name: (int(size), str(digest)) for name, (size, digest) in document["files"].items()}
-    return Description(dict(document["metadata"]), leaves, empty, document["sha256"], stored)
+    return Description(dict(document["metadata"]), leaves, empty, document["arrays"], stored)
   except (StoreError, KeyError, TypeError, ValueError, AttributeError):
     raise _damaged(path, f"{METADATA} cannot be read") from None
 
@@ -150,64 +146,12 @@ def exists(path: str | Path) -> bool:
   return (Path(path) / METADATA).is_file()
 
 
-def _leaves(tree: Any) -> dict[str, np.ndarray]:
-  """Return the leaves on the host by name, the same names for every type of container."""
-  import jax
-
-  named = {}
-  for key_path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      leaf = jax.random.key_data(leaf)
-    named[_name(key_path)] = np.ascontiguousarray(jax.device_get(leaf)).reshape(np.shape(leaf))
-  return named
-
-
-def _empty(tree: Any) -> list[str]:
-  """Name the dictionaries of a tree that have no entries, and so no leaf that would recall them."""
-  import jax
-
-  vacant = lambda node: isinstance(node, Mapping) and not node
-  nodes = jax.tree_util.tree_leaves_with_path(tree, is_leaf=vacant)
-  return [_name(key_path) for key_path, node in nodes if key_path and vacant(node)]
-
-
-def _name(key_path: tuple) -> str:
-  import jax
-
-  return jax.tree_util.keystr(key_path, simple=True, separator=_SEPARATOR)
-
-
-def _nest(leaves: Mapping[str, np.ndarray], empty: Sequence[str] = ()) -> dict[str, Any]:
-  tree: dict[str, Any] = {}
-  for name, leaf in [*leaves.items(), *((name, {}) for name in empty)]:
-    *folders, last = name.split(_SEPARATOR)
-    place = tree
-    for folder in folders:
-      place = place.setdefault(folder, {})
-    place[last] = leaf
-  return tree
-
-
-def _restore(leaves: Mapping[str, np.ndarray], like: Any) -> Any:
-  """Put the leaves into the structure of `like`; numbers become numbers and keys keys again."""
-  import jax
-
-  def restore(key_path, target):
-    value = leaves[_name(key_path)]
-    if isinstance(target, bool | int | float):
-      return type(target)(value.item())
-    if jax.dtypes.issubdtype(target.dtype, jax.dtypes.prng_key):
-      known = isinstance(target, jax.Array)  # a shape struct hides its generator: the default one
-      return jax.random.wrap_key_data(value, impl=jax.random.key_impl(target) if known else None)
-    return value
-
-  return jax.tree_util.tree_map_with_path(restore, like)
-
-
 def _check_like(path: Path, stored: Mapping[str, Leaf], like: Any) -> None:
   import jax
 
-  wanted = {_name(key_path): x for key_path, x in jax.tree_util.tree_leaves_with_path(like)}
+  wanted = {
+    named_leaves.name(key_path): x for key_path, x in jax.tree_util.tree_leaves_with_path(like)
+  }
   if missing := sorted(wanted.keys() ^ stored.keys()):
     where = "is not" if missing[0] in wanted else "is unexpectedly"
     raise CheckpointError(f"{path} does not fit: '{missing[0]}' {where} in it; {_ADVICE}")
@@ -247,27 +191,79 @@ def _dtype(name: str) -> np.dtype:
 
 
 def remove(path: Path) -> None:
-  """Rename, then delete: a kill in between leaves no half checkpoint under the name."""
-  if path.exists():
-    trash = path.with_name(f".{path.name}.tmp-old")
-    shutil.rmtree(trash, ignore_errors=True)
-    path.rename(trash)
-    shutil.rmtree(trash)
+  """Rename, then delete: a kill in between leaves no half checkpoint under the name.
+
+  What killed writers and removers left beside `path` goes, too.
+  """
+  _sweep(path)
+  trash = private_names.private(path)
+  with private_names.writing(path):
+    try:
+      path.rename(trash)
+    except FileNotFoundError:  # or another process was faster
+      return
+  shutil.rmtree(trash, ignore_errors=True)
 
 
 def _sweep(path: Path) -> None:
-  """Delete what killed writers left beside `path`."""
-  for leftover in path.parent.glob(f".{path.name}.tmp*"):
-    shutil.rmtree(leftover)
+  """Delete what is left beside `path`: under private names, and under those of earlier versions."""
+  private_names.sweep(path.parent)
+  for leftover in path.parent.glob(f".{glob.escape(path.name)}.tmp*"):
+    shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_space(folder: Path, nbytes: int) -> None:
+  """Refuse before orbax starts: its threads take long to find that their neighbours failed."""
+  if shutil.disk_usage(folder).free < nbytes:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _save_arrays(path: Path, leaves: Mapping[str, np.ndarray]) -> None:
+  """Have orbax write arrays with entries; Zarr holds no others, and the metadata describe those."""
+  import orbax.checkpoint.experimental.v1 as ocp
+
+  context = ocp.Context()
+  context.array.saving.use_compression = False  # weights shrink by 7 % and take 4 times as long
+  with _quiet(), context:
+    ocp.save(path, named_leaves.nest(leaves))
+
+
+@contextmanager
+def _attempt(path: Path) -> Iterator[Path]:
+  """Give a name in a private folder, so that orbax's own temporary folders lie in that, too."""
+  attempt = attempts.attempt_folder(path)
+  try:
+    yield attempt / path.name
+  finally:
+    shutil.rmtree(attempt, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+  """Turn what stops a writer into a CheckpointError of one line."""
+  try:
+    yield
+  except StoreError as error:
+    raise CheckpointError(f"cannot write {path}: {str(error).rpartition(': ')[2]}") from None
+  except OSError as error:
+    raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from None
+  except ValueError as error:  # tensorstore's, for whatever the system says
+    for sign, reason in _SIGNS.items():
+      if sign in str(error):
+        raise CheckpointError(f"cannot write {path}: {reason}") from None
+    raise
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-  """Keep orbax's log lines off the terminal, where they would cut through the progress bar."""
+  """Keep orbax's log lines off the terminal: they cut through the progress bar.
+
+  Errors are raised here, and need no traceback of orbax's threads beside them.
+  """
   from absl import logging
 
   level = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)
+  logging.set_verbosity(logging.FATAL)
   try:
     yield
   finally:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,33 +13,44 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from jaxmu.errors import StoreError
+from jaxmu.store import private_names
+from jaxmu.store.attempts import NO_LINKS
+from jaxmu.store.private_names import writing
 
 if TYPE_CHECKING:
   import pyarrow as pa
+
+SEAL = "sha256"
+_SEALED = re.compile(rb'(.*)\n "sha256": "([0-9a-f]{64})"\n}\n', re.DOTALL)
 
 
 def replace(path: Path, write: Callable[[BinaryIO], Any], sync: bool = True) -> None:
   """Let `write` fill a file beside `path`, then rename it: readers see the old file or the new one.
 
-  The temporary name is fixed, so the next writer overwrites what a killed one left. With `sync` the
-  file also survives a power cut; on a busy disk that may take seconds.
+  Of several writers the last one wins. With `sync` the file also survives a power cut; on a busy
+  disk that may take seconds.
 
   Raises:
     StoreError: the folder cannot be written, or the disk is full.
   """
-  temporary = path.with_name(f".{path.name}.tmp")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as file:
-      write(file)
-      file.flush()
-      if sync:
-        os.fsync(file.fileno())
+  with writing(path), _filled(path, write, sync) as temporary:
     temporary.replace(path)
     if sync:
-      _sync_directory(path.parent)
-  except OSError as error:
-    raise StoreError(f"cannot write {path}: {error.strerror or error}") from None
+      private_names.sync(path.parent)
+
+
+def write_new(path: Path, write: Callable[[BinaryIO], Any]) -> bool:
+  """Let `write` fill a new file, whole or not at all; False where `path` exists already.
+
+  Of several writers exactly one gets True.
+
+  Raises:
+    StoreError: the folder cannot be written, or the disk is full.
+  """
+  with writing(path), _filled(path, write, sync=True) as temporary:
+    won = _claim(temporary, path)
+    private_names.sync(path.parent)
+  return won
 
 
 def write_json(path: Path, value: Any, sync: bool = True) -> None:
@@ -57,6 +69,41 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def write_sealed(path: Path, value: Any, sync: bool = True) -> None:
+  """Write a record or mapping as a JSON object that ends with the SHA-256 of all bytes before.
+
+  Raises:
+    StoreError: the folder cannot be written, or the disk is full.
+  """
+  text = sealed(value)
+  replace(path, lambda file: file.write(text), sync)
+
+
+def sealed(value: Any) -> bytes:
+  """Return what `write_sealed` writes."""
+  rest = plain(value)
+  if not isinstance(rest, dict) or SEAL in rest:
+    raise TypeError(f"only an object without an entry '{SEAL}' can be sealed")
+  body = json.dumps(rest, indent=1).removesuffix("}").rstrip() + ("," if rest else "")
+  return f'{body}\n "{SEAL}": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'.encode()
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+  """Read what `write_sealed` wrote, without the SHA-256.
+
+  Raises:
+    StoreError: it is absent, or one bit of it differs from what was written.
+  """
+  with reading(path):
+    content = path.read_bytes()
+  found = _SEALED.fullmatch(content)
+  if not found or hashlib.sha256(found[1]).hexdigest().encode() != found[2]:
+    raise damaged(path, "it does not have its SHA-256")
+  value = json.loads(content)
+  del value[SEAL]
+  return value
+
+
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> None:
   """Write rows as parquet; equal rows give equal bytes.
 
@@ -72,17 +119,27 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], order: Sequence[s
 
 
 def append_line(path: Path, line: str) -> None:
-  """Append a line; if a kill tore the last one, start a new one first."""
-  with path.open("ab+") as file:
+  """Append a line; if a kill tore the last one, start a new one first.
+
+  Raises:
+    StoreError: the file cannot be written, or the disk is full.
+  """
+  with writing(path), path.open("ab+") as file:
     if file.tell() and _last_byte(file) != b"\n":
       line = "\n" + line
     file.write(line.encode() + b"\n")
 
 
 def read_lines(path: Path) -> list[Any]:
-  """Return the JSON values of the lines of a file, leaving out those that a kill tore."""
+  """Return the JSON values of the lines of a file, leaving out those that a kill tore.
+
+  Raises:
+    StoreError: the file cannot be read.
+  """
+  with reading(path):
+    lines = path.read_bytes().splitlines() if path.exists() else []
   found = []
-  for line in path.read_bytes().splitlines() if path.exists() else []:
+  for line in lines:
     try:
       found.append(json.loads(line))
     except ValueError:
@@ -123,8 +180,10 @@ def reading(path: Path) -> Iterator[None]:
     yield
   except FileNotFoundError:
     raise StoreError(f"{path} does not exist; run the same command again to make it") from None
-  except (OSError, ValueError, EOFError) as error:  # pyarrow's ArrowInvalid is a ValueError
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+  except (OSError, ValueError, EOFError, RecursionError) as error:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None:  # pyarrow's, on damage, has none
+      raise StoreError(f"cannot read {path}: {error.strerror or reason}") from None
     raise damaged(path, reason) from None
 
 
@@ -155,12 +214,38 @@ def plain_value(value: Any) -> Any:
   raise TypeError(f"cannot store a {type(value).__name__}: {value!r}")
 
 
-def _sync_directory(path: Path) -> None:
-  descriptor = os.open(path, os.O_RDONLY)
+@contextmanager
+def _filled(path: Path, write: Callable[[BinaryIO], Any], sync: bool) -> Iterator[Path]:
+  """Give a private file beside `path` that `write` has filled; it is gone afterwards."""
+  private_names.sweep(path.parent, path.name)
+  temporary = private_names.private(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
   try:
-    os.fsync(descriptor)
+    with temporary.open("wb") as file:
+      write(file)
+      file.flush()
+      if sync:
+        os.fsync(file.fileno())
+    yield temporary
   finally:
-    os.close(descriptor)
+    temporary.unlink(missing_ok=True)
+
+
+def _claim(temporary: Path, path: Path) -> bool:
+  """Give a whole file its name unless that is taken."""
+  try:
+    os.link(temporary, path)
+  except FileExistsError:  # also said by NFS where a repeated request had made the link before
+    return temporary.stat().st_nlink == 2
+  except OSError as error:
+    if error.errno not in NO_LINKS:
+      raise
+    try:
+      os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+      return False
+    temporary.replace(path)
+  return True
 
 
 def _last_byte(file: BinaryIO) -> bytes:

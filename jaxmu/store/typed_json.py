@@ -41,6 +41,15 @@ def load(kind: type[T], path: Path) -> T:
   return parse(kind, files.read_json(path), path)
 
 
+def load_sealed(kind: type[T], path: Path) -> T:
+  """Read what `files.write_sealed` wrote as a value of the type `kind`.
+
+  Raises:
+    StoreError: the file is absent, was changed, or holds something else.
+  """
+  return parse(kind, files.read_sealed(path), path)
+
+
 def parse(kind: type[T], value: Any, path: Path) -> T:
   """Return a value that `path` holds, as JSON has it, as one of the type `kind`.
 

@@ -29,7 +29,7 @@ from jaxmu.models.cnn import Unit
 from jaxmu.models.layers import Linear
 from jaxmu.report import write_figures
 from jaxmu.settings import Settings, entry_table
-from jaxmu.store import checkpoint
+from jaxmu.store import checkpoint, named_leaves
 from jaxmu.store.run import COLUMNS, Run
 from jaxmu.studies import catalog
 from jaxmu.unlearning import METHODS, describe, get
@@ -169,9 +169,9 @@ def test_the_example_method_moves_the_head_only_and_is_measured(workplace, headf
   original, _ = checkpoint.load(run.state_path("original"))
   moved, _ = checkpoint.load(run.state_path("headft"))
   assert not (original["params"]["head"]["kernel"] == moved["params"]["head"]["kernel"]).all()
-  for name, leaf in checkpoint._leaves(original).items():
+  for name, leaf in named_leaves.leaves(original).items():
     if not name.startswith("params/head"):
-      assert (leaf == checkpoint._leaves(moved)[name]).all(), name
+      assert (leaf == named_leaves.leaves(moved)[name]).all(), name
   assert run.manifest.dataset.name == "npz"
   assert run.manifest.methods["headft"].title == headft.title
   assert re.search(rf"^\| {headft.label} +\|", (run.path / "report.md").read_text(), re.M)

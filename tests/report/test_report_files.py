@@ -31,7 +31,7 @@ def test_write_puts_four_files_into_the_run_and_returns_them(tmp_path):
   paths = report.write(run)
   assert [p.name for p in paths] == ["report.md", "report.csv", "report.tex", "report.html"]
   assert all(p.parent == run.path and p.stat().st_size > 500 for p in paths)
-  assert not list(run.path.glob(".*.tmp"))
+  assert not list(run.path.glob(".*.*"))  # nothing under private names
 
 
 def test_equal_runs_give_equal_bytes(tmp_path):

@@ -35,7 +35,7 @@ def test_write_puts_four_files_into_the_run_and_returns_them(tmp_path):
   paths = study.write(run)
   assert [p.name for p in paths] == ["report.md", "report.csv", "report.tex", "report.html"]
   assert all(p.parent == run.path and p.stat().st_size > 500 for p in paths)
-  assert not list(run.path.glob(".*.tmp"))
+  assert not list(run.path.glob(".*.*"))  # nothing under private names
 
 
 def test_equal_runs_give_equal_bytes_and_others_do_not(tmp_path):
