@@ -5,7 +5,7 @@ This door stays free of JAX: `augment` and `streams` are imported by name where 
 
 from jaxmu.data.arrays import Dataset
 from jaxmu.data.datasets import DATASETS, load
-from jaxmu.data.splits import Split, custom_split, fixed_split, redrawn_split
+from jaxmu.data.splits import Split, custom_split, fixed_split, listed_split, redrawn_split
 from jaxmu.data.transforms import randomise_labels, subset
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
   "Split",
   "custom_split",
   "fixed_split",
+  "listed_split",
   "load",
   "randomise_labels",
   "redrawn_split",

@@ -56,12 +56,43 @@ def fixed_split(
   `train_test_split` with `random_state=seed` (spec data_models 3.1). Raises `DataError` where a
   part would be empty.
   """
-  for name, value in (("val_fraction", val_fraction), ("forget_fraction", forget_fraction)):
-    if not 0 < value < 1:
-      raise DataError(f"{name} is {value}; expected a number between 0 and 1, such as 0.1")
+  _check_fraction("val_fraction", val_fraction)
+  _check_fraction("forget_fraction", forget_fraction)
   dev = np.arange(num_train, dtype=np.int64)
   train, val = _hold_out(dev, val_fraction, seed)
   retain, forget = _hold_out(train, forget_fraction, seed)
+  split = Split(train, retain, forget, val, np.arange(num_train, num_total, dtype=np.int64))
+  _refuse_empty(split, f"{num_train} training and {num_total - num_train} test samples")
+  return split
+
+
+def listed_split(
+  forget: np.ndarray,
+  num_train: int,
+  num_total: int,
+  *,
+  val_fraction: float = 0.15,
+  seed: int = 123,
+) -> Split:
+  """Split what a given forget set leaves of the official train part into val and retain.
+
+  `forget` holds positions in the train part. The validation samples are the first others of the
+  permutation that `fixed_split` draws with this seed, as many as there: with the forget set of
+  `fixed_split`, validation and retain sets are its own, too. The test part is the official one.
+  Raises `DataError` where a part would be empty.
+  """
+  _check_fraction("val_fraction", val_fraction)
+  order = np.random.RandomState(seed).permutation(num_train).astype(np.int64)
+  rest = order[~np.isin(order, forget)]
+  size = math.ceil(val_fraction * num_train)
+  if len(rest) <= size:
+    raise DataError(
+      f"{len(forget)} of {num_train} training samples are to be forgotten and {size} held out for "
+      "validation, which leaves none to retain; expected fewer: shorten the list of config.data."
+      "forget, or give a smaller config.data.val_fraction"
+    )
+  val, retain = rest[:size], rest[size:]
+  train = np.concatenate([retain, forget])
   split = Split(train, retain, forget, val, np.arange(num_train, num_total, dtype=np.int64))
   _refuse_empty(split, f"{num_train} training and {num_total - num_train} test samples")
   return split
@@ -154,6 +185,11 @@ def _hold_out(x: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np
   size = math.ceil(fraction * len(x))
   order = np.random.RandomState(seed).permutation(len(x))  # the reference's generator
   return x[order[size:]], x[order[:size]]
+
+
+def _check_fraction(name: str, value: float) -> None:
+  if not 0 < value < 1:
+    raise DataError(f"{name} is {value}; expected a number between 0 and 1, such as 0.1")
 
 
 def _refuse_empty(split: Split, source: str) -> None:

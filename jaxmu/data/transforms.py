@@ -18,18 +18,24 @@ def subset(dataset: Dataset, num_train: int = 0, num_test: int = 0) -> Dataset:
   larger one; their order is the official one, and `indices` still names it. Raises `DataError`
   where there are too few samples.
   """
-  total = len(dataset.labels)
-  train = _first_of_permutation("subset_train", num_train, dataset.num_train)
-  test = _first_of_permutation("subset_test", num_test, total - dataset.num_train)
-  keep = np.concatenate([train, dataset.num_train + test])
+  keep = subset_positions(dataset.num_train, len(dataset.labels), num_train, num_test)
   return replace(
     dataset,
     images=dataset.images[keep],
     labels=dataset.labels[keep],
     original_labels=dataset.original_labels[keep],
     indices=dataset.indices[keep],
-    num_train=len(train),
+    num_train=num_train or dataset.num_train,
   )
+
+
+def subset_positions(
+  num_train: int, num_total: int, keep_train: int = 0, keep_test: int = 0
+) -> np.ndarray:
+  """Return which samples `subset` keeps of a data set of this size: sorted int64 positions."""
+  train = _first_of_permutation("subset_train", keep_train, num_train)
+  test = _first_of_permutation("subset_test", keep_test, num_total - num_train)
+  return np.concatenate([train, num_train + test])
 
 
 def randomise_labels(dataset: Dataset, share: float, seed: int) -> Dataset:

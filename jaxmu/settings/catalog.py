@@ -1,6 +1,6 @@
 """What a config may name: the registries of the rooms above, which settings may not import."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,9 +25,13 @@ class HyperParameter(Protocol):
 
 @dataclass(frozen=True)
 class Catalog:
-  """Name what a config may ask for; `methods` maps each one to its hyper-parameters by name."""
+  """Name what a config may ask for; `methods` maps each one to its hyper-parameters by name.
+
+  `forget_sha256` reads a file of positions and returns what identifies them.
+  """
 
   studies: Collection[str]
   datasets: Collection[str]
   models: Collection[str]
   methods: Mapping[str, Mapping[str, HyperParameter]]
+  forget_sha256: Callable[[str], str]

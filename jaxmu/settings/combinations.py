@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from jaxmu.errors import SettingsError
+from jaxmu.errors import SettingsError, shown
 from jaxmu.settings.choices import BENCHMARK, ULIRA
 from jaxmu.settings.ranges import SEED
 from jaxmu.settings.sections import DataSettings
@@ -25,6 +25,7 @@ class Entries(Protocol):
 def check(settings: Entries) -> None:
   """Raise SettingsError for the first combination that makes no sense."""
   _check_path(settings)
+  _check_forget_list(settings)
   _check_one_seed(settings)
   _check_split_seeds(settings)
 
@@ -55,6 +56,29 @@ def _check_path(settings: Entries) -> None:
     raise SettingsError(
       f"config.data.path is '{path}', but data set '{dataset}' reads no file; expected an empty "
       "path: set --config.dataset=npz, or leave the path out"
+    )
+
+
+def _check_forget_list(settings: Entries) -> None:
+  path, known = settings.data.forget, settings.data.forget_sha256
+  if path and settings.study == ULIRA:
+    raise SettingsError(
+      f"config.data.forget is {shown(path)}, but a U-LiRA study draws its forget sets; expected an "
+      f"empty path: leave it out, or set --config.study={BENCHMARK}"
+    )
+  if known and not path:
+    raise SettingsError(
+      "config.data.forget_sha256 is given without a file; expected the list of that sum: set "
+      "--config.data.forget=FILE, or leave the entry out"
+    )
+
+
+def check_forget_list_is(given: str, found: str, path: str) -> None:
+  """Raise SettingsError where a file of positions is not the one that the config names."""
+  if given and given != found:
+    raise SettingsError(
+      f"config.data.forget_sha256 is {given[:12]}..., but the positions in {path} have "
+      f"{found[:12]}...: restore the file, or leave the entry out to take the file as it is"
     )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -113,7 +113,14 @@ class Settings:
 
   @classmethod
   def from_config(cls, config: Mapping[str, Any], catalog: Catalog) -> "Settings":
-    """Check a config (an `ml_collections.ConfigDict` or nested dicts); raise `SettingsError`."""
+    """Check a config (an `ml_collections.ConfigDict` or nested dicts).
+
+    A list of samples to forget is read, too, as its content belongs to the `identity`.
+
+    Raises:
+      SettingsError: an entry is unknown or cannot be used, or two of them together cannot.
+      DataError: there is no list to forget, or it holds something else.
+    """
     plain = _plain(config)
     given = {name: {} for name in _sections()} | plain  # each section may be left out
     try:
@@ -122,7 +129,15 @@ class Settings:
       raise refusals.translate(error, schema()) from error
     combinations.check(settings)
     combinations.check_study_is_named(plain)
-    return settings
+    return settings._with_forget_list(catalog)
+
+  def _with_forget_list(self, catalog: Catalog) -> "Settings":
+    path = self.data.forget
+    if not path:
+      return self
+    found = catalog.forget_sha256(path)
+    combinations.check_forget_list_is(self.data.forget_sha256, found, path)
+    return replace(self, data=replace(self.data, forget_sha256=found))
 
   def to_dict(self) -> dict[str, Any]:
     """Give all entries as JSON-ready nested dicts; `from_config` reads them back.
@@ -138,6 +153,8 @@ class Settings:
     it has what differs from the methods' defaults, of methods that are not chosen, too.
     """
     kept = _decisive(Settings, self.to_dict())
+    if self.data.forget:
+      del kept["data"]["forget_fraction"]  # which is not read
     kept["unlearning"] = json.loads(json.dumps(_written(self.unlearning.changed)))
     if self.study == ULIRA:
       kept["seeds"] = list(self.seeds)  # one, with which all its models begin

@@ -65,6 +65,14 @@ def file_path(given: Any, info: ValidationInfo) -> str:
   return text
 
 
+def sha256(given: Any, info: ValidationInfo) -> str:
+  """Read a SHA-256, or nothing."""
+  del info
+  if not isinstance(given, str) or not re.fullmatch(r"([0-9a-f]{64})?", given):
+    raise Unfit("64 hexadecimal digits in lower case, or nothing")
+  return given
+
+
 def auto_or(within: Range) -> Callable[[Any, ValidationInfo], int | str]:
   """Return a reader of "auto" or a whole number, which a command line gives as text."""
 

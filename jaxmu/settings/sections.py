@@ -27,7 +27,7 @@ from jaxmu.settings.ranges import (
   SHADOW_SPLITS,
   WIDTH,
 )
-from jaxmu.settings.readers import auto_or, file_path, known
+from jaxmu.settings.readers import auto_or, file_path, known, sha256
 
 # Schemas are made at the first config, not at import: half of the time, and --help needs none.
 STRICT = {"extra": "forbid", "defer_build": True}
@@ -63,6 +63,23 @@ class DataSettings:
     float,
     Entry("share of what then remains that becomes the forget set, rounded up", within=OPEN_UNIT),
   ] = 0.10
+  forget: Annotated[
+    str,
+    Entry(
+      "file of the positions to forget, in place of a drawn forget set "
+      "([format](#a-forget-set-of-ones-own)); `forget_fraction` is then not read",
+      read=file_path,
+      incidental=True,
+    ),
+  ] = ""
+  forget_sha256: Annotated[
+    str,
+    Entry(
+      "SHA-256 of the sorted positions in `forget`: found when a config is read. Where it is "
+      "given, a file of others is refused",
+      read=sha256,
+    ),
+  ] = ""
   split_seed: Annotated[
     int,
     Entry("seed of the split; 123 with the fractions above is the paper's split", within=SEED),
@@ -71,7 +88,7 @@ class DataSettings:
     bool,
     Entry(
       "draw all parts anew for each seed, the test part too "
-      "([why](evaluation.md#one-split-or-one-per-seed))"
+      "([why](evaluation.md#one-split-or-one-per-seed)). With `forget`, only the validation set"
     ),
   ] = False
   random_labels: Annotated[

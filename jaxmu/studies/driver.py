@@ -97,7 +97,7 @@ def check_attackable(sizes: dict[str, int]) -> None:
     if sizes[part] < MINIMUM:
       raise DataError(
         f"the {part} set has {sizes[part]} samples, the attack needs at least {MINIMUM}; use more "
-        "data, or a larger config.data.val_fraction or forget_fraction"
+        "data, a larger config.data.val_fraction or forget_fraction, or a longer config.data.forget"
       )
 
 

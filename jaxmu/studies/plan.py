@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from jaxmu import data
+from jaxmu.data.transforms import subset_positions
 from jaxmu.errors import SettingsError
 from jaxmu.execution import accounting
 from jaxmu.models.cost import forward_flops, parameter_count
 from jaxmu.settings import Settings
 from jaxmu.settings.ranges import Range
 from jaxmu.studies.driver import check_attackable
-from jaxmu.studies.preparation import hyperparameters, make_model
+from jaxmu.studies.preparation import hyperparameters, listed_splits, make_model
 from jaxmu.unlearning import ANCHORS, get
 
 # name -> train, test, image size, channels of the network input, classes (data_models.md 1)
@@ -129,13 +130,18 @@ def _subset(name: str, wanted: int, available: int) -> int:
 def _split_sizes(settings: Settings, train: int, test: int) -> dict[str, int]:
   """Count the samples of each set, refusing what the run itself would refuse."""
   chosen = settings.data
-  split = data.fixed_split(
-    train,
-    train + test,
-    val_fraction=chosen.val_fraction,
-    forget_fraction=chosen.forget_fraction,
-    seed=chosen.split_seed,
-  )
+  if chosen.forget:
+    stored, others = SIZES[settings.dataset][:2]
+    indices = subset_positions(stored, stored + others, chosen.subset_train, chosen.subset_test)
+    split = listed_splits(settings, indices, train, train + test)[0]
+  else:
+    split = data.fixed_split(
+      train,
+      train + test,
+      val_fraction=chosen.val_fraction,
+      forget_fraction=chosen.forget_fraction,
+      seed=chosen.split_seed,
+    )
   check_attackable(split.sizes)
   return split.sizes
 

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu import data, models
+from jaxmu.data import forget_list
 from jaxmu.data.augment import Preprocess
 from jaxmu.engine import keys
 from jaxmu.engine.keys import Purpose
 from jaxmu.engine.population import Population, Program, Wave, member_keys
+from jaxmu.errors import DataError
 from jaxmu.execution.runner import Problem
 from jaxmu.kernels.conv import Choice
 from jaxmu.settings import Catalog, Settings
@@ -29,6 +31,7 @@ def catalog() -> Catalog:
     datasets=data.DATASETS,
     models=models.MODELS,
     methods={name: method.hyper for name, method in METHODS.items()},
+    forget_sha256=forget_list.identify,
   )
 
 
@@ -93,6 +96,8 @@ def load_data(settings: Settings) -> tuple[data.Dataset, tuple[data.Split, ...]]
   """Read the data as the settings say, and split it for every seed."""
   chosen, dataset = settings.data, load_dataset(settings)
   sizes = dataset.num_train, len(dataset.labels)
+  if chosen.forget:
+    return dataset, tuple(listed_splits(settings, dataset.indices, *sizes))
   fractions = {"val_fraction": chosen.val_fraction, "forget_fraction": chosen.forget_fraction}
   if chosen.split_per_seed:
     draw = lambda seed: data.redrawn_split(*sizes, seed=chosen.split_seed + seed, **fractions)
@@ -100,6 +105,33 @@ def load_data(settings: Settings) -> tuple[data.Dataset, tuple[data.Split, ...]]
   else:
     splits = (data.fixed_split(*sizes, seed=chosen.split_seed, **fractions),) * len(settings.seeds)
   return dataset, splits
+
+
+def listed_splits(
+  settings: Settings, indices: np.ndarray, num_train: int, num_total: int
+) -> list[data.Split]:
+  """Return for every seed the split that forgets the samples in the file `config.data.forget`.
+
+  Args:
+    indices: position of each sample as the data set stores it, int [num_total].
+
+  Raises:
+    DataError: the file changed since the config was read, or its samples are no training samples.
+  """
+  chosen = settings.data
+  listed = forget_list.read(chosen.forget)
+  if listed.sha256 != chosen.forget_sha256:
+    raise DataError(
+      f"forget list {chosen.forget} changed while it was in use; run the same command again"
+    )
+  forget = listed.rows(indices, num_train)
+  sizes = num_train, num_total
+  draw = lambda seed: data.listed_split(
+    forget, *sizes, val_fraction=chosen.val_fraction, seed=chosen.split_seed + seed
+  )
+  if chosen.split_per_seed:
+    return [draw(seed) for seed in settings.seeds]
+  return [draw(0)] * len(settings.seeds)
 
 
 def load_dataset(settings: Settings) -> data.Dataset:

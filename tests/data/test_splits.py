@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from jaxmu import data
 from jaxmu.data import splits
-from jaxmu.data.splits import custom_split, fixed_split
+from jaxmu.data.splits import custom_split, fixed_split, listed_split
 from jaxmu.errors import DataError
 
 # (train part, all): part -> first indices, last index, sum, start of the SHA-256
@@ -240,3 +240,37 @@ def test_redrawn_splits_are_new_in_every_part_and_keep_the_sizes():
   np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(1797))
   np.testing.assert_array_equal(np.sort(first.train), np.sort(np.concatenate(parts[:2])))
   assert 0 < np.isin(first.test, base.test).mean() < 0.5
+
+
+def test_a_listed_forget_set_that_was_drawn_gives_the_drawn_split():
+  drawn = fixed_split(1000, 1200, val_fraction=0.2, forget_fraction=0.1, seed=7)
+  listed = listed_split(np.sort(drawn.forget), 1000, 1200, val_fraction=0.2, seed=7)
+  np.testing.assert_array_equal(listed.val, drawn.val)
+  for part in ("train", "retain", "forget", "test"):
+    np.testing.assert_array_equal(np.sort(getattr(listed, part)), np.sort(getattr(drawn, part)))
+
+
+def test_validation_samples_are_none_that_are_listed():
+  forget = fixed_split(1000, 1200).val[:40]  # of those that would have been drawn
+  split = listed_split(forget, 1000, 1200)
+  assert split.sizes == {"train": 850, "retain": 810, "forget": 40, "val": 150, "test": 200}
+  assert not np.isin(split.val, forget).any()
+  assert len(np.intersect1d(split.val, fixed_split(1000, 1200).val)) == 110
+  joined = np.concatenate([split.retain, split.forget, split.val, split.test])
+  np.testing.assert_array_equal(np.sort(joined), np.arange(1200))
+  assert split.sha256 == listed_split(forget, 1000, 1200).sha256
+  assert split.sha256 != listed_split(forget, 1000, 1200, seed=124).sha256
+
+
+@pytest.mark.parametrize(
+  ("count", "total", "fraction", "message"),
+  [
+    (85, 120, 0.15, "85 of 100 training samples are to be forgotten and 15 held out"),
+    (10, 120, 0.95, "10 of 100 training samples are to be forgotten and 95 held out"),
+    (10, 100, 0.15, "the test set is empty"),
+    (10, 120, 1.0, "val_fraction is 1.0; expected a number between 0 and 1"),
+  ],
+)
+def test_listed_splits_with_an_empty_part_are_refused(count, total, fraction, message):
+  with pytest.raises(DataError, match=message):
+    listed_split(np.arange(count), 100, total, val_fraction=fraction)

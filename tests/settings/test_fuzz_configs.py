@@ -102,8 +102,19 @@ def hypers():
 
 
 BY_TYPE = {int: COUNTS, float: FLOATS, bool: SWITCHES, str: CHOICES, tuple: FLOATS}
-FINE = {"name other", "name case", "population.chunk int", "population.members_at_once int"}
-TAKE_ANY_TEXT = ("data_dir", "data.path", "output_dir")  # any but what no file system takes
+FINE = {
+  "data.forget_sha256 empty",
+  "name other",
+  "name case",
+  "population.chunk int",
+  "population.members_at_once int",
+}
+TAKE_ANY_TEXT = (
+  "data_dir",
+  "data.forget",
+  "data.path",
+  "output_dir",
+)  # any but what no file system takes
 
 
 def wrong_entries():
@@ -140,6 +151,8 @@ def wrong_sections():
 COMBINATIONS = {
   "npz without a file": {"dataset": "npz"},
   "file without npz": {"data.path": "x.npz"},
+  "list to forget of a study": {"study": "ulira", "seeds": 0, "data.forget": "x.npy"},
+  "sum of no list": {"data.forget_sha256": "0" * 64},
   "one split": {"study": "ulira", "ulira.splits": 1, "seeds": 0},
   "study with seeds": {"study": "ulira"},
   "study not named": {"ulira.splits": 4},
@@ -207,11 +220,12 @@ WORDS = (
   *("training.num_epochs=1e26", "training.learning_rate=nan", "model.width=99999999999999999999"),
   *("evaluation.bootstrap=999999999999", "population.chunk=999999999999", "data.augment=yes"),
   *("unlearning.ft.batch_size=99999999999999999999", "unlearning.ft=3", "=3", "data=", "a.b.c=1"),
+  *("data.forget=none.csv", "data.forget=none", "data.forget=" + "a" * 300 + ".npy"),
   *("unlearning.ft.learning_rate=" + "(" * 999, "training.num_epochs=" + "9" * 5000),
 )
 KINDS = {  # of mistakes -> (all of them, how many are tried)
   "entry": (dict(wrong_entries()), 33),
-  "hyper-parameter": (dict(wrong_hypers()), 33),
+  "hyper-parameter": (dict(wrong_hypers()), 28),
   "unknown name": (dict(unknown_names()), 12),
   "section": (dict(wrong_sections()), 7),
   "word": ({word[:40]: word for word in WORDS}, len(WORDS)),

@@ -1,6 +1,9 @@
-"""What a config may ask for in these tests; the real registries need more rooms."""
+"""A config, and what it may ask for in these tests; the real registries need more rooms."""
 
-from jaxmu.settings import Catalog
+import copy
+import hashlib
+
+from jaxmu.settings import Catalog, Settings
 from jaxmu.training import hyper
 
 SGD = {
@@ -17,6 +20,13 @@ OWN = {
   "factor": hyper.DEAD,
 }
 FT = hyper.training(0.1)
+
+
+def forget_sha256(path):
+  """Stand in for the reader of the data room: a file is its name."""
+  return hashlib.sha256(path.rpartition("/")[2].encode()).hexdigest()
+
+
 CATALOG = Catalog(
   studies=("benchmark", "ulira"),
   datasets=("digits", "npz", "synthetic", "cifar10"),
@@ -28,4 +38,26 @@ CATALOG = Catalog(
     "msg": FT | {"init_rate": hyper.share(0.3)},
     "ct": FT,
   },
+  forget_sha256=forget_sha256,
 )
+CONFIG = {
+  "name": "trial",
+  "dataset": "digits",
+  "model": {"name": "cnn"},
+  "seeds": (0, 1),
+  "methods": ("ft", "msg"),
+  "training": {"num_epochs": 2, "batch_size": 16, "learning_rate": 0.1},
+  "unlearning": {"msg": {"learning_rate": 1e-3}, "ga": {"num_epochs": 1}},
+}
+
+
+def build(changes=None, **entries):
+  """Settings of CONFIG with some entries replaced; `changes` maps dotted names to values."""
+  config = copy.deepcopy(CONFIG) | entries
+  for key, value in (changes or {}).items():
+    *sections, last = key.split(".")
+    target = config
+    for section in sections:
+      target = target.setdefault(section, {})
+    target[last] = value
+  return Settings.from_config(config, CATALOG)
