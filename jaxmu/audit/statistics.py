@@ -34,8 +34,7 @@ def summarise(
     found = _finite(rows, method)
     failed = int((rows["method"] == method).sum()) - len(found)
     lines = {c: describe(found[c].to_numpy(float), bootstrap, level, seed) for c in columns}
-    if set(metrics.averaged()) <= set(columns) and len(retrained):
-      lines |= _of_means(found, retrained, bootstrap, level, seed)
+    lines |= _of_means(found, retrained, bootstrap, level, seed)
     table += [
       {"method": method, "metric": name, "n": line.pop("n"), "n_failed": failed} | line
       for name, line in lines.items()
@@ -99,7 +98,7 @@ def _of_means(found, retrained, bootstrap, level, seed) -> dict[str, dict]:
   n = len(pairs)
   if not n:
     return {}
-  names = metrics.averaged()
+  names = [name for name in metrics.averaged() if name in found]  # rows may be of an older run
   values = pairs[[*names, *(f"{name}_r" for name in names)]].to_numpy(float)
   point = _compare_columns(names, values.mean(0))
   spread = _compare_columns(names, resampled_means(values, bootstrap, seed).T)

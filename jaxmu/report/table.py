@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxmu.audit import metrics
-from jaxmu.audit.attack_words import SHORT, usual_attack
+from jaxmu.audit.attack_words import attack_note
 from jaxmu.audit.cautions import Caution, markable, shown_by_loss
 from jaxmu.audit.metric import MAIN
 from jaxmu.audit.metrics import METRICS
@@ -106,7 +106,7 @@ def _entry(
   cell = summary.cell(method, key)
   if key == "RTE_work":
     return Entry(speed(cell), standing=standings.get((method, key), ""))
-  note = SHORT.get(usual_attack(data.rows, method), "") if key == "T_strongest" else ""
+  note = attack_note(data.rows, method) if key == "T_strongest" else ""
   return Entry(spread(cell), interval(cell), standings.get((method, key), ""), note)
 
 

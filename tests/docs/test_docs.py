@@ -24,6 +24,7 @@ import pytest
 
 from jaxmu import settings
 from jaxmu.audit import metric_table
+from jaxmu.audit.attacks.strongest import ATTACKS
 from jaxmu.command import cli
 from jaxmu.models import MODELS
 from jaxmu.models.cnn import Unit
@@ -229,6 +230,11 @@ def test_refusals_are_what_the_program_says(words, answer, tmp_path, monkeypatch
 
 def test_the_table_of_columns_is_made_from_the_metrics():
   assert region("runs.md", "columns").strip() == metric_table.markdown()
+
+
+def test_the_table_of_attacks_has_all_of_them_with_their_words():
+  shown = {name: cells[-1] for name, cells in table("evaluation.md", "attacks").items()}
+  assert shown == {name: attack.short for name, attack in ATTACKS.items()}
 
 
 def test_the_table_of_files_is_a_run(workplace):

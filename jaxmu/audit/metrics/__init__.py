@@ -7,8 +7,6 @@ definitions of reports, the table in docs/runs.md.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from jaxmu.audit.influence import Influence
 from jaxmu.audit.metric import EVERY, ROWS, Metric
 from jaxmu.audit.metrics import (
@@ -126,11 +124,14 @@ def averaged() -> list[str]:
 def compare(new: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
   """Return the derived metrics of one model beside its retrained model, by name.
 
-  Takes and returns numbers, or arrays of them (means over seeds, bootstrap replicates).
+  Takes and returns numbers, or arrays of them (means over seeds, bootstrap replicates). Metrics of
+  columns that are not given are left out.
   """
   found: dict[str, Any] = {}
   for metric in reading(ROWS):
-    found[metric.name] = metric.of({**new, **found}, reference)
+    known = {**new, **found}
+    if all(name in known for name in metric.needs):
+      found[metric.name] = metric.of(known, reference)
   return found
 
 
@@ -144,6 +145,7 @@ def derive(rows: Sequence[Mapping], retrained: Sequence[Mapping]) -> list[dict]:
   for row in retrained:
     if references.setdefault(row["seed"], row) is not row:
       raise DataError(f"more than one retrained model of seed {row['seed']}")
+  none = {metric.name: metric.none for metric in reading(ROWS)}
   derived = []
   for row in rows:
     if row["seed"] not in references:
@@ -152,10 +154,8 @@ def derive(rows: Sequence[Mapping], retrained: Sequence[Mapping]) -> list[dict]:
         f"no retrained model of seed {row['seed']} to compare method '{row['method']}' with;"
         f" retrained seeds: {known}"
       )
-    values = compare(row, references[row["seed"]])
-    derived.append(
-      dict(row) | {key: float(v) if row["finite"] else np.nan for key, v in values.items()}
-    )
+    found = compare(row, references[row["seed"]]) if row["finite"] else {}
+    derived.append(dict(row) | none | {name: float(value) for name, value in found.items()})
   return derived
 
 
