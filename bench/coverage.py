@@ -59,7 +59,7 @@ def cell(correlation: float, shift: float, members: int, studies: int) -> list[s
   """Return the lines of a design."""
   rng = np.random.default_rng([int(10 * correlation), int(10 * shift), members])
   found: dict = {name: [] for name in SHOWN}
-  different: dict = {name: [] for name in comparison.PAIRED}
+  different: dict = {name: [] for name in metrics.paired(reference=False)}
   for _ in range(studies):
     tables = study(correlation, shift, members, rng)
     for row in tables.intervals:

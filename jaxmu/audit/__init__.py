@@ -6,12 +6,13 @@
 
 from jaxmu.lazy import door
 
-__all__ = ["Audit", "StudyAudit", "audit", "audit_scores"]
+__all__ = ["METRICS", "Audit", "StudyAudit", "audit", "audit_scores"]
 
 # On first use: one attack should not import them all.
 __getattr__, __dir__ = door(
   __name__,
   {
+    "METRICS": "jaxmu.audit.metrics",
     "Audit": "jaxmu.audit.own_logits",
     "audit": "jaxmu.audit.own_logits",
     "StudyAudit": "jaxmu.audit.own_scores",

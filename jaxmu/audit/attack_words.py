@@ -2,20 +2,7 @@
 
 import pandas as pd
 
-SHORT = {
-  "margin": "confidence",
-  "entropy": "certainty",
-  "modified_entropy": "both",
-  "correctness": "right or wrong",
-  "histogram": "bands",
-}
-WORDS = {
-  "margin": "a threshold on the confidence in the label",
-  "entropy": "a threshold on how certain the prediction is, whatever it says (entropy)",
-  "modified_entropy": "a threshold on certainty and label together (modified entropy)",
-  "correctness": "whether the prediction is right",
-  "histogram": "bands of confidence that forgotten samples fill more than unseen ones",
-}
+from jaxmu.audit.attacks.strongest import ATTACKS
 
 
 def usual_attack(rows: pd.DataFrame, method: str) -> str:
@@ -30,4 +17,11 @@ def usual_attack(rows: pd.DataFrame, method: str) -> str:
 def attack_used(rows: pd.DataFrame, method: str) -> str:
   """Say in words which attack was the strongest for most members of a method."""
   name = usual_attack(rows, method)
-  return WORDS.get(name, name) or "chosen on validation samples"
+  known = ATTACKS.get(name)
+  return known.words if known else name or "chosen on validation samples"
+
+
+def attack_note(rows: pd.DataFrame, method: str) -> str:
+  """Say the same in a word or two; "" where it is not known."""
+  known = ATTACKS.get(usual_attack(rows, method))
+  return known.short if known else ""

@@ -6,15 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmu.audit import influence
+from jaxmu.audit import metrics
 from jaxmu.audit.influence import Influence
-from jaxmu.audit.intervals import EXACT, FITTING, Interval, two_way
+from jaxmu.audit.intervals import Interval, two_way
+from jaxmu.audit.metrics import METRICS
 
 REFERENCE = "retrained"
-PAIRED = ("RetDev", "Indisc", "T_strongest")  # compared between all methods: marks and rankings
-AGAINST_RETRAINED = (*PAIRED, "FA", "T_MIA", "T_AUC")
 COLUMNS = ("metric", "method", "other", "value", "low", "high")
-CHANCE = {"T_MIA": 0.5, "V_MIA": 0.5, "T_strongest": 0.5, "T_AUC": 0.5, "V_AUC": 0.5}
 
 
 class Tables(NamedTuple):
@@ -50,19 +48,19 @@ class Comparison:
     for metric in sorted({metric for moved in members.values() for metric in moved}):
       found = two_way(
         *_stack(rows, members, metric),
-        fitting=FITTING.get(metric, EXACT),
-        chance=CHANCE.get(metric, np.nan),
+        fitting=METRICS[metric].fitting,
+        chance=METRICS[metric].chance,
       )
       row = {"method": name, "metric": metric} | _possible(metric, found)._asdict()
       self._intervals.append(row)
-    wanted = lambda moved: {k: moved[k] for k in AGAINST_RETRAINED if k in moved}
+    wanted = lambda moved: {k: moved[k] for k in metrics.paired(True) if k in moved}
     self._methods[name] = rows, {seed: wanted(moved) for seed, moved in members.items()}
 
   def tables(self) -> Tables:
     """Return intervals over seeds and samples, of every method and of paired differences."""
     paired = []
     for (name, one), (other, two) in combinations(self._methods.items(), 2):
-      for metric in AGAINST_RETRAINED if REFERENCE in (name, other) else PAIRED:
+      for metric in metrics.paired(REFERENCE in (name, other)):
         found = _difference(*one, *two, metric)
         paired.append({"metric": metric, "method": name, "other": other} | found._asdict())
     return Tables(self._intervals, paired)
@@ -73,10 +71,8 @@ class Comparison:
     for row, moved in zip(rows, influences):
       if not row["finite"]:
         continue
-      reference, other = self._references.get(row["seed"], (None, None))
-      derived = influence.derive(moved, row)
-      if other:
-        derived |= influence.compare(moved, row, other, reference)
+      reference, other = self._references.get(row["seed"], ({}, {}))
+      derived = metrics.influences(moved, row, other, reference)
       found[row["seed"]] = {k: v for k, v in (moved | derived).items() if k in row}
     return found
 
@@ -92,9 +88,8 @@ def tables(
 
 
 def _possible(metric: str, found: Interval) -> Interval:
-  """Cut an interval at what the metric can be: ratios from 0, all others from 0 to 1."""
-  top = np.inf if metric in ("RR", "FR", "TR", "RetDev") else 1.0
-  return Interval(found.value, *np.clip(found[1:], 0.0, top).tolist())
+  """Cut an interval at what the metric can be, from 0."""
+  return Interval(found.value, *np.clip(found[1:], 0.0, METRICS[metric].most).tolist())
 
 
 def _stack(rows, members: Mapping[int, Influence], metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -118,4 +113,4 @@ def _difference(one, one_moved, other, other_moved, metric: str) -> Interval:
     return Interval(np.nan, np.nan, np.nan)
   values = np.array([a[metric] - b[metric] for a, b in pairs], float)
   moved = [one_moved[a["seed"]][metric] - other_moved[a["seed"]][metric] for a, _ in pairs]
-  return two_way(values, np.stack(moved), fitting=FITTING.get(metric, EXACT))
+  return two_way(values, np.stack(moved), fitting=METRICS[metric].fitting)

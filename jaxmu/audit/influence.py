@@ -5,8 +5,6 @@ first-order change of the metric when a sample weighs more. Influences of derive
 the chain rule, and those of a difference are differences.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from scipy.stats import rankdata
 
@@ -53,31 +51,3 @@ def of_auc(losses: np.ndarray, sets: tuple[np.ndarray, np.ndarray]) -> np.ndarra
   for index, placement in ((sets[0], below_unseen / n), (sets[1], above_forget / m)):
     found[index] += (placement - placement.mean()) / len(index)
   return found
-
-
-def derive(own: Influence, row: Mapping) -> Influence:
-  """Return the influences on a member's derived metrics that need no other model."""
-  attack = 2 * np.float32(np.sign(row["T_MIA"] - 0.5)) * own["T_MIA"]
-  derived = {"Disc": attack, "Indisc": -attack}
-  if "V_MIA" in own:
-    derived["V_Indisc"] = -2 * np.float32(np.sign(row["V_MIA"] - 0.5)) * own["V_MIA"]
-  return derived
-
-
-def compare(own: Influence, row: Mapping, other: Influence, reference: Mapping) -> Influence:
-  """Return the influences on the metrics that compare a member with its retrained model.
-
-  Args:
-    own, row: the member's influences and metrics.
-    other, reference: those of the retrained model of the same seed.
-  """
-  size = len(own["RA"])
-  ratios, total = {}, np.zeros(size, np.float32)
-  for ratio, key in (("RR", "RA"), ("FR", "FA"), ("TR", "TA")):
-    if not reference[key] > 0:
-      ratios[ratio] = np.full(size, np.nan, np.float32)
-    else:
-      change = own[key] - row[key] / reference[key] * other[key]
-      ratios[ratio] = change / np.float32(reference[key])
-      total += np.float32(np.sign(row[key] / reference[key] - 1)) * ratios[ratio]
-  return ratios | {"RetDev": total}

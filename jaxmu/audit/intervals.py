@@ -28,14 +28,6 @@ class Fitting(NamedTuple):
 
 
 EXACT = Fitting()
-# Ten random folds scatter 1.14 to 1.25 times as much as guesses of independent samples would.
-FITTING = {
-  "T_MIA": Fitting(1.5, 1.0),
-  "V_MIA": Fitting(1.5, 1.0),
-  "T_strongest": Fitting(1.5, 1.5),
-}
-for _derived, _source in (("Disc", "T_MIA"), ("Indisc", "T_MIA"), ("V_Indisc", "V_MIA")):
-  FITTING[_derived] = Fitting(FITTING[_source].near, FITTING[_source].near)
 
 
 def two_way(

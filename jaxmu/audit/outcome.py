@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxmu.audit.attacks.scores import usable
-from jaxmu.audit.metrics import accuracy
+from jaxmu.audit.formulas import accuracy
 
 MIN_RETENTION = 0.5  # mean TR below this is a failure (spec evaluation 8)
 

@@ -12,6 +12,7 @@ from jaxmu.audit import comparison, evaluation, metrics
 from jaxmu.audit.attack_words import attack_used
 from jaxmu.audit.attacks.scores import check_labels
 from jaxmu.audit.cautions import Caution, find, found_by
+from jaxmu.audit.metric import AUDIT
 from jaxmu.audit.results import INTERVAL_COLUMNS, Results
 from jaxmu.audit.summary import Summary, summarise
 from jaxmu.audit.text import listing, number, plural, value
@@ -20,7 +21,6 @@ from jaxmu.errors import DataError
 
 UNLEARNED = "unlearned"
 LABELS = {UNLEARNED: "The unlearned model", "retrained": "Retrained", "original": "Original"}
-SHOWN = ("FA", "TA", "T_MIA", "T_AUC", "T_strongest", "SVC_MIA", "RetDev", "Indisc")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Audit:
   @property
   def table(self) -> pd.DataFrame:
     """Return methods by metrics, as text: mean and 95 % interval."""
-    known = [name for name in SHOWN if self.summary.has(name)]
+    known = [m.name for m in metrics.shown(AUDIT) if self.summary.has(m.name)]
     wide = set(zip(self.intervals["method"], self.intervals["metric"]))
 
     def shown(method: str, metric: str) -> str:

@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from jaxmu.audit.metrics import compare
+from jaxmu.audit import metrics
 
-_NOT_METRICS = ("method", "seed", "finite", "failed_steps", "T_attack")
-_MEANS = ("RA", "FA", "TA", "V_MIA", "T_MIA", "passes")
 _COLUMNS = ("mean", "sd", "median", "q25", "q75", "iqr", "seeds_low", "seeds_high")
 
 
@@ -29,15 +27,14 @@ def summarise(
   in both the method and the retrained models. For these `mean` is the value itself, and the
   interval resamples seeds, method and retrained together; sd, median and quartiles are NaN.
   """
-  columns = [c for c in rows.columns if c not in _NOT_METRICS]
+  columns = metrics.numbers(rows.columns)
   retrained = _finite(rows, "retrained")
   table = []
   for method in rows["method"].unique():
     found = _finite(rows, method)
     failed = int((rows["method"] == method).sum()) - len(found)
     lines = {c: describe(found[c].to_numpy(float), bootstrap, level, seed) for c in columns}
-    if set(_MEANS) <= set(columns) and len(retrained):
-      lines |= _of_means(found, retrained, bootstrap, level, seed)
+    lines |= _of_means(found, retrained, bootstrap, level, seed)
     table += [
       {"method": method, "metric": name, "n": line.pop("n"), "n_failed": failed} | line
       for name, line in lines.items()
@@ -101,10 +98,10 @@ def _of_means(found, retrained, bootstrap, level, seed) -> dict[str, dict]:
   n = len(pairs)
   if not n:
     return {}
-  wanted = [*_MEANS, *(f"{c}_r" for c in _MEANS)]
-  values = pairs[wanted].to_numpy(float)
-  point = _compare_columns(values.mean(0))
-  spread = _compare_columns(resampled_means(values, bootstrap, seed).T)
+  names = [name for name in metrics.averaged() if name in found]  # rows may be of an older run
+  values = pairs[[*names, *(f"{name}_r" for name in names)]].to_numpy(float)
+  point = _compare_columns(names, values.mean(0))
+  spread = _compare_columns(names, resampled_means(values, bootstrap, seed).T)
   lines = {}
   for name, value in point.items():
     low, high = percentile_interval(spread[name], n, level)
@@ -114,6 +111,6 @@ def _of_means(found, retrained, bootstrap, level, seed) -> dict[str, dict]:
   return lines
 
 
-def _compare_columns(means: np.ndarray) -> Mapping:
-  new, reference = means[: len(_MEANS)], means[len(_MEANS) :]
-  return compare(dict(zip(_MEANS, new)), dict(zip(_MEANS, reference)))
+def _compare_columns(names: list[str], means: np.ndarray) -> Mapping:
+  new, reference = means[: len(names)], means[len(names) :]
+  return metrics.compare(dict(zip(names, new)), dict(zip(names, reference)))

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from jaxmu.audit import statistics
+from jaxmu.audit import metrics, statistics
 from jaxmu.audit.intervals import Interval, over_members
 from jaxmu.audit.results import LEVEL, REFERENCES, Cell, Results
 
 OVER_SEEDS = ("n", "mean", "sd", "median", "q25", "q75", "seeds_low", "seeds_high")
 STATISTICS = (*OVER_SEEDS[:6], "low", "high", *OVER_SEEDS[6:])
-# Whether the smaller or the larger value wins; other metrics have no winner.
-BETTER = {"RetDev": "low", "Indisc": "high", "T_strongest": "low", "RTE_work": "high"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def _differences(data: Results) -> dict[tuple[str, str, str], Cell]:
     if math.isfinite(row.value)
   }
   sound = data.rows[data.rows["finite"].astype(bool)]
-  for metric in (*BETTER, "FA", "T_MIA", "T_AUC"):
+  for metric in dict.fromkeys((*metrics.paired(True), *metrics.ranked())):
     if metric not in sound:
       continue
     table = sound.pivot(index="seed", columns="method", values=metric)
@@ -107,7 +105,7 @@ def best(summary: Summary, metric: str, eligible: Collection[str]) -> tuple[str,
   cells = {name: cell for name, cell in cells.items() if math.isfinite(cell.mean)}
   if len(cells) < 2:
     return ()
-  sign = 1 if BETTER[metric] == "low" else -1
+  sign = 1 if metrics.METRICS[metric].better == "low" else -1
   ranked = sorted(cells, key=lambda name: sign * cells[name].mean)
   apart = {name: summary.difference(name, ranked[0], metric) for name in ranked[1:]}
   if cells[ranked[0]].n < 2 or not any(gap.has_interval for gap in apart.values()):

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from jaxmu.audit import metrics
 from jaxmu.audit.cautions import Caution
+from jaxmu.audit.metric import DETAIL, DISTANCES, MAIN
 from jaxmu.audit.summary import STATISTICS, Summary
 from jaxmu.audit.text import spread
 from jaxmu.report import facts
 from jaxmu.report.data import ReportData
-from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
 from jaxmu.report.table import BEST, SIGNS, STANDING, Column, Entry, Line, definitions, legend
 from jaxmu.store import files
 
@@ -57,18 +58,13 @@ def write_all(folder: Path, texts: dict[str, str]) -> list[Path]:
 
 def csv(summary: Summary, rows: pd.DataFrame) -> str:
   """Return the tidy summary: one line per method and metric, in the order of the tables."""
-  lead = [m.key for m in METRICS]
-  rest = [
-    c
-    for c in rows.columns
-    if c not in ("method", "seed", "finite", "failed_steps", "T_attack", *lead)
-  ]
-  metrics = [*(m for m in lead if m in rows), *rest]
-  metrics += [m for m in ("RetDev_of_means", "Indisc_of_means") if summary.has(m)]
+  lead = [metric.name for metric in metrics.shown(MAIN) if metric.name in rows]
+  rest = [name for name in metrics.numbers(rows.columns) if name not in lead]
+  averaged_first = [name for name in metrics.of_means() if summary.has(name)]
   table = [
     {"method": name, "metric": metric, **summary.cell(name, metric)._asdict()}
     for name in summary.order
-    for metric in metrics
+    for metric in (*lead, *rest, *averaged_first)
   ]
   return pd.DataFrame(table, columns=["method", "metric", *STATISTICS]).to_csv(
     index=False, lineterminator="\n"
@@ -143,8 +139,14 @@ def markdown(
       ),
       "",
       *(f"- **{markdown_text(name)}**: {markdown_text(w)}" for name, w in definitions(data)),
-      *section("Further metrics", [_md_cells(data, summary, [(m, m) for m in DETAIL])]),
-      *section("Distances", [_md_cells(data, summary, [d[:2] for d in DISTANCES])]),
+      *section(
+        "Further metrics",
+        [_md_cells(data, summary, [(m.name, m.name) for m in metrics.shown(DETAIL)])],
+      ),
+      *section(
+        "Distances",
+        [_md_cells(data, summary, [(m.name, m.label) for m in metrics.shown(DISTANCES)])],
+      ),
       *section("Methods", md_methods(facts.method_cards(data, summary.order))),
       *section("Time", [_md_timings(data), "", facts.clock_note(data)]),
       *section("Provenance", [f"- {n}: {markdown_text(w)}" for n, w in facts.provenance(data)]),

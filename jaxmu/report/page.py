@@ -7,20 +7,16 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
+from jaxmu.audit import metrics
 from jaxmu.audit.cautions import Caution, destroyed
+from jaxmu.audit.metric import DETAIL, DISTANCES, MAIN, MEMBERS
 from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.summary import Summary
 from jaxmu.audit.text import interval, listing, number, spread
 from jaxmu.report import facts, figures, table
 from jaxmu.report.data import ReportData, RunData
-from jaxmu.report.metric_cards import DETAIL, DISTANCES, METRICS
 from jaxmu.report.scatter import without_outliers
 from jaxmu.report.svg import swatch
-
-ROW_COLUMNS = (
-  *("RA", "FA", "VA", "TA", "TA_clean", "V_MIA", "T_MIA", "T_strongest", "RetDev", "Indisc"),
-)
-OF_MEANS = tuple((f"{name}_of_means", f"{name} of means", "") for name in ("RetDev", "Indisc"))
 
 
 class Members(NamedTuple):
@@ -46,14 +42,14 @@ def html(data: ReportData, summary: Summary, cautions: list[Caution], verdict: l
     standing=table.STANDING,
     definitions=table.definitions(data),
     figures=figures.build(data, summary, cautions),
-    metrics=METRICS,
+    metrics=metrics.shown(MAIN),
     methods=facts.method_cards(data, summary.order),
     order=summary.order,
     references=REFERENCES,
-    detail=_cells(summary, [(key, key.replace("_", " "), "") for key in DETAIL]),
-    of_means=_cells(summary, OF_MEANS),
+    detail=_cells(summary, [(m.name, m.name.replace("_", " "), "") for m in metrics.shown(DETAIL)]),
+    of_means=_cells(summary, [(name, name.replace("_", " "), "") for name in metrics.of_means()]),
     left_out=listing(data.label(n) for n in without_outliers(summary, destroyed(cautions))[1]),
-    distances=_cells(summary, DISTANCES),
+    distances=_cells(summary, [(m.name, m.label, m.explanation) for m in metrics.shown(DISTANCES)]),
     members=_members(data, summary),
     timings=facts.timings(data),
     clock_note=facts.clock_note(data),
@@ -108,7 +104,7 @@ def _cells(summary: Summary, wanted: Iterable[tuple[str, str, str]]) -> table.Bl
 
 def _members(data: ReportData, summary: Summary) -> Members:
   """Lay out every row, methods in the order of the tables, then by seed."""
-  present = [name for name in ROW_COLUMNS if name in data.rows]
+  present = [m.name for m in metrics.shown(MEMBERS) if m.name in data.rows]
   body = []
   for name in summary.order:
     rows = data.rows[data.rows["method"] == name].sort_values("seed").to_dict("records")

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from jaxmu.audit.attack_words import SHORT, usual_attack
+from jaxmu.audit import metrics
+from jaxmu.audit.attack_words import attack_note
 from jaxmu.audit.cautions import Caution, markable, shown_by_loss
+from jaxmu.audit.metric import MAIN
+from jaxmu.audit.metrics import METRICS
 from jaxmu.audit.results import REFERENCES
-from jaxmu.audit.summary import BETTER, Summary, best, recognised
+from jaxmu.audit.summary import Summary, best, recognised
 from jaxmu.audit.text import MISSING, factor, interval, plural, speed, spread
 from jaxmu.report.data import ReportData
-from jaxmu.report.metric_cards import BY_KEY, METRICS
 
 BEST, SHARED = "best", "shared"  # a clear winner; the leading group whose intervals overlap
 RAISED = "raised"  # its interval lies above that of the retrained models
@@ -53,9 +55,8 @@ class Line(NamedTuple):
 
 def columns(data: ReportData) -> tuple[Column, ...]:
   """Return the metric columns; a clock column only where an un-batched clock exists."""
-  found = [Column(m.key, m.label, m.ideal) for m in METRICS]
-  clean = Column("TA_clean", "TA (clean labels)", BY_KEY["TA"].ideal)
-  found = [clean if c.key == "TA" and data.test_metric == "TA_clean" else c for c in found]
+  wanted = [data.test_metric if m.name == "TA" else m.name for m in metrics.shown(MAIN)]
+  found = [Column(name, METRICS[name].label, METRICS[name].ideal) for name in wanted]
   if wall_rte(data):
     found.append(Column("clock", "RTE (clock)", "large"))
   return tuple(found)
@@ -105,7 +106,7 @@ def _entry(
   cell = summary.cell(method, key)
   if key == "RTE_work":
     return Entry(speed(cell), standing=standings.get((method, key), ""))
-  note = SHORT.get(usual_attack(data.rows, method), "") if key == "T_strongest" else ""
+  note = attack_note(data.rows, method) if key == "T_strongest" else ""
   return Entry(spread(cell), interval(cell), standings.get((method, key), ""), note)
 
 
@@ -115,7 +116,7 @@ def _standings(
   eligible = markable(data, summary, cautions)
   found = {(n, "T_strongest"): RAISED for n in summary.order if recognised(summary, n)}
   found |= {(n, "T_MIA"): RAISED for n in summary.order if shown_by_loss(data, summary, n)}
-  for metric in BETTER:
+  for metric in metrics.ranked():
     names = best(summary, metric, eligible)
     found |= {(name, metric): BEST if len(names) == 1 else SHARED for name in names}
   return found
@@ -128,14 +129,8 @@ def _members(summary: Summary, method: str) -> str:
 
 def definitions(data: ReportData) -> list[tuple[str, str]]:
   """Explain every column in words, as they stand beneath the table."""
-  words = []
-  for column in columns(data):
-    if column.key == "TA_clean":
-      words.append((column.label, _CLEAN))
-    elif column.key == "clock":
-      words.append((column.label, _CLOCK))
-    else:
-      words.append((column.label, BY_KEY[column.key].short))
+  meaning = lambda key: _CLOCK if key == "clock" else METRICS[key].explanation
+  words = [(column.label, meaning(column.key)) for column in columns(data)]
   return [*words, ("n", "Members (seeds) in the mean; failed ones are left out and counted.")]
 
 
@@ -158,10 +153,6 @@ STANDING = (
   "marked with ≈, because the order inside it may be chance. Methods that destroyed the model or "
   "changed nothing, or that an attack recognises (▲: above one half and above the retrained "
   "models), are not considered, nor are single seeds."
-)
-_CLEAN = (
-  "Test accuracy on the test samples that kept their true label. RetDev uses the accuracy "
-  "on all test samples, random labels included."
 )
 _CLOCK = (
   "Wall clock of retraining divided by that of the method, without compilation; both ran one model "

@@ -1,5 +1,5 @@
 """The run directory, checkpoints and their inspection: the only room that knows paths."""
 
-from jaxmu.store.run import COLUMNS, Run
+from jaxmu.store.run import Run
 
-__all__ = ["COLUMNS", "Run"]
+__all__ = ["Run"]

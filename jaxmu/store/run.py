@@ -26,15 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONFIG, MANIFEST = "config.json", "manifest.json"
-COLUMNS = (
-  *("method", "seed", "finite", "failed_steps", "RA", "FA", "VA", "TA", "TA_clean"),
-  *("loss_retain", "loss_forget", "loss_val", "loss_test", "V_MIA", "T_MIA", "V_AUC", "T_AUC"),
-  *("T_strongest", "T_attack", "T_margin", "T_entropy", "T_modified_entropy", "T_correctness"),
-  *("T_histogram", "SVC_MIA"),
-  *("RR", "FR", "TR", "RetDev", "Disc", "Indisc", "V_Indisc", "SAPE_forget"),
-  *("RTE_work", "passes", "l2_original", "l2_retrained", "rel_original", "rel_retrained"),
-  *("nl2_original", "nl2_retrained", "norm"),
-)
 
 
 @dataclass(frozen=True)
@@ -179,20 +170,22 @@ class Run:
     with files.reading(path):
       return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
 
-  def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+  def write_rows(self, rows: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> None:
     """Write the result rows, one per method and seed, to rows.parquet."""
-    self.write_table("rows", rows)
+    self.write_table("rows", rows, order)
 
   def rows(self) -> "pd.DataFrame":
     """Read the result rows."""
     return self.table("rows")
 
-  def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+  def write_table(
+    self, name: str, rows: Sequence[Mapping[str, Any]], order: Sequence[str] = ()
+  ) -> None:
     """Write rows to `name`.parquet; equal rows give equal bytes.
 
-    Known columns come first, in the order of `COLUMNS`, then others in the order of the first row.
+    Columns named in `order` come first, then others in the order of the first row.
     """
-    files.write_table(self.path / f"{name}.parquet", rows, COLUMNS)
+    files.write_table(self.path / f"{name}.parquet", rows, order)
 
   def table(self, name: str) -> "pd.DataFrame":
     """Read `name`.parquet; StoreError if it is absent or damaged."""

@@ -148,11 +148,11 @@ def _write_results(run: Run, bench: preparation.Bench, names: Sequence[str]) -> 
     compared.add(name, whole, found.influences)
     rows += whole
   tables = compared.tables()
-  run.write_rows(rows)
+  run.write_rows(rows, metrics.columns())
   run.write_table("intervals", tables.intervals)
-  run.write_table("differences", tables.differences)
+  run.write_table("differences", tables.differences, ("method",))
   curves = [row for name in names for row in markers[name].curves]
-  run.write_table("curves", [dataclasses.asdict(row) for row in curves])
+  run.write_table("curves", [dataclasses.asdict(row) for row in curves], ("seed",))
   run.write_json("timings.json", {name: markers[name].timing for name in names})
   report.write(run)
 

@@ -92,8 +92,7 @@ def test_derived_metrics_follow_the_chain_rule():
     for k, s, m in ((140, 0, "ft"), (100, 1, "retrained"))
   )
   (row,) = metrics.derive(own.rows, other.rows)
-  found = influence.derive(own.influences[0], row)
-  found |= influence.compare(own.influences[0], row, other.influences[0], other.rows[0])
+  found = metrics.influences(own.influences[0], row, other.influences[0], other.rows[0])
   step = 1e-6
   for i in RNG.choice(N, 30, replace=False):
     moved = [

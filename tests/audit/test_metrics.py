@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from support import golden_rules
 
-from jaxmu.audit import distances, evaluation, metrics
+from jaxmu.audit import distances, evaluation, formulas, metrics
 from jaxmu.audit.attacks.population_mia import population_mia
+from jaxmu.audit.metric import LOGITS, ROWS
 from jaxmu.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -30,40 +31,40 @@ def rows(seeds=(0, 1, 2), method="ft"):
 
 
 def test_closed_forms():
-  assert metrics.indiscernibility(0.5) == 1
-  assert metrics.indiscernibility(0.0) == metrics.indiscernibility(1.0) == 0
-  assert metrics.indiscernibility(0.75) == 0.5
-  assert metrics.retention_deviation(1.0, 1.0, 1.0) == 0
-  assert metrics.retention_deviation(0.9, 1.2, 1.0) == pytest.approx(0.3)
-  assert metrics.sape(1.0, 3.0) == 50
-  assert metrics.sape(0.0, 0.0) == 0
-  assert metrics.rte(2.0, 10.0) == 5
-  assert metrics.rte(0.0, 10.0) == np.inf
-  assert metrics.equivalent_passes(10, 5) == 35
-  assert np.isnan(metrics.retention(0.5, 0.0))
+  assert formulas.indiscernibility(0.5) == 1
+  assert formulas.indiscernibility(0.0) == formulas.indiscernibility(1.0) == 0
+  assert formulas.indiscernibility(0.75) == 0.5
+  assert formulas.retention_deviation(1.0, 1.0, 1.0) == 0
+  assert formulas.retention_deviation(0.9, 1.2, 1.0) == pytest.approx(0.3)
+  assert formulas.sape(1.0, 3.0) == 50
+  assert formulas.sape(0.0, 0.0) == 0
+  assert formulas.rte(2.0, 10.0) == 5
+  assert formulas.rte(0.0, 10.0) == np.inf
+  assert formulas.equivalent_passes(10, 5) == 35
+  assert np.isnan(formulas.retention(0.5, 0.0))
 
 
 @pytest.mark.parametrize("value, reference, name", [(1.2, 0.5, "value"), (0.5, -0.1, "reference")])
 def test_retention_takes_accuracies_only(value, reference, name):
   with pytest.raises(ValueError, match=rf"{name} must be an accuracy in \[0, 1\]"):
-    metrics.retention(value, reference)
+    formulas.retention(value, reference)
 
 
 def test_scalars_equal_the_reference():
   golden = golden_rules.load("eval_scalar")
   exact = {"rtol": 1e-12, "atol": 1e-12}
   check = lambda found, name: np.testing.assert_allclose(found, golden[name], **exact)
-  check(metrics.indiscernibility(golden["mia"]), "indiscernibility")
-  check(metrics.sape(*golden["sape_args"].T), "sape")
-  check(metrics.retention(*golden["retention_args"].T), "retention")
-  check(metrics.rte(*golden["rte_args_new_ref"].T), "rte")
+  check(formulas.indiscernibility(golden["mia"]), "indiscernibility")
+  check(formulas.sape(*golden["sape_args"].T), "sape")
+  check(formulas.retention(*golden["retention_args"].T), "retention")
+  check(formulas.rte(*golden["rte_args_new_ref"].T), "rte")
   columns = ("RA", "FA", "VA", "TA", "V_MIA", "T_MIA")
   objectives = [
-    metrics.search_objective(dict(zip(columns, u)), dict(zip(columns, r)))
+    formulas.search_objective(dict(zip(columns, u)), dict(zip(columns, r)))
     for u, r in zip(golden["objective_unlearned_metrics"], golden["objective_retrained_metrics"])
   ]
   check(objectives, "objective")
-  check([metrics.search_score(v) for v in objectives], "objective_norm")
+  check([formulas.search_score(v) for v in objectives], "objective_norm")
 
 
 def test_distances_equal_the_reference():
@@ -85,18 +86,18 @@ def test_distances_equal_the_reference():
 
 def test_objective_is_never_chosen_when_not_finite():
   good = {"RA": 0.9, "FA": 0.8, "VA": 0.7, "V_MIA": 0.5}
-  values = [metrics.search_objective(good | {"V_MIA": m}, good) for m in (np.nan, 0.6, 0.5)]
-  scores = [metrics.search_score(v) for v in values]
+  values = [formulas.search_objective(good | {"V_MIA": m}, good) for m in (np.nan, 0.6, 0.5)]
+  scores = [formulas.search_score(v) for v in values]
   assert scores == [np.inf, pytest.approx(0.2), 0]
-  shifted = metrics.search_objective(good | {"RA": 0.6, "FA": 0.9}, good)
+  shifted = formulas.search_objective(good | {"RA": 0.6, "FA": 0.9}, good)
   np.testing.assert_allclose(shifted, [0.1, 0.1 / 3, 0, 0])
 
 
 def test_accuracy_counts_largest_logits():
   values = np.array([[[3.0, 1], [0, 2], [5, 4]], [[0, 1], [0, 2], [5, 4]]])
-  np.testing.assert_allclose(metrics.accuracy(values, np.array([0, 1, 1])), [2 / 3, 1 / 3])
-  assert metrics.accuracy(values[0], np.array([0, 1, 1]), np.array([2])) == 0
-  assert np.isnan(metrics.accuracy(values[0], np.array([0, 1, 1]), np.array([], int)))
+  np.testing.assert_allclose(formulas.accuracy(values, np.array([0, 1, 1])), [2 / 3, 1 / 3])
+  assert formulas.accuracy(values[0], np.array([0, 1, 1]), np.array([2])) == 0
+  assert np.isnan(formulas.accuracy(values[0], np.array([0, 1, 1]), np.array([], int)))
 
 
 def test_evaluate_measures_every_member():
@@ -142,10 +143,10 @@ def test_a_non_finite_member_is_flagged_and_alone(bad):
   values[1, 3, 2] = bad
   found = evaluation.measure(values, LABELS, LABELS, SPLIT, method="ga", seeds=(0, 1, 2)).rows
   assert [row["finite"] for row in found] == [True, False, True]
-  assert all(np.isnan(found[1][column]) for column in metrics.MEASURED)
+  assert all(np.isnan(found[1][m.name]) for m in metrics.reading(LOGITS) if not m.word)
   assert [found[0], found[2]] == [sound[0], sound[2]]
   derived = metrics.derive(found, sound)
-  assert all(np.isnan(derived[1][column]) for column in metrics.DERIVED)
+  assert all(np.isnan(derived[1][metric.name]) for metric in metrics.reading(ROWS))
 
 
 def test_a_member_that_failed_in_training_has_no_metrics_though_its_logits_are_finite():
@@ -171,7 +172,7 @@ def test_derived_metrics_pair_by_seed_not_by_position():
     assert row["FR"] == pytest.approx(0.8 / (0.5 + 0.1 * row["seed"]))
     assert row["RetDev"] == pytest.approx(abs(row["FR"] - 1))
     assert row["Indisc"] == pytest.approx(0.8)
-    assert row["SAPE_forget"] == pytest.approx(metrics.sape(0.8, 0.5 + 0.1 * row["seed"]))
+    assert row["SAPE_forget"] == pytest.approx(formulas.sape(0.8, 0.5 + 0.1 * row["seed"]))
   # Giving R's results to other seeds is another experiment.
   relabelled = [row | {"seed": 2 - row["seed"]} for row in retrained]
   deviations = [row["RetDev"] for row in metrics.derive(unlearned, relabelled)]

@@ -23,6 +23,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxmu import settings
+from jaxmu.audit import metric_table
+from jaxmu.audit.attacks.strongest import ATTACKS
 from jaxmu.command import cli
 from jaxmu.models import MODELS
 from jaxmu.models.cnn import Unit
@@ -30,7 +32,7 @@ from jaxmu.models.layers import Linear
 from jaxmu.report import write_figures
 from jaxmu.settings import Settings, entry_table
 from jaxmu.store import checkpoint, named_leaves
-from jaxmu.store.run import COLUMNS, Run
+from jaxmu.store.run import Run
 from jaxmu.studies import catalog
 from jaxmu.unlearning import METHODS, describe, get
 
@@ -226,8 +228,13 @@ def test_refusals_are_what_the_program_says(words, answer, tmp_path, monkeypatch
   assert list(tmp_path.iterdir()) == []
 
 
-def test_the_table_of_columns_is_the_store():
-  assert tuple(table("runs.md", "columns")) == COLUMNS
+def test_the_table_of_columns_is_made_from_the_metrics():
+  assert region("runs.md", "columns").strip() == metric_table.markdown()
+
+
+def test_the_table_of_attacks_has_all_of_them_with_their_words():
+  shown = {name: cells[-1] for name, cells in table("evaluation.md", "attacks").items()}
+  assert shown == {name: attack.short for name, attack in ATTACKS.items()}
 
 
 def test_the_table_of_files_is_a_run(workplace):

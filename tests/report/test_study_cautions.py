@@ -180,7 +180,7 @@ def test_a_raised_interval_lies_above_chance_and_above_retraining(tmp_path):
 
 
 def test_a_number_without_chance_is_raised_only_beside_a_reference(tmp_path):
-  klom = next(m for m in METRICS if m.key == "klom_q95")
+  klom = next(m for m in METRICS if m.name == "klom_q95")
   assert math.isnan(klom.chance)
   assert not judgement.raised(cases.data(tmp_path / "a"), "ft", klom)
   known = {"retrained": {"klom_q95": (0.9, np.nan, np.nan)}}

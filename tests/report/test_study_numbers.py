@@ -46,7 +46,7 @@ def shown(entry, digits):
 
 
 def test_every_statistic_of_the_attack_has_a_place():
-  known = {m.key for m in (*METRICS, *FURTHER)}
+  known = {m.name for m in (*METRICS, *FURTHER)}
   assert set(STATISTICS) <= known
   assert {"confirmed_worst", "rmia_auc", "population", "klom_q95", "accuracy_never"} <= known
 
@@ -59,7 +59,7 @@ def test_the_main_table_holds_values_and_intervals(run, texts, method):
   cells = [re.sub(r"<[^>]*>", " ", c) for c in re.findall(r"<td.*?</td>", row, re.S)]
   tex = next(x for x in texts["report.tex"].splitlines() if x.startswith(f"{label} &"))
   for metric, cell, written in zip(METRICS, cells, tex.split(" & ")[1:]):
-    entry = value(run, method, metric.key, metric.question)
+    entry = value(run, method, metric.name, metric.question)
     wanted = shown(entry, metric.digits)
     assert line[metric.label].removeprefix("▲ ") == wanted
     assert " ".join(cell.split()).removeprefix("▲ ") == wanted
@@ -94,7 +94,7 @@ def test_diverged_models_are_counted_in_the_last_column(texts):
 def test_the_retained_samples_have_their_own_table(run, texts):
   found = cases.tables(texts["report.md"])["Retained samples"]
   for metric in RETAIN_SIDE:
-    wanted = shown(value(run, "cfw", metric.key, "retained"), metric.digits)
+    wanted = shown(value(run, "cfw", metric.name, "retained"), metric.digits)
     assert found["CFW"][metric.label] == wanted
     assert wanted.split(" ")[0] in texts["report.html"]
   assert found["Original"]["Net"] == "–"

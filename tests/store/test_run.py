@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from support import manifests
 
-from jaxmu import store
 from jaxmu.errors import StoreError
 from jaxmu.store import Run, files
 from jaxmu.store.records import CurveRow, StageRecord, StageTiming
 
+COLUMNS = ("method", "seed", "finite", "failed_steps", "RA", "FA", "TA")
 CONFIG = {"name": "cnn_digits", "seeds": (0, 1), "output_dir": "a"}
 MANIFEST = manifests.manifest(seeds=(0, 1))
 ROWS = [
@@ -173,7 +173,7 @@ def test_nothing_is_unpickled(run):
 
 
 def test_rows_keep_types_and_order(run):
-  run.write_rows(ROWS)
+  run.write_rows(ROWS, COLUMNS)
   found = run.rows()
   assert list(found.columns) == ["method", "seed", "finite", "failed_steps", "RA", "extra"]
   assert found["seed"].dtype == np.int64 and found["finite"].dtype == bool
@@ -183,14 +183,14 @@ def test_rows_keep_types_and_order(run):
 
 
 def test_equal_rows_give_equal_bytes(run):
-  every = [dict.fromkeys(store.COLUMNS[4:], 0.25) | row for row in ROWS]
-  run.write_rows(every)
+  every = [dict.fromkeys(COLUMNS[4:], 0.25) | row for row in ROWS]
+  run.write_rows(every, COLUMNS)
   first = (run.path / "rows.parquet").read_bytes()
-  run.write_rows([dict(reversed(row.items())) for row in every])
+  run.write_rows([dict(reversed(row.items())) for row in every], COLUMNS)
   assert (run.path / "rows.parquet").read_bytes() == first
-  run.write_rows([every[0], every[1] | {"FA": np.nextafter(0.25, 1)}])
+  run.write_rows([every[0], every[1] | {"FA": np.nextafter(0.25, 1)}], COLUMNS)
   assert (run.path / "rows.parquet").read_bytes() != first
-  assert list(run.rows().columns) == [*store.COLUMNS, "extra"]
+  assert list(run.rows().columns) == [*COLUMNS, "extra"]
 
 
 def test_tables_by_name(run):

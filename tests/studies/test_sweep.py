@@ -6,10 +6,11 @@ import pytest
 from support import sweeps
 
 from jaxmu import models
+from jaxmu.audit import metrics
 from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.store import checkpoint
-from jaxmu.store.run import COLUMNS, Run
+from jaxmu.store.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def run(folder):
 
 def test_writes_one_row_per_method_and_seed_with_all_columns(run):
   rows = run.rows()
-  assert list(rows.columns[: len(COLUMNS)]) == list(COLUMNS)
+  assert tuple(rows.columns) == metrics.columns()
   assert [tuple(r) for r in rows[["method", "seed"]].to_numpy()] == [
     (method, seed) for method in ("original", "retrained", "ft", "msg") for seed in (0, 1)
   ]

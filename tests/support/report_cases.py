@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from jaxmu.audit.metrics import derive
+from jaxmu.audit.metrics import columns, derive
 from jaxmu.report.data import (
   CURVE_COLUMNS,
   ReportData,
@@ -104,7 +104,7 @@ def replace(made: ReportData, **changes) -> ReportData:
 def save(root, made: ReportData):
   """Store report data as the run directory that a sweep leaves behind."""
   run = Run.create(root, made.title, "0123abcd", files.plain(made.config), made.manifest)
-  run.write_rows(made.rows.to_dict("records"))
+  run.write_rows(made.rows.to_dict("records"), columns())
   run.write_table("curves", made.curves.to_dict("records"))
   run.write_json("timings.json", dict(made.timings))
   return run

@@ -5,7 +5,7 @@ its forget set: those losses are neither low nor high, yet all alike. Hence seve
 with one rule for all samples, and a choice that is paid for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,24 @@ import numpy as np
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.errors import DataError
 
-HISTOGRAM = "histogram"
-# Loss, confidence and margin rank samples alike, so a free threshold on one is one on all three.
-ATTACKS = ("margin", "entropy", "modified_entropy", "correctness", HISTOGRAM)
 FOLDS = 5
 _CHUNK = 4_000_000  # numbers of one [K, folds, samples] array
+
+
+class Attack(NamedTuple):
+  """One rule for all samples.
+
+  Attributes:
+    score: which of `population_scores` it looks at.
+    rule: guesses from merged scores, giving the credit of each place, [K, 2n] -> [K, 2n].
+    short: what it looks at, in a word or two.
+    words: the same in running text, as what the attacker uses.
+  """
+
+  score: str
+  rule: Callable[["_Merged"], np.ndarray]
+  short: str
+  words: str
 
 
 class Strongest(NamedTuple):
@@ -77,7 +90,8 @@ def strongest(
   credits = _attacks(scores, members[None], others[None], fold)[:, :, 0]
   choice = _choose(scores, *_other_folds(members, others, rest, fold))  # [folds, K]
   chosen = np.take_along_axis(credits, choice.T[None, :, fold, None], 0)[0]  # [K, n, 2]
-  names = [ATTACKS[np.bincount(row, minlength=len(ATTACKS)).argmax()] for row in choice.T]
+  known = list(ATTACKS)
+  names = [known[np.bincount(row, minlength=len(known)).argmax()] for row in choice.T]
   found = [np.full((len(chosen), len(side)), np.nan) for side in (forget, unseen)]
   for side, (of_all, index) in enumerate(zip(found, order)):
     of_all[:, index] = chosen[..., side]
@@ -121,15 +135,17 @@ def _attacks(scores, members: np.ndarray, others: np.ndarray, fold: np.ndarray) 
 
   Each sample of a row is judged by rules fitted on the other folds of its row.
   """
-  found = []
-  for score in ATTACKS[:-1]:
-    rules = (_threshold, _histogram) if score == "margin" else (_threshold,)
-    found.append(_by_rules(scores[score], members, others, fold, rules))
-  margin, *rest = found
-  return np.stack([margin[0], *(one[0] for one in rest), margin[1]])
+  found = {}
+  for score in dict.fromkeys(attack.score for attack in ATTACKS.values()):
+    names = [name for name, attack in ATTACKS.items() if attack.score == score]
+    rules = [ATTACKS[name].rule for name in names]  # scores are sorted once for all of them
+    found |= dict(zip(names, _by_rules(scores[score], members, others, fold, rules)))
+  return np.stack([found[name] for name in ATTACKS])
 
 
-def _by_rules(values: np.ndarray, members, others, fold, rules) -> np.ndarray:
+def _by_rules(
+  values: np.ndarray, members, others, fold, rules: Sequence[Callable[["_Merged"], np.ndarray]]
+) -> np.ndarray:
   """Return the credit by each rule, [rules, K, R, m, 2], some members at a time."""
   rows, m = members.shape
   size = max(1, _CHUNK // (2 * m * rows * (fold.max() + 1)))
@@ -203,3 +219,33 @@ def _histogram(merged: _Merged) -> np.ndarray:
   majority = np.bincount(cell.ravel(), weight, minlength=place.shape[0] * place.shape[1] * bins)
   guess = merged.of_own_fold(np.sign(majority)[cell])
   return (1 + guess * merged.sign) / 2
+
+
+# The first of equally strong ones is chosen. Loss, confidence and margin rank samples alike, so a
+# free threshold on one is one on all three.
+ATTACKS = {
+  "margin": Attack(
+    "margin", _threshold, "confidence", "a threshold on the confidence in the label"
+  ),
+  "entropy": Attack(
+    "entropy",
+    _threshold,
+    "certainty",
+    "a threshold on how certain the prediction is, whatever it says (entropy)",
+  ),
+  "modified_entropy": Attack(
+    "modified_entropy",
+    _threshold,
+    "both",
+    "a threshold on certainty and label together (modified entropy)",
+  ),
+  "correctness": Attack(
+    "correctness", _threshold, "right or wrong", "whether the prediction is right"
+  ),
+  "histogram": Attack(
+    "margin",
+    _histogram,
+    "bands",
+    "bands of confidence that forgotten samples fill more than unseen ones",
+  ),
+}

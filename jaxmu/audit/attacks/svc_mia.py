@@ -109,6 +109,27 @@ def svc_mia_many(
   return found
 
 
+def svc_mia_of(
+  feature: np.ndarray,
+  *,
+  retain: np.ndarray,
+  test: np.ndarray,
+  forget: np.ndarray,
+  limit: int | None = None,
+  seed: int = 0,
+) -> float:
+  """Return the score of `svc_mia` for one feature [N] that is at hand already.
+
+  Args:
+    feature: one number per sample, finite where the sets are: one of `population_scores`.
+
+  The other arguments and errors are those of `svc_mia_many`.
+  """
+  retain, test, forget = _checked_sets(len(feature), retain=retain, test=test, forget=forget)
+  sets = (*_drawn(retain, test, limit, seed), forget)
+  return float(_non_member_share(*(feature[rows][:, None] for rows in sets), compat=False))
+
+
 def gap_to_retrained(
   method: Mapping[str, np.ndarray], retrained: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:

@@ -31,8 +31,8 @@ def direction(data: StudyResults, method: str) -> Direction:
 
 def raised(data: StudyResults, method: str, statistic: Statistic = ACCURACY) -> bool:
   """Tell whether a method's interval lies above chance and above the retrained models' one."""
-  cell = data.cell(method, statistic.key, statistic.question)
-  reference = data.cell("retrained", statistic.key, statistic.question)
+  cell = data.cell(method, statistic.name, statistic.question)
+  reference = data.cell("retrained", statistic.name, statistic.question)
   bars = [bar for bar in (statistic.chance, reference.bounds[1]) if math.isfinite(bar)]
   known = statistic.exposes and method != "retrained" and cell.has_interval and bars
   return bool(known and cell.low > max(bars))
@@ -40,8 +40,8 @@ def raised(data: StudyResults, method: str, statistic: Statistic = ACCURACY) -> 
 
 def unseen(data: StudyResults, method: str, statistic: Statistic) -> bool:
   """Tell whether a method's interval reaches chance or that of the retrained models."""
-  cell = data.cell(method, statistic.key, statistic.question)
-  reference = data.cell("retrained", statistic.key, statistic.question)
+  cell = data.cell(method, statistic.name, statistic.question)
+  reference = data.cell("retrained", statistic.name, statistic.question)
   floor = min(statistic.chance, reference.bounds[0]) if reference.n else statistic.chance
   return cell.has_interval and cell.high >= floor and not raised(data, method, statistic)
 
@@ -53,7 +53,7 @@ def has_signal(data: StudyResults) -> bool:
 
 def unbiased(data: StudyResults, statistic: Statistic = ACCURACY) -> bool:
   """Tell whether the retrained models' interval contains chance; True where there is none."""
-  cell = data.cell("retrained", statistic.key, statistic.question)
+  cell = data.cell("retrained", statistic.name, statistic.question)
   return not cell.has_interval or cell.low <= statistic.chance <= cell.high
 
 

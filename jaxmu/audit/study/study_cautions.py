@@ -66,7 +66,7 @@ def _second_opinions(data: StudyResults) -> list[Caution]:
   off = [one for one in _FAIR if not unbiased(data, one)]
   if not off:
     return []
-  shown = [f"{m.label} {value(data.cell('retrained', m.key), m.digits)}" for m in off]
+  shown = [f"{m.label} {value(data.cell('retrained', m.name), m.digits)}" for m in off]
   text = (
     f"The retrained models' interval does not contain one half in {listing(shown)}. With "
     f"{len(_FAIR)} such intervals one may miss by chance; compare a method's value with the "
@@ -115,8 +115,8 @@ def _failed(data: StudyResults, method: str) -> list[Caution]:
 
 
 def _collapsed(data: StudyResults, method: str) -> list[Caution]:
-  accuracy = data.cell(method, HELD_OUT.key, MODEL)
-  reference = data.cell("retrained", HELD_OUT.key, MODEL)
+  accuracy = data.cell(method, HELD_OUT.name, MODEL)
+  reference = data.cell("retrained", HELD_OUT.name, MODEL)
   usable = method not in REFERENCES and reference.mean > 0
   ratio = accuracy.mean / reference.mean if usable else math.nan
   broken = useless(accuracy.mean, ratio, data.chance)
@@ -157,10 +157,10 @@ def _over_forgotten(data: StudyResults, method: str) -> list[Caution]:
 
 
 def _retain_risk(data: StudyResults, method: str) -> list[Caution]:
-  net = data.cell(method, NET.key, RETAINED)
+  net = data.cell(method, NET.name, RETAINED)
   if not (net.has_interval and net.low > 0):
     return []
-  reference = data.cell("retrained", NET.key, RETAINED)
+  reference = data.cell("retrained", NET.name, RETAINED)
   beyond = not reference.n or net.low > reference.bounds[1]
   more, less = (data.cell(method, f"change_share_{s}", RETAINED) for s in ("more", "less"))
   text = (

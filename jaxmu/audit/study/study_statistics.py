@@ -1,9 +1,10 @@
 """What each number of a study means, its ideal value, and what it cannot tell."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from jaxmu.audit.attacks.exposure import ABOVE
+from jaxmu.audit.metric import AS_RETRAINED, Number
 from jaxmu.audit.results import (
   FORGOTTEN,
   MODEL,
@@ -15,21 +16,23 @@ from jaxmu.audit.results import (
 )
 
 
-class Statistic(NamedTuple):
-  """One number in words; usable as a column of a table and as a metric card."""
+@dataclass(frozen=True, eq=False)
+class Statistic(Number):
+  """A number of a study, as the tables of `questions` and `further_questions` hold it.
 
-  key: str
-  label: str
-  ideal: str
-  short: str  # beneath the table
-  limits: str = ""  # what it cannot tell
+  Attributes:
+    question: whose table it stands in.
+    digits: decimals to show.
+    chance: the value of an attacker who guesses.
+    exposes: larger is worse.
+  """
+
   question: str = FORGOTTEN
   digits: int = 3
-  chance: float = math.nan  # of a guessing attacker
-  exposes: bool = True  # larger is worse
+  chance: float = math.nan
+  exposes: bool = True
 
 
-_RETRAINED = "as retrained"
 ACCURACY = Statistic(
   "accuracy",
   "U-LiRA",
@@ -65,7 +68,7 @@ POPULATION = Statistic(
 HELD_OUT = Statistic(
   "accuracy_never",
   "Held-out accuracy",
-  _RETRAINED,
+  AS_RETRAINED,
   "Classification accuracy on pool samples that the model never saw: generalisation.",
   "Where it collapsed nothing is left to attack, and every number to its left is void.",
   MODEL,
@@ -102,7 +105,7 @@ METRICS = (
   Statistic(
     f"share_above_{ABOVE}",
     f"Samples above {ABOVE}",
-    _RETRAINED,
+    AS_RETRAINED,
     f"Share of samples whose own attack is right in more than {100 * ABOVE:g} % of the cases.",
     "Few models per sample make a sample's accuracy noisy, and noise alone lifts some above: the "
     "retrained models' share is what noise gives.",
@@ -121,7 +124,7 @@ METRICS = (
   Statistic(
     "klom_q95",
     "KLOM",
-    _RETRAINED,
+    AS_RETRAINED,
     "Divergence between the scores that the method's models and the retrained models give a "
     "forgotten sample, in nats; 95th percentile over samples. 0 is identical, 11.5 disjoint.",
     "Never 0 with finitely many models, even between retrained ones. Also large where a method "
@@ -131,19 +134,19 @@ METRICS = (
   HELD_OUT,
 )
 AUC = METRICS[1]
-TAILS = (CONFIRMED, *(one for one in METRICS if one.key.startswith("tpr_at")))
+TAILS = (CONFIRMED, *(one for one in METRICS if one.name.startswith("tpr_at")))
 FURTHER = (
   Statistic(
     "sample_mean", "Mean", "0.5", "mean of the samples' accuracies, each weighing the same"
   ),
   Statistic("sample_q50", "Median", "0.5", "half of the samples are attacked less often rightly"),
-  Statistic("sample_q95", "95 %", _RETRAINED, "95th percentile of the samples' accuracies"),
-  Statistic("sample_q99", "99 %", _RETRAINED, "99th percentile of the samples' accuracies"),
+  Statistic("sample_q95", "95 %", AS_RETRAINED, "95th percentile of the samples' accuracies"),
+  Statistic("sample_q99", "99 %", AS_RETRAINED, "99th percentile of the samples' accuracies"),
 )
 ACCURACIES = (
-  Statistic("accuracy_retained", "Retained", _RETRAINED, "samples that stay", question=MODEL),
-  Statistic("accuracy_forgotten", "Forgotten", _RETRAINED, "samples forgotten", question=MODEL),
-  HELD_OUT._replace(label="Never seen", short="samples held out"),
+  Statistic("accuracy_retained", "Retained", AS_RETRAINED, "samples that stay", question=MODEL),
+  Statistic("accuracy_forgotten", "Forgotten", AS_RETRAINED, "samples forgotten", question=MODEL),
+  replace(HELD_OUT, label="Never seen", explanation="samples held out"),
 )
 CHANGES = (
   Statistic("change_mean", "Change", "0", "mean change of a sample's accuracy", digits=4),
@@ -153,7 +156,7 @@ CHANGES = (
   Statistic("change_share_less", "Less exposed", "", "share of samples attacked worse than before"),
   Statistic("change_net", "Net", "0", "more minus less exposed; 0 by chance", chance=0.0),
 )
-NET = CHANGES[-1]._replace(question=RETAINED)
+NET = replace(CHANGES[-1], question=RETAINED)
 _OF_QUESTION = {  # the same attack, other samples
   "accuracy": "accuracy of the per-sample attack",
   "auc": "area under the ROC curve",
@@ -161,14 +164,14 @@ _OF_QUESTION = {  # the same attack, other samples
   "tpr_at_0.001": "recognised with 0.1 % false alarms",
 }
 _ATTACKS = tuple(
-  m._replace(label="Accuracy" if m is ACCURACY else m.label, short=_OF_QUESTION[m.key])
+  replace(m, label="Accuracy" if m is ACCURACY else m.label, explanation=_OF_QUESTION[m.name])
   for m in METRICS
-  if m.key in _OF_QUESTION
+  if m.name in _OF_QUESTION
 )
-RETAIN_SIDE = tuple(m._replace(question=RETAINED) for m in (*_ATTACKS, *CHANGES))
-UPPER_BOUND = tuple(m._replace(question=TRAINED) for m in _ATTACKS)
+RETAIN_SIDE = tuple(replace(m, question=RETAINED) for m in (*_ATTACKS, *CHANGES))
+UPPER_BOUND = tuple(replace(m, question=TRAINED) for m in _ATTACKS)
 ATTACKERS = (
-  AUC._replace(label="U-LiRA", short="Gaussians per sample, as in the main table"),
+  replace(AUC, label="U-LiRA", explanation="Gaussians per sample, as in the main table"),
   Statistic(
     "kernel_auc", "Kernel densities", "0.5", "densities of any shape instead of Gaussians (RULI)"
   ),
@@ -188,7 +191,7 @@ UPDATES = (
   Statistic(
     "retained_auc",
     "AUC, retained",
-    _RETRAINED,
+    AS_RETRAINED,
     "change of the score, forgotten against retained",
     "",
     UPDATE,

@@ -67,7 +67,7 @@ def _leaks(data: StudyResults, sound: list[str]) -> list[str]:
     words = listing(
       f"{data.label(name)} {interval(data.cell(name, 'accuracy'))}"
       if raised(data, name)
-      else f"{data.label(name)} (AUC {interval(data.cell(name, AUC.key))})"
+      else f"{data.label(name)} (AUC {interval(data.cell(name, AUC.name))})"
       for name in above
     )
     found.append(f"Forgotten samples are recognised after {words}.")
@@ -86,9 +86,9 @@ def _leaks(data: StudyResults, sound: list[str]) -> list[str]:
 
 def _tail(data: StudyResults, method: str, signs: list[Statistic]) -> str:
   """Name a method with the numbers that show its leak, and those of the retrained models."""
-  beside = lambda one: data.cell("retrained", one.key)
+  beside = lambda one: data.cell("retrained", one.name)
   shown = [
-    f"{one.label} {value(data.cell(method, one.key), one.digits)}"
+    f"{one.label} {value(data.cell(method, one.name), one.digits)}"
     + (f", retrained {value(beside(one), one.digits)}" if beside(one).n else "")
     for one in signs
   ]

@@ -16,7 +16,7 @@ def build(data: StudyData) -> dict[str, list[Figure]]:
 def _attack(data: StudyData) -> list[Figure]:
   found = []
   cells = {
-    name: (data.cell(name, ACCURACY.key), data.cell(name, POPULATION.key)) for name in data.order
+    name: (data.cell(name, ACCURACY.name), data.cell(name, POPULATION.name)) for name in data.order
   }
   if any(first.n for first, _ in cells.values()):
     title = "Accuracy of U-LiRA per method; one half is chance"
@@ -45,7 +45,7 @@ def _samples(data: StudyData) -> list[Figure]:
 
 
 def _retained(data: StudyData) -> list[Figure]:
-  cells = {name: (data.cell(name, NET.key, RETAINED), Cell()) for name in data.order}
+  cells = {name: (data.cell(name, NET.name, RETAINED), Cell()) for name in data.order}
   if not any(first.n for first, _ in cells.values()):
     return []
   title = "Retained samples more exposed than before, net; 0 is chance"

@@ -39,8 +39,8 @@ def lines(data: StudyData, cautions: list[Caution]) -> tuple[Line, ...]:
 
 
 def _entry(data: StudyData, method: str, statistic: Statistic) -> Entry:
-  cell = data.cell(method, statistic.key, statistic.question)
-  if not cell.n and statistic.key.startswith("tpr_at") and data.cell(method, "accuracy").n:
+  cell = data.cell(method, statistic.name, statistic.question)
+  if not cell.n and statistic.name.startswith("tpr_at") and data.cell(method, "accuracy").n:
     return Entry(UNRESOLVED)
   standing = RAISED if raised(data, method, statistic) else ""
   digits = statistic.digits
@@ -58,7 +58,7 @@ def members(data: StudyData, method: str) -> str:
 def definitions() -> list[tuple[str, str]]:
   """Explain every column of the main table in words."""
   models = "Models that were attacked; diverged ones are left out and counted."
-  return [*((statistic.label, statistic.short) for statistic in METRICS), ("n", models)]
+  return [*((statistic.label, statistic.explanation) for statistic in METRICS), ("n", models)]
 
 
 def legend(data: StudyData) -> str:
@@ -76,13 +76,13 @@ def legend(data: StudyData) -> str:
 
 def block(data: StudyData, statistics: Iterable[Statistic], order: Iterable[str] = ()) -> Block:
   """Lay out statistics by method; statistics and methods without any value are left out."""
-  value = lambda name, one: data.cell(name, one.key, one.question)
+  value = lambda name, one: data.cell(name, one.name, one.question)
   order = tuple(order) or data.order
   shown = [one for one in statistics if any(value(name, one).n for name in order)]
   names = [name for name in order if any(value(name, one).n for one in shown)]
   written = lambda cell, digits: (number(cell.mean, digits), interval(cell, digits))
   body = [(name, [written(value(name, one), one.digits) for one in shown]) for name in names]
-  return Block([(one.label, one.short) for one in shown], body)
+  return Block([(one.label, one.explanation) for one in shown], body)
 
 
 def directions(data: StudyData) -> Block:

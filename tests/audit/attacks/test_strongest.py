@@ -11,6 +11,7 @@ from jaxmu.audit.attacks.strongest import ATTACKS, FOLDS, strongest
 from jaxmu.errors import DataError
 
 CLASSES = 4
+SCORES = {attack.score for attack in ATTACKS.values()}
 
 
 def draw(rng, members, size, forget=slice(0), shift=0.0, flatten=1.0):
@@ -84,7 +85,7 @@ def test_rules_equal_naive_loops_ties_included(attack, naive, decimals):
 
 
 def test_constant_scores_give_exactly_one_half():
-  scores = {name: np.zeros((2, 60)) for name in ATTACKS[:-1]}
+  scores = {name: np.zeros((2, 60)) for name in SCORES}
   forget, val, test = sets(20, 20, 20)
   found = strongest(scores, forget=forget, unseen=test, validation=val)
   np.testing.assert_array_equal(found.accuracy, 0.5)
@@ -146,7 +147,7 @@ def test_a_threshold_reaches_the_accuracy_of_theory():
   rng = np.random.default_rng(4)
   values = rng.normal(size=(2, 8000))
   values[:, :4000] += 1
-  scores = dict.fromkeys(ATTACKS[:-1], values)
+  scores = dict.fromkeys(SCORES, values)
   forget, test = sets(4000, 4000)
   found = strongest(scores, forget=forget, unseen=test)
   np.testing.assert_allclose(found.every["margin"], norm.cdf(0.5), atol=0.015)

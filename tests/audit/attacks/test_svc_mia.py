@@ -7,7 +7,14 @@ import pytest
 from sklearn.svm import SVC
 
 from jaxmu.audit.attacks import svc_mia as module
-from jaxmu.audit.attacks.svc_mia import FEATURES, gap_to_retrained, svc_mia, svc_mia_many
+from jaxmu.audit.attacks.population_scores import population_scores
+from jaxmu.audit.attacks.svc_mia import (
+  FEATURES,
+  gap_to_retrained,
+  svc_mia,
+  svc_mia_many,
+  svc_mia_of,
+)
 from jaxmu.errors import DataError
 
 F = np.float32
@@ -335,3 +342,14 @@ def test_options_that_do_not_exist():
   for compat in (False, True):
     with pytest.raises(ValueError, match="limit must be at least 2 samples per side, or None"):
       svc_mia(logits, labels, limit=1, compat=compat, **sets)
+
+
+@pytest.mark.parametrize("limit", [None, 30])
+def test_a_score_that_is_at_hand_gives_the_same_bits(limit):
+  logits, labels, sets = problem(seed=4)
+  scores = population_scores(logits[None], labels)
+  for name in ("confidence", "entropy", "correctness"):
+    found = svc_mia_of(scores[name][0], **sets, limit=limit)
+    assert found == svc_mia(logits, labels, **sets, features=(name,), limit=limit)[name]
+  with pytest.raises(DataError, match="retain has 1 samples; expected at least 2"):
+    svc_mia_of(scores["entropy"][0], **sets | {"retain": np.array([0])})

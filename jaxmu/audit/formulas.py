@@ -1,20 +1,8 @@
-"""Metrics of single models and of models beside the retrained one, per seed and paired by seed."""
+"""The closed forms of metrics: numbers, or arrays of them, in and out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-
-from jaxmu.audit.attacks.strongest import ATTACKS
-from jaxmu.errors import DataError
-
-SETS = {"RA": "retain", "FA": "forget", "VA": "val", "TA": "test"}
-MEASURED = (
-  *("RA", "FA", "VA", "TA", "TA_clean"),
-  *("loss_retain", "loss_forget", "loss_val", "loss_test"),
-  *("V_MIA", "T_MIA", "V_AUC", "T_AUC"),
-  *("T_strongest", *(f"T_{name}" for name in ATTACKS), "SVC_MIA"),
-)
-DERIVED = (*("RR", "FR", "TR", "RetDev", "Disc", "Indisc", "V_Indisc", "SAPE_forget", "RTE_work"),)
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, index: np.ndarray | slice = slice(None)):
@@ -92,46 +80,3 @@ def search_objective(unlearned: Mapping[str, float], retrained: Mapping[str, flo
 def search_score(values: np.ndarray) -> float:
   """Return the Euclidean norm of the four values; the smallest is chosen (spec evaluation 6.4)."""
   return float(np.sqrt(np.square(values).sum()))
-
-
-def derive(rows: Sequence[Mapping], retrained: Sequence[Mapping]) -> list[dict]:
-  """Return `rows` with the metrics that compare each with the retrained model of the same seed.
-
-  Raises:
-    DataError: a seed has no retrained model, or more than one.
-  """
-  references: dict[int, Mapping] = {}
-  for row in retrained:
-    if references.setdefault(row["seed"], row) is not row:
-      raise DataError(f"more than one retrained model of seed {row['seed']}")
-  derived = []
-  for row in rows:
-    if row["seed"] not in references:
-      known = ", ".join(map(str, sorted(references))) or "none"
-      raise DataError(
-        f"no retrained model of seed {row['seed']} to compare method '{row['method']}' with;"
-        f" retrained seeds: {known}"
-      )
-    values = compare(row, references[row["seed"]])
-    derived.append(
-      dict(row) | {key: float(v) if row["finite"] else np.nan for key, v in values.items()}
-    )
-  return derived
-
-
-def compare(new: Mapping, reference: Mapping) -> dict:
-  """Return the derived metrics of one model beside its retrained model, by name.
-
-  Takes and returns numbers, or arrays of them (means over seeds, bootstrap replicates).
-  """
-  ratios = [retention(new[key], reference[key]) for key in ("RA", "FA", "TA")]
-  values = (
-    *ratios,
-    retention_deviation(*ratios),
-    discernibility(new["T_MIA"]),
-    indiscernibility(new["T_MIA"]),
-    indiscernibility(new["V_MIA"]),
-    sape(new["FA"], reference["FA"]),
-    rte(new["passes"], reference["passes"]),
-  )
-  return dict(zip(DERIVED, values))

@@ -1,0 +1,18 @@
+"""The columns of rows.parquet as a table, for people: made from what the metrics declare."""
+
+from jaxmu.audit.metrics import IDENTITY, METRICS
+
+
+def markdown() -> str:
+  """Return the table of docs/runs.md.
+
+  >>> python -c "from jaxmu.audit import metric_table; print(metric_table.markdown())"
+  """
+  titles = IDENTITY | {metric.name: metric.title for metric in METRICS.values()}
+  return "\n".join(
+    [
+      "| column | meaning |",
+      "|---|---|",
+      *(f"| `{name}` | {title} |" for name, title in titles.items()),
+    ]
+  )
