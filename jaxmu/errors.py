@@ -9,7 +9,9 @@ LONGEST = 120  # characters of a value in a message
 
 
 class UserError(ValueError):
-  """A mistake in what the user gave; command-line programs print it and exit with code 2."""
+  """A mistake in what the user gave; command-line programs print it and exit with its code."""
+
+  exit_code = 2
 
 
 class SettingsError(UserError):
@@ -34,6 +36,29 @@ class StoreError(UserError):
 
 class CheckpointError(UserError):
   """A checkpoint is absent, incomplete or damaged."""
+
+
+class NeedMissing(UserError):
+  """What a unit of work needs from another one is not there, or failed: no use in trying again."""
+
+  exit_code = 69  # EX_UNAVAILABLE
+
+
+class Busy(UserError):
+  """What is to be done is being done by another process: come again later."""
+
+  exit_code = 75  # EX_TEMPFAIL
+
+
+class Interrupted(KeyboardInterrupt):
+  """A signal or a limit of time ended the work, which can be gone on with.
+
+  Like Ctrl-C it is none of the errors that `except Exception` may take for a failure.
+  """
+
+  def __init__(self, exit_code: int, reason: str):
+    super().__init__(f"stopped by {reason}")
+    self.exit_code = exit_code
 
 
 class UnlearningWarning(UserWarning):

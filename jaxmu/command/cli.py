@@ -5,7 +5,6 @@ A script is `sys.exit(cli.run(main, cli.parser(__doc__)))`. Nothing here touches
 
 import argparse
 import ast
-import os
 import runpy
 import sys
 import traceback
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxmu import settings
+from jaxmu.command import endings
 from jaxmu.errors import SettingsError, UserError, closest, short, shown
+from jaxmu.stopping import Stop
 
 if TYPE_CHECKING:
   from ml_collections import ConfigDict
 
 OVERRIDE = "--config."
-INTERRUPTED = 130  # what shells report for Ctrl-C
 EPILOG = (
   "Any entry of the config can be overridden: --config.training.num_epochs=5 "
   "--config.methods=msg,ct --config.seeds=0..9"
@@ -55,19 +55,19 @@ def run(
 ) -> int:
   """Parse, load the config into `args.config`, call `main(args)`, and return the exit code.
 
-  A user's mistake becomes one line on stderr and code 2, an interruption one line and code 130.
+  `args.stop` knows whether a signal came. What a user can cause becomes one line and a code, see
+  `endings`.
   """
+  stop = Stop()
   try:
-    return main(parse(flags, sys.argv[1:] if argv is None else argv)) or 0
-  except UserError as error:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
-    return 2
-  except BrokenPipeError:  # the reader of our output went away, as `head` does
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
-  except KeyboardInterrupt:
-    print("interrupted; run the same command again to resume where it stopped", file=sys.stderr)
-    return INTERRUPTED
+    with stop.install():
+      args = parse(flags, sys.argv[1:] if argv is None else argv)
+      args.stop = stop
+      code = main(args) or 0
+      endings.flush()
+      return code
+  except (Exception, KeyboardInterrupt) as error:
+    return endings.told(error)
 
 
 def parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:

@@ -302,15 +302,6 @@ def test_other_errors_keep_their_traceback(file, capsys):
     run([f"--config={file}"], capsys, main)
 
 
-def test_interruption_says_how_to_go_on(file, capsys):
-  def main(args):
-    raise KeyboardInterrupt
-
-  code, text = run([f"--config={file}"], capsys, main)
-  assert code == 130
-  assert "run the same command again to resume" in text
-
-
 def test_help_needs_no_jax():
   program = (
     "import sys; from jaxmu.command import cli\n"
