@@ -9,14 +9,15 @@ Reads only what the run stored, and starts no accelerator.
 import argparse
 import sys
 
-from jaxmu import report
 from jaxmu.command import cli
-from jaxmu.report import study
-from jaxmu.store import Run
 
 
 def main(args: argparse.Namespace) -> None:
   """Write the reports of the runs named on the command line, and the figures if asked for."""
+  from jaxmu import report
+  from jaxmu.report import study
+  from jaxmu.store import Run
+
   runs = [Run.open(path) for path in args.run]
   for run in runs:
     kind = study if (run.path / "study.json").is_file() else report

@@ -47,7 +47,7 @@ def main(args) -> None:
 
   start = shadows.study if settings.study == "ulira" else studies.sweep
   run = start(settings, command=shlex.join(["python", *sys.argv]))
-  print((run.path / "report.md").read_text())
+  print((run.path / "report.md").read_text(encoding="utf-8"))
   print(f"report: {run.path / 'report.html'}")
   print(f"models: python bin/inspect.py {run.path}")
 

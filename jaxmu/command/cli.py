@@ -58,6 +58,7 @@ def run(
   `args.stop` knows whether a signal came. What a user can cause becomes one line and a code, see
   `endings`.
   """
+  endings.print_anything()
   stop = Stop()
   try:
     with stop.install():

@@ -40,6 +40,13 @@ def told(error: BaseException) -> int:
   return getattr(error, "exit_code", 2)
 
 
+def print_anything() -> None:
+  """Have signs that the terminal's encoding lacks (all but ASCII with LC_ALL=C) printed as "?"."""
+  for stream in (sys.stdout, sys.stderr):
+    with suppress(AttributeError):  # a stream of a test's, or none
+      stream.reconfigure(errors="replace")
+
+
 def flush() -> None:
   """Write out what was printed, while a failure can still be told.
 

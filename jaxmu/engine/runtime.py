@@ -2,7 +2,10 @@
 
 import contextlib
 import functools
+import math
 import os
+import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,59 @@ QUICK = {"xla_cpu_use_fusion_emitters": False}
 
 
 def cache_home() -> Path:
-  """Folder for everything that can be made again: compiled programs, decoded data, tuned chunks."""
-  root = os.environ.get("XDG_CACHE_HOME")
-  return (Path(root) if root else Path.home() / ".cache") / "jaxmu"
+  """Folder for everything that can be made again: compiled programs, decoded data, tuned chunks.
+
+  Users without a home folder that they can write to, as containers have them, get a temporary one.
+  """
+  if root := os.environ.get("XDG_CACHE_HOME"):
+    return Path(root) / "jaxmu"
+  try:
+    cache = Path.home() / ".cache" / "jaxmu"
+  except RuntimeError:  # neither HOME nor an entry in the list of users
+    return _temporary_cache(tempfile.gettempdir())
+  there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+  if there == cache or os.access(there, os.W_OK):
+    return cache
+  return _temporary_cache(tempfile.gettempdir())
+
+
+@functools.cache
+def _temporary_cache(folder: str) -> Path:
+  """Return this user's cache in a folder that all may write to: nobody else may fill it.
+
+  Compiled programs lie there, and what they do is done.
+  """
+  path = Path(folder) / f"jaxmu-cache-{os.getuid()}"
+  with contextlib.suppress(OSError):
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+      return path
+  return Path(tempfile.mkdtemp(prefix="jaxmu-cache-"))
 
 
 def cores() -> int:
-  """CPU cores that this process may use (affinity respected)."""
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
+  """CPU cores that this process may use: by affinity, its Slurm task and its container's quota."""
+  known = hasattr(os, "sched_getaffinity")
+  found = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+  task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+  if task.isdecimal() and int(task):  # Slurm without cgroups lets each task see all cores
+    found = min(found, int(task))
+  return min(found, _quota(Path("/sys/fs/cgroup")) or found)
+
+
+def _quota(cgroups: Path) -> int:
+  """Return the container's share of CPU time in cores, rounded up; 0 where it has no limit."""
+  with contextlib.suppress(OSError, ValueError, ZeroDivisionError):  # absent, or "max"
+    quota, period = map(int, (cgroups / "cpu.max").read_text(encoding="utf-8").split())
+    return math.ceil(quota / period)
+  with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+    quota, period = (
+      int((cgroups / "cpu" / f"cpu.cfs_{name}_us").read_text(encoding="utf-8"))
+      for name in ("quota", "period")
+    )
+    return max(math.ceil(quota / period), 0)  # -1: none
+  return 0
 
 
 def physical_memory() -> int:
@@ -31,7 +77,7 @@ def physical_memory() -> int:
   memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
   for name in ("memory.max", "memory/memory.limit_in_bytes"):
     with contextlib.suppress(OSError, ValueError):  # absent, or "max"
-      memory = min(memory, int((Path("/sys/fs/cgroup") / name).read_text()))
+      memory = min(memory, int((Path("/sys/fs/cgroup") / name).read_text("utf-8")))
   return memory
 
 

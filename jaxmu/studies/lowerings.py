@@ -1,6 +1,5 @@
 """How each convolution of a network is computed: by rule, pinned, or measured on this device."""
 
-import json
 import statistics
 import time
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from jaxmu.kernels.conv import Case, conv, lowering, recorded
 from jaxmu.kernels.conv_passes import LOWERINGS
 from jaxmu.kernels.depthwise import depthwise_conv
 from jaxmu.settings import Settings
-from jaxmu.store import files
+from jaxmu.store import measurements
 from jaxmu.studies import preparation
 
 STEPS, REPEATS = 4, 5
@@ -39,7 +38,7 @@ def resolve(settings: Settings, dataset: Dataset, chunk: int) -> dict[str, str]:
   size, channels = dataset.images.shape[1], dataset.channels
   cases = convolutions(module, settings.training.batch_size, size, channels)
   if asked == "measured" or (asked == "auto" and device.platform != "cpu"):
-    return fastest(cases, chunk, cache_home() / "lowerings.json", device)
+    return fastest(cases, chunk, cache_home() / "lowerings", device)
   return {str(case): by_rule(case, asked, device.platform) for case in cases}
 
 
@@ -61,18 +60,17 @@ def convolutions(module, batch: int, size: int, channels: int) -> dict[Case, int
 def fastest(
   cases: Mapping[Case, int], chunk: int, cache: Path, device: jax.Device
 ) -> dict[str, str]:
-  """Time every case in every way, or recall earlier measurements; return case -> lowering."""
-  known = json.loads(cache.read_text()) if cache.is_file() else {}
-  chosen = {}
-  for case in cases:
-    key = "/".join(map(str, (device.device_kind, jax.__version__, case.image[0], chunk, case)))
-    if key not in known:
-      found = {how: seconds(case, how, chunk, device) for how in candidates(case, device.platform)}
-      known[key] = min(found, key=found.get)
-      cache.parent.mkdir(parents=True, exist_ok=True)
-      files.write_json(cache, known)
-    chosen[str(case)] = known[key]
-  return chosen
+  """Time every case in every way, or recall what the folder `cache` knows; case -> lowering."""
+  return {str(case): _fastest(case, chunk, cache, device) for case in cases}
+
+
+def _fastest(case: Case, chunk: int, cache: Path, device: jax.Device) -> str:
+  key = "/".join(map(str, (device.device_kind, jax.__version__, case.image[0], chunk, case)))
+  ways = candidates(case, device.platform)
+  if (known := measurements.find(cache, key, ways.__contains__)) is not None:
+    return known
+  found = {how: seconds(case, how, chunk, device) for how in ways}
+  return measurements.remember(cache, key, min(found, key=found.get), ways.__contains__)
 
 
 def candidates(case: Case, platform: str) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Chunk size "auto": how many members a device should compute together, by rule or measurement."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxmu.engine.runtime import cache_home
 from jaxmu.execution import runner
 from jaxmu.execution.capacity import capacity
 from jaxmu.settings import Settings
-from jaxmu.store import files
+from jaxmu.store import measurements
 from jaxmu.studies import preparation
 from jaxmu.unlearning import ANCHORS
 
@@ -33,13 +32,13 @@ def resolve_chunk(settings: Settings, dataset: Dataset, splits: Sequence[Split])
     return int(settings.population.chunk)
   if jax.devices()[0].platform == "cpu":
     return 1
-  return measured_chunk(settings, dataset, splits, cache_home() / "chunks.json")
+  return measured_chunk(settings, dataset, splits, cache_home() / "chunks")
 
 
 def measured_chunk(
   settings: Settings, dataset: Dataset, splits: Sequence[Split], cache: Path
 ) -> int:
-  """Time training epochs of a few steps at each chunk, or recall an earlier measurement."""
+  """Time training epochs of a few steps at each chunk, or recall what the folder `cache` knows."""
   devices = jax.devices()[: settings.population.devices or None]
   local = math.ceil(len(settings.seeds) / len(devices))
   key = "/".join(
@@ -58,15 +57,13 @@ def measured_chunk(
       ),
     )
   )
-  known = json.loads(cache.read_text()) if cache.is_file() else {}
-  if key not in known:
-    seconds = lambda chunk: _seconds(settings, dataset, splits, chunk)
-    known[key], measured = choose_chunk(seconds, local)
-    if measured[known[key]] == math.inf:
-      return known[key]  # not even chunk 1 fits now: nothing to remember
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(cache, known)
-  return int(known[key])
+  valid = lambda chunk: type(chunk) is int and 1 <= chunk <= local
+  if (known := measurements.find(cache, key, valid)) is not None:
+    return known
+  chunk, measured = choose_chunk(lambda chunk: _seconds(settings, dataset, splits, chunk), local)
+  if measured[chunk] == math.inf:
+    return chunk  # not even chunk 1 fits now: nothing to remember
+  return measurements.remember(cache, key, chunk, valid)
 
 
 def choose_chunk(

@@ -101,3 +101,10 @@ def test_a_reader_that_goes_away_is_no_error(count):
   with subprocess.Popen(command, stdout=pipe, stderr=pipe) as process:
     process.stdout.close()
     assert (process.wait(), process.stderr.read()) == (0, b"")
+
+
+def test_signs_that_the_terminal_lacks_are_no_error():
+  command = [sys.executable, "-c", PRINTS.replace("*range({count})", "'0.5 \\u00b1 0.1'")]
+  environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0"}
+  done = subprocess.run(command, env=environment, capture_output=True, text=True)
+  assert (done.returncode, done.stdout, done.stderr) == (0, "0.5 ? 0.1\n", "")

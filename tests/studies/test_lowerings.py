@@ -1,7 +1,6 @@
 """How convolutions are computed: by rule, pinned, or measured on the device and remembered."""
 
 import dataclasses
-import json
 
 import jax
 import pytest
@@ -77,15 +76,19 @@ def test_the_fastest_is_kept_and_remembered(tmp_path, monkeypatch):
     return times[how]
 
   monkeypatch.setattr(lowerings, "seconds", seconds)
-  cache, device = tmp_path / "deep" / "lowerings.json", jax.devices()[0]
+  cache, device = tmp_path / "deep" / "lowerings", jax.devices()[0]
   find = lambda chunk: lowerings.fastest({SMALL: 2, DEPTHWISE: 1}, chunk, cache, device)
   assert find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
   assert len(asked) == 9
   assert find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
   assert len(asked) == 9  # remembered
+  for file in cache.iterdir():
+    file.write_bytes(b"")
+  assert find(1) == find(1) == {str(SMALL): "taps", str(DEPTHWISE): "taps"}
+  assert len(asked) == 18  # damaged: measured again, once
   times["patches"] = 0.5
   assert find(2)[str(SMALL)] == "patches"  # another chunk is another measurement
-  assert len(json.loads(cache.read_text())) == 4
+  assert len(list(cache.iterdir())) == 4
 
 
 @pytest.mark.parametrize("case", [SMALL, DEPTHWISE], ids=str)

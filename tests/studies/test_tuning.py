@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ from jaxmu.engine import memory
 from jaxmu.execution.capacity import capacity
 from jaxmu.execution.runner import Leg
 from jaxmu.settings import Settings
+from jaxmu.store import files
 from jaxmu.studies import catalog, preparation, tuning
 from jaxmu.studies.progress import Progress
 from jaxmu.studies.stage import curve_rows
@@ -62,15 +62,15 @@ def test_choose_chunk_takes_the_measured_minimum(seconds, largest, chunk, tried)
 
 def test_a_measured_chunk_is_remembered(settings, tmp_path, monkeypatch):
   dataset, splits = preparation.load_data(settings)
-  cache = tmp_path / "chunks.json"
+  cache = tmp_path / "chunks"
   seen = []
   real = tuning._seconds
   monkeypatch.setattr(tuning, "_seconds", lambda *a: seen.append((a[3], real(*a))) or seen[-1][1])
   chosen = tuning.measured_chunk(settings, dataset, splits, cache)
   assert chosen == min(seen, key=lambda pair: pair[1])[0]
   assert all(0 < seconds < 60 for _, seconds in seen)
-  (key,) = json.loads(cache.read_text())
-  assert key.startswith("cnn/4/64/")
+  (file,) = cache.iterdir()
+  assert files.read_sealed(file)["key"].startswith("cnn/4/64/")
   tries = len(seen)
   assert tuning.measured_chunk(settings, dataset, splits, cache) == chosen
   assert len(seen) == tries
@@ -93,7 +93,7 @@ def measured(settings, tmp_path, monkeypatch, limit, exhausted=99):
 
   monkeypatch.setattr(tuning, "_timed", timed)
   monkeypatch.setattr(memory, "limit", lambda devices: limit)
-  return tuning.measured_chunk(settings, dataset, splits, tmp_path / "chunks.json"), tried
+  return tuning.measured_chunk(settings, dataset, splits, tmp_path / "chunks"), tried
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +131,24 @@ def test_chunk_one_is_tried_where_nothing_is_predicted_to_fit(one_device, tmp_pa
 def test_a_chunk_that_runs_out_of_memory_leaves_the_smaller_ones(one_device, tmp_path, monkeypatch):
   found = measured(one_device, tmp_path, monkeypatch, 2**40, exhausted=4)
   assert found == (2, [(1, 4), (2, 4), (4, 4)])
-  assert list(json.loads((tmp_path / "chunks.json").read_text()).values()) == [2]
+  (file,) = (tmp_path / "chunks").iterdir()
+  assert files.read_sealed(file)["value"] == 2
+
+
+def test_a_damaged_memory_is_measured_again(one_device, tmp_path, monkeypatch):
+  first = measured(one_device, tmp_path, monkeypatch, 2**40)
+  (file,) = (tmp_path / "chunks").iterdir()
+  whole = file.read_bytes()
+  for content in (b"", b"[]", whole[:-9], whole.replace(b'"value": 4', b'"value": 2')):
+    file.write_bytes(content)
+    assert measured(one_device, tmp_path, monkeypatch, 2**40) == first
+    assert file.read_bytes() == whole
+  assert measured(one_device, tmp_path, monkeypatch, 2**40) == (4, [])
 
 
 def test_nothing_is_remembered_where_nothing_ran(one_device, tmp_path, monkeypatch):
   assert measured(one_device, tmp_path, monkeypatch, 2**40, exhausted=1)[0] == 1
-  assert not (tmp_path / "chunks.json").exists()
+  assert not (tmp_path / "chunks").exists()
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(one_device, tmp_path, monkeypatch):
@@ -147,7 +159,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(one_device, tmp_path, m
 
   monkeypatch.setattr(tuning, "_timed", broken)
   with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL: no"):
-    tuning.measured_chunk(one_device, dataset, splits, tmp_path / "chunks.json")
+    tuning.measured_chunk(one_device, dataset, splits, tmp_path / "chunks")
 
 
 def leg(epoch=0, epochs=2, loss=None):

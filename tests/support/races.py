@@ -50,6 +50,15 @@ def commit(k, folder):
   return attempts.commit_folder(attempt(folder / str(k), str(os.getpid())), folder / str(k))
 
 
+def remember(k, folder):
+  """Remember this process' number under a key of all processes and under one of its own."""
+  from jaxmu.store import measurements
+
+  mine = os.getpid()
+  keys = (f"shared {k}", f"{mine} {k}")
+  return [measurements.remember(folder, key, mine, lambda value: True) for key in keys]
+
+
 def attempt(final, text):
   """Fill an attempt at `final` with two files."""
   from jaxmu.store import attempts, files
