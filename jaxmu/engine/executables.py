@@ -4,9 +4,13 @@ Every executable of XLA's CPU backend takes memory maps: hundreds for ResNet-18,
 TinyViT, where a method's programs are half a gigabyte besides. Linux allows a process 65,530 maps,
 and XLA crashes where one more is refused, so a sweep through many methods must let go of programs
 that it has left behind. What is asked for again comes from the persistent compilation cache.
+
+Several threads may ask for executables: those of coming stages are compiled ahead.
 """
 
 import itertools
+import threading
+import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
@@ -15,6 +19,13 @@ from typing import Any, ClassVar
 LIMIT = Path("/proc/sys/vm/max_map_count")
 MAPS = Path("/proc/self/maps")
 SHARE = 0.25  # of the limit that may be in use when another program is compiled
+_guard = threading.RLock()  # held while tables change, never while something is compiled
+
+
+class Waited(threading.local):
+  """Seconds that a thread has spent on executables until it had them."""
+
+  seconds = 0.0
 
 
 class Executables:
@@ -25,8 +36,11 @@ class Executables:
 
   def __init__(self) -> None:
     self._kept: dict[Hashable, Any] = {}
+    self._turns: dict[Hashable, threading.Lock] = {}
     self.used: dict[Hashable, int] = {}  # signature -> when last asked for
-    self.every.add(self)
+    self.waited = Waited()
+    with _guard:
+      self.every.add(self)
 
   def __len__(self) -> int:
     return len(self._kept)
@@ -35,27 +49,51 @@ class Executables:
     return iter(self._kept.values())
 
   def find(self, signature: Hashable, make: Callable[[], Any]) -> Any:
-    """Return the executable of a signature, which `make` compiles where none is kept."""
-    if signature not in self._kept:
-      make_room()
-      self._kept[signature] = make()
-    self.used[signature] = next(self.clock)
-    return self._kept[signature]
+    """Return the executable of a signature, which `make` compiles where none is kept.
+
+    A thread that asks for what another is making waits for it. Where that fails, each raises what
+    its own `make` does.
+    """
+    found = self._get(signature)
+    if found is None:
+      start = time.perf_counter()
+      with self._turns.setdefault(signature, threading.Lock()):
+        found = self._get(signature)
+        if found is None:
+          found = self._make(signature, make)
+      self.waited.seconds += time.perf_counter() - start
+    return found
+
+  def _get(self, signature: Hashable) -> Any:
+    with _guard:
+      if signature in self._kept:
+        self.used[signature] = next(self.clock)
+      return self._kept.get(signature)
+
+  def _make(self, signature: Hashable, make: Callable[[], Any]) -> Any:
+    make_room()
+    made = make()
+    with _guard:
+      self._kept[signature] = made
+      self.used[signature] = next(self.clock)
+    return made
 
   def drop(self, signature: Hashable) -> None:
     """Let go of an executable; a run that holds it still may finish with it."""
-    del self._kept[signature], self.used[signature]
+    with _guard:
+      del self._kept[signature], self.used[signature]
 
 
 def make_room() -> None:
   """While memory maps are scarce, drop the half of all executables that is unused for longest."""
   while crowded():
-    kept = [(used, each, of) for each in Executables.every for of, used in each.used.items()]
+    with _guard:
+      kept = [(used, each, of) for each in Executables.every for of, used in each.used.items()]
+      kept.sort(key=lambda entry: entry[0])
+      for _, each, signature in kept[: (len(kept) + 1) // 2]:
+        each.drop(signature)
     if not kept:
       return
-    kept.sort(key=lambda entry: entry[0])
-    for _, each, signature in kept[: (len(kept) + 1) // 2]:
-      each.drop(signature)
 
 
 def crowded() -> bool:

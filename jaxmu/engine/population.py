@@ -13,7 +13,6 @@ fewer members than another simply stops earlier.
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxmu.engine import alike
 from jaxmu.engine.executables import Executables
 from jaxmu.engine.runtime import compiler_options, require_threefry
 from jaxmu.errors import UserError
@@ -193,7 +193,6 @@ class Program:
 
   def __init__(self, population: Population, member_fn: MemberFn) -> None:
     self.population = population
-    self.compile_seconds = 0.0
     self.traces = 0
     self._compiled = Executables()
     self._placed: dict[Population, jax.Array] = {}
@@ -205,19 +204,20 @@ class Program:
     Arrays and their descriptions (`Population.shapes`) find the same executable.
     """
     arguments = (self._counts(self.population), state, constant, shared)
-    signature = (
-      jax.tree.structure(arguments),
-      tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)),
-    )
+    leaves, tree = jax.tree.flatten(arguments)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    signature = (tree, shapes, jnp.result_type(float))  # x64 is a setting of the thread's own
 
     def make():
-      start = time.perf_counter()
       options = compiler_options(nbytes((state, constant)) // self.population.padded)
-      executable = self._over_members().lower(*arguments).compile(compiler_options=options)
-      self.compile_seconds += time.perf_counter() - start
-      return executable
+      return alike.compile_once(self._over_members().lower(*arguments), options)
 
     return self._compiled.find(signature, make)
+
+  @property
+  def compile_seconds(self) -> float:
+    """Seconds that the calling thread has waited for compilation, its own or another's."""
+    return self._compiled.waited.seconds
 
   def _counted(self, state: Tree, constant: Tree, shared: Tree) -> tuple[Tree, Tree]:
     self.traces += 1

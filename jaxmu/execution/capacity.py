@@ -1,6 +1,6 @@
 """How many members a method can process at once, predicted from its compiled programs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -53,6 +53,7 @@ def capacity(
   fidelity: str | None = None,
   draws: Mapping[str, Any] | None = None,
   limit: int | None = None,
+  before: Callable[[], None] = lambda: None,
 ) -> Capacity:
   """Predict what a method needs, by compiling its programs for all members; nothing is allocated.
 
@@ -61,6 +62,7 @@ def capacity(
     variables: leaves [K, ...], arrays or descriptions of them.
     hp, fidelity, draws: as for `runner.run`.
     limit: bytes of each device that may be used; what `memory.limit` says where None.
+    before: called before each program is compiled; what it raises ends the prediction.
 
   Raises:
     MethodError: as `runner.run` does.
@@ -70,12 +72,12 @@ def capacity(
   options = members.options(method, problem.task, hp, fidelity)
   members.check(method, problem, draws or {})
   compiled = programs.build(population, problem.task, method, options)
-  before = compiled.compile_seconds
+  waited = compiled.compile_seconds
   keys = jax.random.wrap_key_data(jnp.zeros((population.size, 2), jnp.uint32))
   member = members.stack(method, problem, options, hp, keys, None, draws or {})
   variables, member = population.shapes((variables, member))
   shared = Shared(problem.arrays, np.int32(0))
-  calls = _calls(compiled, population, variables, member, shared)
+  calls = _calls(compiled, population, variables, member, shared, before)
   # The original models stay beside whatever a program works on.
   kept = nbytes(variables) // population.padded
   measured = [memory.measure(*call) for call in calls]
@@ -84,15 +86,21 @@ def capacity(
   found = Capacity(needs, population.local, limit, population.size, 0.0)
   if found.bytes > limit:
     found = found._replace(at_once=memory.members_within(population, needs, limit))
-  return found._replace(compile_seconds=compiled.compile_seconds - before)
+  return found._replace(compile_seconds=compiled.compile_seconds - waited)
 
 
 def _calls(
-  compiled: Programs, population: Population, variables: Variables, member: Any, shared: Shared
+  compiled: Programs,
+  population: Population,
+  variables: Variables,
+  member: Any,
+  shared: Shared,
+  before: Callable[[], None],
 ) -> Iterator[tuple[Program, Any, Any, Any]]:
   """Yield every program of a run with descriptions of its arguments, in the order of the run."""
 
   def call(program: Program, state: Any, constant: Any) -> tuple[Program, Any, Any, Any]:
+    before()
     return (program, state, constant, shared)
 
   yield (prepare := call(compiled.prepare, variables, member))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 from typing import Any
 
 import jax
@@ -50,8 +51,40 @@ def logits(
   return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-@functools.lru_cache(maxsize=16)
+def compile_logits(
+  population: Population,
+  task: Task,
+  arrays: Arrays,
+  variables: Any,
+  batch_size: int = 500,
+  at_once: int | None = None,
+) -> None:
+  """Compile what `logits` runs, so that it need not wait; nothing is allocated.
+
+  Args:
+    variables: descriptions of leaves [K, ...].
+    population, task, arrays, batch_size, at_once: as for `logits`.
+  """
+  n = arrays.labels.shape[0]
+  population = population.waves(at_once)[0].population.frame
+  program = _program(
+    population, dataclasses.replace(task, compute="float32"), n, min(batch_size, n)
+  )
+  lay = lambda leaf: jax.ShapeDtypeStruct((population.size, *leaf.shape[1:]), leaf.dtype)
+  program.compile({}, population.shapes(jax.tree.map(lay, variables)), arrays)
+
+
 def _program(population: Population, task: Task, n: int, batch_size: int) -> Program:
+  """Make or find a program; threads that ask for the same get the same."""
+  with _one_at_a_time:
+    return _make(population, task, n, batch_size)
+
+
+_one_at_a_time = threading.Lock()
+
+
+@functools.lru_cache(maxsize=16)
+def _make(population: Population, task: Task, n: int, batch_size: int) -> Program:
   def evaluate(state: Any, variables: Any, arrays: Arrays) -> tuple[Any, jax.Array]:
     view = View(task, arrays, {}, {})
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -80,7 +81,11 @@ def build(population: Population, task: Task, method: Method, options: Options) 
   Args:
     options: the static hyper-parameters, "fidelity" and "num_classes".
   """
-  return _build(population.frame, task, method, tuple(sorted(options.items())))
+  with _one_at_a_time:
+    return _build(population.frame, task, method, tuple(sorted(options.items())))
+
+
+_one_at_a_time = threading.Lock()  # threads that ask for the same programs must get the same
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,5 +1,10 @@
 """Compiled programs give way before the operating system's memory maps run out."""
 
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -83,3 +88,65 @@ def test_a_program_gives_its_maps_back_and_compiles_again(monkeypatch):
   assert count() < full
   np.testing.assert_array_equal(run(), first)
   assert program.traces == 2 * traced
+
+
+def test_threads_that_ask_for_one_program_make_it_once(system):
+  program, made, barrier = Executables(), [], threading.Barrier(8)
+
+  def make():
+    made.append(Executable())
+    time.sleep(0.05)  # so that the others come while it is being made
+    return made[-1]
+
+  def ask():
+    barrier.wait(60)
+    return program.find("a", make)
+
+  with ThreadPoolExecutor(8) as pool:
+    found = [each.result() for each in [pool.submit(ask) for _ in range(8)]]
+  assert len(made) == 1
+  assert all(each is made[0] for each in found)
+
+
+def test_after_a_failure_whoever_waited_makes_it_himself(system):
+  program, begun, go = Executables(), threading.Event(), threading.Event()
+
+  def fail():
+    begun.set()
+    assert go.wait(60)
+    raise RuntimeError("no")
+
+  with ThreadPoolExecutor(2) as pool:
+    failing = pool.submit(program.find, "a", fail)
+    assert begun.wait(60)
+    waiting = pool.submit(program.find, "a", Executable)
+    go.set()
+    assert isinstance(failing.exception(), RuntimeError)
+    assert isinstance(waiting.result(), Executable)
+
+
+def test_only_the_thread_that_waited_has_waited(system):
+  program = Executables()
+  with ThreadPoolExecutor(1) as pool:
+    pool.submit(program.find, "a", Executable).result()
+    assert pool.submit(lambda: program.waited.seconds).result() > 0
+  program.find("a", pytest.fail)
+  assert program.waited.seconds == 0
+
+
+def test_many_threads_make_room_for_one_another(system, monkeypatch):
+  """Tables change under those that walk them: nothing breaks, and everybody gets what he asks."""
+  programs = [Executables() for _ in range(4)]
+  turns = itertools.count()
+  monkeypatch.setattr(executables, "crowded", lambda: next(turns) % 3 == 0)
+
+  def work(number):
+    for turn in range(300):
+      Executables()
+      name = (number * 7 + turn) % 11
+      assert programs[turn % 4].find(name, lambda name=name: [name]) == [name]
+
+  with ThreadPoolExecutor(8) as pool:
+    for each in [pool.submit(work, number) for number in range(8)]:
+      each.result()
+  assert all(set(each.used) == set(each._kept) for each in programs)
