@@ -1,7 +1,8 @@
-"""Show what a run, or one checkpoint of it, holds: members, progress, arrays, accuracies.
+"""Show what a run, or one group or checkpoint of it, holds: members, progress, arrays, accuracies.
 
   python bin/inspect.py checkpoints/cnn_digits-1a2b3c4d
-  python bin/inspect.py checkpoints/cnn_digits-1a2b3c4d/state/msg --norms
+  python bin/inspect.py checkpoints/cnn_digits-1a2b3c4d/stages/msg/0-9-5e6f7a8b --norms
+  python bin/inspect.py checkpoints/cnn_digits-1a2b3c4d --status
 
 Reads metadata only; --norms also reads the arrays.
 """
@@ -19,6 +20,7 @@ if __name__ == "inspect":
 
 
 def main(args):
+  from jaxmu.command import inspection_text
   from jaxmu.store import inspection
 
   about = inspection.inspect(args.path, norms=args.norms)
@@ -32,7 +34,8 @@ def main(args):
   console = Console(markup=False, highlight=False)
   if not console.is_terminal:
     console.width = 120
-  inspection.render(about, console)
+  show = inspection_text.status if args.status else inspection_text.render
+  show(about, console)
 
 
 if __name__ == "__main__":
@@ -41,5 +44,6 @@ if __name__ == "__main__":
   flags = cli.parser(__doc__, config=False)
   flags.add_argument("path", metavar="PATH", help="a run directory, or a checkpoint inside one")
   flags.add_argument("--norms", action="store_true", help="read the arrays and print L2 norms")
+  flags.add_argument("--status", action="store_true", help="how far a run is, and who works on it")
   flags.add_argument("--json", action="store_true", help="print JSON")
   sys.exit(cli.run(main, flags))

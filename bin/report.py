@@ -8,22 +8,22 @@ Reads only what the run stored, and starts no accelerator.
 
 import argparse
 import sys
+from pathlib import Path
 
 from jaxmu.command import cli
 
 
 def main(args: argparse.Namespace) -> None:
   """Write the reports of the runs named on the command line, and the figures if asked for."""
-  from jaxmu import report
-  from jaxmu.report import study
   from jaxmu.store import Run
+  from jaxmu.studies import study_of
 
   runs = [Run.open(path) for path in args.run]
   for run in runs:
-    kind = study if (run.path / "study.json").is_file() else report
-    written = kind.write(run)
+    study = study_of(run)
+    written = study.report(run)
     if args.figures:
-      written += kind.write_figures(run, args.figures)
+      written += study.figures(run, Path(args.figures))
     print("\n".join(map(str, written)))
 
 

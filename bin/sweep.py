@@ -1,32 +1,45 @@
-"""Run the benchmark: train, unlearn, attack and report a population of models.
+"""Run a study: train, unlearn, attack and report populations of models.
 
-Where the config asks for a U-LiRA study (config.study = "ulira"), run that: shadow models,
-per-sample attacks, and their report.
+The config says which: the benchmark, or a U-LiRA study of shadow models (config.study).
 
   python bin/sweep.py --config=configs/cnn_digits.py
   python bin/sweep.py --config=configs/resnet18_cifar10.py:mini --config.methods=msg,ct
   python bin/sweep.py --config=configs/resnet18_cifar10.py --plan
-  python bin/sweep.py --config=configs/ulira_digits.py --config.ulira.splits=64
+  python bin/sweep.py --config=configs/ulira_digits.py --config.ulira.splits=64 --workers=2
 
-Running the same command again continues where it stopped.
+Running the same command again continues where it stopped; several processes that run it at once
+share the work. Exit codes: 0 done, 2 a mistake in what was asked, 69 a unit lacks what it starts
+from, 75 stopped or held elsewhere (come again), 130 Ctrl-C.
 """
 
+import json
 import shlex
 import sys
 
-from jaxmu.command import cli
+from jaxmu.command import cli, endings
 from jaxmu.engine import runtime
+from jaxmu.errors import SettingsError
+from jaxmu.stopping import Stop, parse_duration
 
 
 def flags() -> cli.Parser:
   made = cli.parser(__doc__)
-  made.add_argument("--plan", action="store_true", help="print cost and progress, run nothing")
-  made.add_argument(
+  add = made.add_argument
+  add("--plan", action="store_true", help="print units, cost and progress, run nothing")
+  add("--json", action="store_true", help="with --plan: print it as JSON")
+  add(
     "--images-per-second",
     type=float,
     metavar="N",
-    help="training speed of the whole machine that --plan assumes (default: as on 2 CPU cores)",
+    help="training speed of the whole machine that --plan assumes (default: what this study's "
+    "finished units reached, or else 2 CPU cores)",
   )
+  add("--workers", type=int, metavar="N", help="share the work among N processes on this machine")
+  add("--prepare", action="store_true", help="make the run directory, train nothing")
+  add("--unit", metavar="STAGE/GROUP", default="", help="work one unit of the plan, then end")
+  add("--only-units", action="store_true", help="work units, but write no tables and no report")
+  add("--repair", action="store_true", help="delete damaged units first; they are made anew")
+  add("--stop-after", metavar="55m", help="stop by then, saved; the same command goes on")
   return made
 
 
@@ -36,21 +49,60 @@ def main(args) -> None:
 
   settings = Settings.from_config(args.config, catalog())
   if args.plan:
-    from jaxmu import shadows
-    from jaxmu.studies.plan import plan
+    from jaxmu.command import plan_text
+    from jaxmu.studies import plan
 
-    plan = shadows.plan if settings.study == "ulira" else plan
-    print(plan(settings, images_per_second=args.images_per_second))
+    found = plan.plan(settings, images_per_second=args.images_per_second)
+    print(json.dumps(found.to_dict(), indent=1) if args.json else plan_text.render(found))
     return
+  if args.stop_after:
+    args.stop.limit(parse_duration(args.stop_after))
   runtime.configure(settings.population.devices)
-  from jaxmu import shadows, studies
+  from jaxmu import studies
+  from jaxmu.studies.run import Part
 
-  start = shadows.study if settings.study == "ulira" else studies.sweep
-  run = start(settings, command=shlex.join(["python", *sys.argv]))
-  print((run.path / "report.md").read_text(encoding="utf-8"))
-  print(f"report: {run.path / 'report.html'}")
-  print(f"models: python bin/inspect.py {run.path}")
+  ends_early = args.unit or args.only_units or args.prepare
+  part = Part(args.unit, args.prepare, not ends_early, args.repair)
+  command = shlex.join(["python", *_words(sys.argv)])
+  if args.workers is not None:
+    _share(args, settings, args.stop, command)
+    part = part._replace(repair=False)
+  run = studies.run(settings, command=command, stop=args.stop, part=part)
+  if not ends_early:
+    print((run.path / "report.md").read_text(encoding="utf-8"))
+    print(f"report: {run.path / 'report.html'}")
+    print(f"models: python bin/inspect.py {run.path}")
+
+
+def _share(args, settings, stop: Stop, command: str) -> None:
+  """Let other processes work the units; what they leave is done by whoever called."""
+  from jaxmu import studies
+  from jaxmu.command import workers
+  from jaxmu.studies.run import Part
+
+  if args.workers < 1 or args.unit:
+    raise SettingsError(f"--workers={args.workers}: expected at least 1, and no --unit")
+  studies.run(settings, command=command, stop=stop, part=Part(prepare=True, repair=args.repair))
+  units = [sys.executable, *_words(sys.argv), "--only-units"]
+  for code in workers.work(units, args.workers, stop):
+    if code:
+      print(f"a worker ended with code {code}; what it left is done here", file=sys.stderr)
+
+
+def _words(argv: list[str]) -> list[str]:
+  """Leave out what says how the work is done, not what is done."""
+  kept, words = [], iter(argv)
+  for word in words:
+    if word in ("--repair", "--prepare", "--only-units"):
+      continue
+    name, equals, _ = word.partition("=")
+    if name in ("--workers", "--unit", "--stop-after"):
+      if not equals:
+        next(words, None)
+      continue
+    kept.append(word)
+  return kept
 
 
 if __name__ == "__main__":
-  sys.exit(cli.run(main, flags()))
+  endings.leave(cli.run(main, flags()))

@@ -5,6 +5,9 @@ saved; elsewhere it ends at once through an exception. A second signal ends the 
 
 Python runs handlers between bytecodes, so none runs while a compiled program does. A thread that
 the C level wakes sees to it that the first signal is answered and the second one obeyed meanwhile.
+
+An exception may come up where it does harm (imports of compiled modules crash) or is dropped
+(destructors, JAX's callbacks of the garbage collector). An alarm tries again until it got through.
 """
 
 import os
@@ -14,7 +17,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -25,6 +29,9 @@ SIGNALS = tuple(  # SIGHUP is absent on Windows
   getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 LINE = "stopping at the next point to go on from; a second signal stops at once"
+IMPORTS = "<frozen importlib"
+DROPPING = ("__del__", "_xla_gc_callback")
+SOON, LATER = 0.05, 1.0  # seconds until an exception is tried, and looked after, again
 SAME = 0.2  # seconds: one request may come twice, to the process and to its group
 UNITS = (86400, 3600, 60, 1)
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
@@ -38,6 +45,7 @@ class Stop:
     self.ends = None if after is None else time.monotonic() + after
     self._signal = 0  # the first one's number
     self._first = {"seen": 0.0, "handled": 0.0}  # when each of the two noted it
+    self._raised: Callable[[], Interrupted | None] = lambda: None
     self._depth = 0
     self._unsaid = [f"\n{LINE}\n".encode()]
 
@@ -49,6 +57,11 @@ class Stop:
   def wanted(self) -> bool:
     """Whether `check` would raise: what is to be gone on from should be saved now."""
     return bool(self._signal) or (self.ends is not None and time.monotonic() >= self.ends)
+
+  @property
+  def signal(self) -> int:
+    """The number of the first signal; 0 where none came."""
+    return self._signal
 
   def check(self) -> None:
     """Raise if a signal came or the time is over; call it where work can be gone on with.
@@ -85,7 +98,7 @@ class Stop:
       return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     ours = [number for number in SIGNALS if before[number] not in (signal.SIG_IGN, None)]
-    with self._watched():
+    with self._watched(), self._alarm(), self._known():
       for number in ours:
         signal.signal(number, self._handle)
       try:
@@ -93,6 +106,23 @@ class Stop:
       finally:
         for number in ours:
           signal.signal(number, signal.SIG_DFL if self._signal else before[number])
+
+  @contextmanager
+  def _known(self) -> Iterator[None]:
+    _INSTALLED.append(self)
+    try:
+      yield
+    finally:
+      _INSTALLED.remove(self)
+
+  @contextmanager
+  def _alarm(self) -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, self._raise)
+    try:
+      yield
+    finally:
+      signal.setitimer(signal.ITIMER_REAL, 0)
+      signal.signal(signal.SIGALRM, before)
 
   @contextmanager
   def _watched(self) -> Iterator[None]:
@@ -122,7 +152,22 @@ class Stop:
     self._signal = self._signal or number
     self._note("handled", number)
     if first and not self._depth:
-      raise _interruption(number)
+      self._raise(number, frame)
+
+  def _raise(self, number: int, frame: FrameType | None) -> None:
+    """Raise in the main thread, once that is safe; see to it later that it was not in vain."""
+    if self._depth or self._raised() is not None:  # will be asked; is on its way
+      signal.setitimer(signal.ITIMER_REAL, LATER)
+    elif not _safe(frame):
+      signal.setitimer(signal.ITIMER_REAL, SOON)
+    else:
+      signal.setitimer(signal.ITIMER_REAL, LATER)
+      error = _interruption(self._signal)
+      self._raised = weakref.ref(error)
+      try:
+        raise error
+      finally:
+        del error  # which its traceback would keep alive through this frame
 
   def _note(self, who: str, number: int) -> None:
     """Answer the first signal, obey the second.
@@ -137,6 +182,29 @@ class Stop:
     if self._depth:
       with suppress(IndexError, OSError):  # said; standard error is closed
         os.write(2, self._unsaid.pop())  # past Python's buffers: the main thread may be in them
+
+
+_INSTALLED: list[Stop] = []
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+  """Let a first signal wait for the end of the block, whoever answers signals in this process."""
+  if _INSTALLED and threading.current_thread() is threading.main_thread():
+    with _INSTALLED[-1].deferring():
+      yield
+  else:
+    yield
+
+
+def _safe(frame: FrameType | None) -> bool:
+  """Tell whether an exception may come up here: nothing is being imported or destroyed."""
+  while frame is not None:
+    code = frame.f_code
+    if code.co_filename.startswith(IMPORTS) or code.co_name in DROPPING:
+      return False
+    frame = frame.f_back
+  return True
 
 
 def _interruption(number: int) -> Interrupted:

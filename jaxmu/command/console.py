@@ -39,7 +39,7 @@ def _methods(args) -> None:
 
 def _config(args) -> None:
   from jaxmu.settings import entry_table
-  from jaxmu.studies.preparation import catalog
+  from jaxmu.studies import catalog
 
   if args.names:
     raise SettingsError(f"unexpected argument '{args.names[0]}'; `jaxmu config` lists all entries")

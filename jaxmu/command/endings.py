@@ -8,6 +8,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
+from typing import NoReturn
 
 from jaxmu import stopping
 from jaxmu.errors import Interrupted, StoreError, UserError, short
@@ -38,6 +39,19 @@ def told(error: BaseException) -> int:
     raise error
   _say("error: " + " ".join(reason.split()))
   return getattr(error, "exit_code", 2)
+
+
+def leave(code: int) -> NoReturn:
+  """End the process with an exit code, at once where it was stopped.
+
+  XLA may be compiling in another thread, which an ordinary end would wait for.
+  """
+  if code in (stopping.COME_AGAIN, stopping.CTRL_C):
+    for stream in (sys.stdout, sys.stderr):
+      with suppress(OSError, ValueError):
+        stream.flush()
+    os._exit(code)
+  sys.exit(code)
 
 
 def print_anything() -> None:

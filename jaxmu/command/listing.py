@@ -12,7 +12,7 @@ NAVIGATION = (
   "[README](../README.md) · [Python](python_api.md) · [Configs](configs.md) · [Runs](runs.md) · "
   "[Evaluation](evaluation.md) ·",
   "**Methods** · [Fidelity](fidelity.md) · [Adding a method](adding_a_method.md) · "
-  "[Engine](engine.md) · [Performance](performance.md) ·",
+  "[Architecture](architecture.md) · [Engine](engine.md) · [Performance](performance.md) ·",
   "[Benchmarks](benchmarks.md) · [Shadow models](shadow_models.md) · [Glossary](glossary.md)",
 )
 E_MAX = "E_max: a fifth of the original's training epochs, rounded up."

@@ -4,6 +4,7 @@ This door stays free of JAX: `augment` and `streams` are imported by name where 
 """
 
 from jaxmu.data.arrays import Dataset
+from jaxmu.data.chosen import load_for, splits_for
 from jaxmu.data.datasets import DATASETS, load
 from jaxmu.data.splits import Split, custom_split, fixed_split, listed_split, redrawn_split
 from jaxmu.data.transforms import randomise_labels, subset
@@ -16,7 +17,9 @@ __all__ = [
   "fixed_split",
   "listed_split",
   "load",
+  "load_for",
   "randomise_labels",
   "redrawn_split",
+  "splits_for",
   "subset",
 ]

@@ -14,7 +14,7 @@ fewer members than another simply stops earlier.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,8 @@ class Population:
     size: number of members K.
     chunk: members that one device computes together (vmap); 1 runs them one after another.
     devices: the devices; defaults to all.
-    room: least number of places; more than K where this is the last, smaller wave of several.
+    room: least number of places; more than K where this is the last, smaller one of populations
+      that share programs.
 
   Raises:
     UserError: for a non-positive size or chunk.
@@ -93,28 +94,6 @@ class Population:
   def frame(self) -> "Population":
     """The full population with the same places: what programs are compiled for."""
     return dataclasses.replace(self, size=self.padded, room=0)
-
-  def waves(self, at_once: int | None = None) -> "tuple[Wave, ...]":
-    """Split into waves of at most `at_once` members with places alike, so programs alike.
-
-    The waves are as even as whole chunks on every device allow. None keeps all members together.
-
-    Raises:
-      UserError: `at_once` is below 1.
-    """
-    if at_once is not None and at_once < 1:
-      raise UserError(f"a wave needs at least 1 member, got {at_once}")
-    if at_once is None or at_once >= self.size:
-      return (Wave(slice(0, self.size), self),)
-    number = math.ceil(self.size / at_once)
-    even = self._each(math.ceil(self.size / number)) * len(self.devices)
-    each = min(at_once, even)
-    starts = range(0, self.size, each)
-    ends = [min(start + each, self.size) for start in starts]
-    return tuple(
-      Wave(slice(a, b), dataclasses.replace(self, size=b - a, room=each))
-      for a, b in zip(starts, ends)
-    )
 
   def place(self, tree: Tree) -> Tree:
     """Lay leaves [K, ...] out over the devices; free places repeat a member.
@@ -171,16 +150,18 @@ class Population:
     return Program(self, member_fn)
 
 
-class Wave(NamedTuple):
-  """Members that are processed together: which of all they are, and how they are laid out."""
-
-  members: slice
-  population: Population
-
-
 def member_keys(seeds: Sequence[int]) -> jax.Array:
   """Make one typed key per seed, [K]."""
   return jax.vmap(jax.random.key)(jnp.asarray(seeds))
+
+
+def folded_keys(paths: Sequence[Sequence[int]]) -> jax.Array:
+  """Make typed keys [K]: each of a seed, with the numbers behind it folded in one by one."""
+  seeds, *numbers = zip(*paths, strict=True)
+  found = member_keys(seeds)
+  for level in numbers:
+    found = jax.vmap(jax.random.fold_in)(found, jnp.asarray(level))
+  return found
 
 
 def fold_keys(keys: jax.Array, number: int) -> jax.Array:

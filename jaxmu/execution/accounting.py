@@ -49,3 +49,18 @@ def _pass_samples(phase: Phase, p: Pass, hp: Hp, sizes: Sizes) -> int:
     return _epochs(phase, p, hp) * visits
   rounds, left = divmod(p.budget(hp), streams.steps(p.stream, sizes, p.batch_size))
   return rounds * visits + min(left * p.batch_size, visits)
+
+
+def work(
+  method: Method, hp: Hp, sizes: Sizes, *, fidelity: str, num_classes: int
+) -> tuple[int, float]:
+  """Return optimizer steps and equivalent sample-passes of one member, without compiling anything.
+
+  Args:
+    hp: complete hyper-parameters.
+    sizes: samples by set.
+  """
+  options = {name: hp[name] for name in method.static}
+  options |= {"fidelity": method.resolve_fidelity(fidelity), "num_classes": num_classes}
+  phases = method.phases(options)
+  return steps(method, phases, hp, sizes), sample_passes(method, phases, hp, sizes, options)

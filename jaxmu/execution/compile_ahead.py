@@ -17,13 +17,13 @@ import jax
 
 from jaxmu.engine import executables, runtime
 from jaxmu.errors import UserError
-from jaxmu.execution import predictions, waves
-from jaxmu.execution.capacity import Capacity, capacity
+from jaxmu.execution import predictions
+from jaxmu.execution.capacity import capacity
 from jaxmu.execution.runner import Problem
 from jaxmu.training.method import Method
 from jaxmu.training.phase import Variables
+from jaxmu.training.task import Arrays
 
-AUTO = 0  # as many members at once as `capacity` says
 THREADS_ENV = "JAXMU_COMPILE_AHEAD"
 MOST = 4  # compilations at a time; each takes memory of its own
 
@@ -52,8 +52,8 @@ class Job(NamedTuple):
     method, problem: as for `runner.run`.
     variables: descriptions (or arrays) of leaves [K, ...].
     hp, fidelity: as for `runner.run`.
-    at_once: members that are on the devices together; AUTO: those that fit; None: all.
-    batch_size: samples per step of the predictions afterwards; 0 where there are none.
+    predicted: samples of the predictions afterwards; None where there are none.
+    batch_size: samples per step of these.
   """
 
   method: Method
@@ -61,8 +61,8 @@ class Job(NamedTuple):
   variables: Variables
   hp: Sequence[Mapping[str, Any]]
   fidelity: str | None = None
-  at_once: int | None = AUTO
-  batch_size: int = 0
+  predicted: Arrays | None = None
+  batch_size: int = 500
 
 
 class Stopped(Exception):
@@ -84,23 +84,24 @@ class CompileAhead:
     self._closed = threading.Event()
     self._pool = ThreadPoolExecutor(threads, "compile-ahead") if threads else None
 
-  def submit(self, job: Job) -> Future[None]:
-    """Compile a job's programs when its turn comes; `cancel` the result where that is too late."""
+  def submit(self, make: Callable[[], Job]) -> Future[None]:
+    """Make a job when its turn comes, and compile its programs; `cancel` where that is too late."""
     if self._pool is None:
       nothing: Future[None] = Future()
       nothing.cancel()
       return nothing
-    return self._pool.submit(compile_job, job, self._check)
+    return self._pool.submit(lambda: compile_job(make(), self._check))
 
-  def close(self) -> None:
+  def close(self, wait: bool = True) -> None:
     """Drop what is not begun, and end after the programs that are being compiled now.
 
-    Those cannot be left alone: a process that ends while XLA compiles aborts (exit code 134).
-    Only `os._exit` ends it at once.
+    Args:
+      wait: False leaves these alone. An ordinary end of the process would still wait for them, as
+        one that ends while XLA compiles aborts (exit code 134): only `os._exit` ends it at once.
     """
     self._closed.set()
     if self._pool is not None:
-      self._pool.shutdown(wait=True, cancel_futures=True)
+      self._pool.shutdown(wait=wait, cancel_futures=True)
 
   def _check(self) -> None:
     """Stop when closed, and before programs in use would have to give way to later ones."""
@@ -116,7 +117,7 @@ class CompileAhead:
     error: BaseException | None,
     trace: TracebackType | None,
   ) -> None:
-    self.close()
+    self.close(wait=not isinstance(error, KeyboardInterrupt))  # a stopped process has no time
 
 
 def compile_job(job: Job, before: Callable[[], None] = lambda: None) -> None:
@@ -125,29 +126,10 @@ def compile_job(job: Job, before: Callable[[], None] = lambda: None) -> None:
   Args:
     before: called before each program; what it raises ends the job.
   """
-  at_once = job.at_once
-  if at_once == AUTO:
-    at_once = _capacity(job, job.problem, before).at_once
-  first = job.problem.population.waves(at_once)[0]
-  if job.at_once != AUTO or first.population.size < job.problem.population.size:
-    _capacity(job, waves.restrict(job.problem, first), before)
-  if job.batch_size:
+  problem = job.problem
+  capacity(job.method, problem, job.variables, hp=job.hp, fidelity=job.fidelity, before=before)
+  if job.predicted is not None:
     before()
-    problem = job.problem
     predictions.compile_logits(
-      problem.population, problem.task, problem.arrays, job.variables, job.batch_size, at_once
+      problem.population, problem.task, job.predicted, job.variables, job.batch_size
     )
-
-
-def _capacity(job: Job, problem: Problem, before: Callable[[], None]) -> Capacity:
-  """Compile the programs for the members of one wave, and say how many fit."""
-  members = problem.population.size
-  lay = lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype)
-  return capacity(
-    job.method,
-    problem,
-    jax.tree.map(lay, job.variables),
-    hp=job.hp[:members],
-    fidelity=job.fidelity,
-    before=before,
-  )

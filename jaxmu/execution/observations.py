@@ -19,7 +19,6 @@ class Snapshot(NamedTuple):
     failed_at: int32 [K], see `TrainState`.
     optimizers: number as text -> leaf [K, ...] of the optimizers' states and the phase's memory.
     targets: epochs that members go back to; () unless they do.
-    members: first and last member but one, where waves of them follow each other; () for all.
   """
 
   phase: int
@@ -30,7 +29,6 @@ class Snapshot(NamedTuple):
   failed_at: Any
   optimizers: Mapping[str, Any]
   targets: tuple[int, ...] = ()
-  members: tuple[int, ...] = ()
 
   def arrays(self) -> dict[str, Any]:
     """Return the arrays, a tree for a checkpoint."""
@@ -56,8 +54,6 @@ class Leg(NamedTuple):
     seconds: wall time of the leg, compilation excluded.
     snapshot: call it for the state as NumPy arrays (to save it).
     replay: True where epochs are run again only to rewind; their metrics are known already.
-    members: which members these are, where waves of them follow each other.
-    wave, waves: number of the wave, and how many there are.
   """
 
   phase: str
@@ -70,9 +66,6 @@ class Leg(NamedTuple):
   seconds: float
   snapshot: Callable[[], Snapshot]
   replay: bool = False
-  members: slice = slice(None)
-  wave: int = 0
-  waves: int = 1
 
 
 class Outcome(NamedTuple):

@@ -22,7 +22,6 @@ def logits(
   arrays: Arrays,
   variables: Any,
   batch_size: int = 500,
-  at_once: int | None = None,
 ) -> np.ndarray:
   """Evaluate every member on every sample, in eval mode and without augmentation.
 
@@ -32,23 +31,16 @@ def logits(
     arrays: N samples, as placed by `Population.share`.
     variables: leaves [K, ...], on the host or as `Population.place` lays them out.
     batch_size: samples per step; does not change the result's meaning, only its speed.
-    at_once: members that are on the devices together; None: all.
 
   Returns:
     Logits, [K, N, C].
   """
   n = arrays.labels.shape[0]
   task = dataclasses.replace(task, compute="float32")
-  parts = []
-  for members, wave in population.waves(at_once):
-    program = _program(wave.frame, task, n, min(batch_size, n))
-    own = variables
-    if wave.size < population.size:
-      own = jax.tree.map(lambda leaf, members=members: leaf[members], variables)
-    # The engine donates its state; an empty one keeps the variables alive for the caller.
-    _, out = program({}, wave.place(own), arrays, wave)
-    parts.append(wave.collect(out))
-  return parts[0] if len(parts) == 1 else np.concatenate(parts)
+  program = _program(population.frame, task, n, min(batch_size, n))
+  # The engine donates its state; an empty one keeps the variables alive for the caller.
+  _, out = program({}, population.place(variables), arrays, population)
+  return population.collect(out)
 
 
 def compile_logits(
@@ -57,21 +49,17 @@ def compile_logits(
   arrays: Arrays,
   variables: Any,
   batch_size: int = 500,
-  at_once: int | None = None,
 ) -> None:
   """Compile what `logits` runs, so that it need not wait; nothing is allocated.
 
   Args:
     variables: descriptions of leaves [K, ...].
-    population, task, arrays, batch_size, at_once: as for `logits`.
+    population, task, arrays, batch_size: as for `logits`.
   """
   n = arrays.labels.shape[0]
-  population = population.waves(at_once)[0].population.frame
-  program = _program(
-    population, dataclasses.replace(task, compute="float32"), n, min(batch_size, n)
-  )
-  lay = lambda leaf: jax.ShapeDtypeStruct((population.size, *leaf.shape[1:]), leaf.dtype)
-  program.compile({}, population.shapes(jax.tree.map(lay, variables)), arrays)
+  float32 = dataclasses.replace(task, compute="float32")
+  program = _program(population.frame, float32, n, min(batch_size, n))
+  program.compile({}, population.shapes(variables), arrays)
 
 
 def _program(population: Population, task: Task, n: int, batch_size: int) -> Program:

@@ -5,7 +5,7 @@ inside a `scan` the gradient of a stock convolution is tens of times slower. `co
 ways that stay fast there; on other backends the stock convolution is used. `lowering` chooses by
 rule, from measurements on a CPU with AVX-512 (`bench/conv.py`); a network's field `lowering` may
 hold another choice: one name for all, or a table by the `case` of each convolution, as
-`jaxmu.studies.lowerings` measures it on the device at hand.
+`jaxmu.execution.lowerings` measures it on the device at hand.
 """
 
 import collections

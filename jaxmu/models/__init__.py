@@ -2,7 +2,7 @@
 
 from jaxmu.kernels.derivatives import forward_mode
 from jaxmu.models.forward import forward, takes_mask
-from jaxmu.models.registry import MODELS, build, make
+from jaxmu.models.registry import MODELS, build, make, of_settings
 from jaxmu.models.torch_weights import from_torch, to_torch
 from jaxmu.models.traits import in_the_reference, stem_is_a_layer
 
@@ -14,6 +14,7 @@ __all__ = [
   "from_torch",
   "in_the_reference",
   "make",
+  "of_settings",
   "stem_is_a_layer",
   "takes_mask",
   "to_torch",

@@ -1,5 +1,6 @@
 """The table of networks, and how one is made and initialised."""
 
+from collections.abc import Collection
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ from jaxmu.kernels.conv_passes import LOWERINGS
 from jaxmu.models.cnn import Cnn
 from jaxmu.models.resnet import ResNet18
 from jaxmu.models.tinyvit import TinyViT
+from jaxmu.settings import Settings
 from jaxmu.settings.ranges import BELOW_ONE, Range, Unfit, fit
 
 MODELS: dict[str, type[Any]] = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
@@ -41,6 +43,23 @@ def make(name: str, num_classes: int, **options: Any) -> nn.Module:
     raise ModelError(f"unknown option '{unknown[0]}' of {name}; {closest(unknown[0], fields)}")
   checked = {option: _option(option, value) for option, value in options.items()}
   return MODELS[name](num_classes=_number("num_classes", num_classes), **checked)
+
+
+def of_settings(settings: Settings, num_classes: int, lowering: Any = "auto") -> nn.Module:
+  """Return the network that settings ask for (no weights).
+
+  Args:
+    lowering: how its convolutions are computed, where it has any.
+  """
+  chosen = settings.model
+  options = {"lowering": lowering} if "lowering" in _fields(chosen.name) else {}
+  if chosen.name == "cnn":
+    options["width"] = chosen.width
+  return make(chosen.name, num_classes, **options)
+
+
+def _fields(name: str) -> Collection[str]:
+  return getattr(MODELS[name], "__dataclass_fields__", {})
 
 
 def build(

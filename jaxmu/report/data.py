@@ -17,8 +17,8 @@ from jaxmu.audit.results import (
 from jaxmu.errors import StoreError
 from jaxmu.report.marks import Mark, assign
 from jaxmu.store import Run, typed_json
+from jaxmu.store.groups import Cost
 from jaxmu.store.manifest import Manifest
-from jaxmu.store.records import StageTiming
 from jaxmu.store.run import CONFIG, MANIFEST
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class ReportData(RunData, Results):
   """Everything the report shows; rows, curves and intervals as the run stores them."""
 
   curves: pd.DataFrame
-  timings: Mapping[str, StageTiming]
+  timings: Mapping[str, Cost]
 
   @property
   def bootstrap(self) -> int:
@@ -132,7 +132,7 @@ def from_run(run: Run) -> ReportData:
     curves=_optional(run, "curves", CURVE_COLUMNS),
     intervals=_optional(run, "intervals", INTERVAL_COLUMNS),
     differences=_optional(run, "differences", DIFFERENCE_COLUMNS),
-    timings=timings(run, StageTiming),
+    timings=timings(run, Cost),
   )
 
 
@@ -153,10 +153,10 @@ def check_methods(run: Run, name: str, methods: Iterable[str]) -> None:
 
 def timings(run: Run, kind: type[T]) -> Mapping[str, T]:
   """Read what every stage cost, each as a value of type `kind`; it may be absent."""
-  found = run.record(Mapping[str, kind], TIMINGS) if (run.path / TIMINGS).exists() else {}
+  found = run.record(Mapping[str, kind], TIMINGS) if run.has(TIMINGS) else {}
   check_methods(run, TIMINGS, found)
   return found
 
 
 def _optional(run: Run, name: str, columns: Sequence[str]) -> pd.DataFrame:
-  return run.table(name) if (run.path / f"{name}.parquet").exists() else empty(columns)
+  return run.table(name) if run.has(f"{name}.parquet") else empty(columns)

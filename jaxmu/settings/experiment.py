@@ -167,18 +167,6 @@ class Settings:
     """Give the first 8 hex digits of the SHA-256 of `identity` as canonical JSON."""
     return _hash8(self.identity())
 
-  def sweep_identity(self) -> dict[str, Any]:
-    """Give `identity` with seeds and methods, for run directories whose seeds cannot be added to.
-
-    Temporary: the rooms `sweep` and `shadows` read it, and it goes with them.
-    """
-    return self.identity() | {"seeds": list(self.seeds), "methods": list(self.methods)}
-
-  @property
-  def sweep_hash8(self) -> str:
-    """Give the same of `sweep_identity`; temporary as well."""
-    return _hash8(self.sweep_identity())
-
 
 def schema() -> dict[str, Any]:
   """Give the type of each entry that a config may have, sections as nested dicts.

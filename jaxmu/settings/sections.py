@@ -168,8 +168,8 @@ class PopulationSettings:
   members_at_once: Annotated[
     int | str,
     Entry(
-      "members that are on the devices together: a whole number, or `auto` (all that fit by "
-      "prediction; [waves](engine.md#waves))",
+      "largest number of members that are trained together, at most 64: a whole number, or `auto` "
+      "(what fits by prediction; [units](engine.md#units))",
       read=auto_or(MEMBERS),
       incidental=True,
     ),

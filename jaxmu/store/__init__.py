@@ -1,4 +1,4 @@
-"""The run directory, checkpoints and their inspection: the only room that knows paths."""
+"""The run directory, the record of members, checkpoints: the only room that knows paths."""
 
 from jaxmu.store.run import Run
 

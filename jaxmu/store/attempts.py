@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +17,7 @@ from jaxmu.store.private_names import private, sweep, sync, writing
 
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # what a rename onto a folder with entries says
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+TRIES = 100  # at making a lock whose folder vanishes meanwhile
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 NO_LINKS = (
   *(errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK),
@@ -111,13 +112,32 @@ def lock(path: Path) -> Iterator[bool]:
   Raises:
     StoreError: the file cannot be opened or locked for another reason.
   """
-  with writing(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a")
-  with file:
+  while True:
     with writing(path):
-      free = _taken(file)
-    yield free
+      file = _opened(path)
+    with file:
+      with writing(path):
+        free = _taken(file)
+      if free and not _still_there(file, path):
+        continue  # whoever held it has removed it: others would lock the next file of this name
+      yield free
+      return
+
+
+def _opened(path: Path) -> IO[str]:
+  """Open a lock whose folder other processes remove once they are done with it."""
+  for _ in range(TRIES):
+    with suppress(FileNotFoundError, FileExistsError):
+      path.parent.mkdir(parents=True, exist_ok=True)
+      return path.open("a")
+  return path.open("a")
+
+
+def _still_there(file: IO[str], path: Path) -> bool:
+  try:
+    return os.path.samestat(os.fstat(file.fileno()), path.stat())
+  except FileNotFoundError:
+    return False
 
 
 def _taken(file: IO[str]) -> bool:

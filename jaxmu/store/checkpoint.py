@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmu import stopping
 from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import attempts, files, named_leaves, private_names
 
@@ -105,7 +106,7 @@ def load(path: str | Path, like: Any = None) -> tuple[Any, dict[str, Any]]:
     _check_like(path, description.leaves, like)
   try:
     files.verify(path, description.files)
-    with _quiet():
+    with _orbax():
       stored = ocp.load(path) if any(0 not in x.shape for x in description.leaves.values()) else {}
   except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
     raise _damaged(path, str(error).strip().partition("\n")[0] or type(error).__name__) from None
@@ -224,7 +225,7 @@ def _save_arrays(path: Path, leaves: Mapping[str, np.ndarray]) -> None:
 
   context = ocp.Context()
   context.array.saving.use_compression = False  # weights shrink by 7 % and take 4 times as long
-  with _quiet(), context:
+  with _orbax(), context:
     ocp.save(path, named_leaves.nest(leaves))
 
 
@@ -255,16 +256,18 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-  """Keep orbax's log lines off the terminal: they cut through the progress bar.
+def _orbax() -> Iterator[None]:
+  """Run orbax to its end, and without its log lines.
 
-  Errors are raised here, and need no traceback of orbax's threads beside them.
+  Its threads would go on, and complain, after an interruption. Log lines cut through the progress
+  bar; errors are raised here, and need no traceback of a thread beside them.
   """
   from absl import logging
 
   level = logging.get_verbosity()
   logging.set_verbosity(logging.FATAL)
   try:
-    yield
+    with stopping.uninterrupted():
+      yield
   finally:
     logging.set_verbosity(level)

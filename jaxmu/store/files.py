@@ -104,7 +104,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
   return value
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> None:
+def write_table(
+  path: Path, rows: Sequence[Mapping[str, Any]], order: Sequence[str] = (), sync: bool = True
+) -> None:
   """Write rows as parquet; equal rows give equal bytes.
 
   Columns named in `order` come first, then the others as they appear. A column is bool, int64 or
@@ -113,9 +115,14 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], order: Sequence[s
   import pyarrow.parquet
 
   table = _arrow(rows, order)
-  replace(
-    path, lambda file: pyarrow.parquet.write_table(table, file, compression="zstd", version="2.6")
-  )
+  write = lambda file: pyarrow.parquet.write_table(table, file, compression="zstd", version="2.6")
+  replace(path, write, sync)
+
+
+def write_array(path: Path, array: np.ndarray, sync: bool = True) -> None:
+  """Write an array as .npy; nothing in it is pickled."""
+  values = np.asarray(array)
+  replace(path, lambda file: np.save(file, values, allow_pickle=False), sync)
 
 
 def append_line(path: Path, line: str) -> None:

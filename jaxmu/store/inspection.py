@@ -1,23 +1,22 @@
 """What a run or one of its checkpoints holds, from metadata alone unless norms are asked for."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import Run, checkpoint, typed_json
-from jaxmu.store.records import ScoresRecord
+from jaxmu.store import Run, checkpoint
+from jaxmu.store.groups import GroupRecord, text
+from jaxmu.store.record import Record, typed_json
 from jaxmu.store.run import CONFIG
 
-if TYPE_CHECKING:
-  from rich.console import Console
-
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
-ACCURACIES = ("RA", "FA", "VA", "TA")
+STALE = 120.0  # seconds without a sign of life after which a unit's process may be dead
 
 
 @dataclass(frozen=True)
@@ -30,93 +29,128 @@ class _Chosen:
   """What is shown of a run's config."""
 
   model: _Network
-
-
-@dataclass(frozen=True)
-class _Said:
-  """What a checkpoint's metadata may say about the models in it."""
-
-  stage: str = ""
-  seeds: tuple[int, ...] = ()
+  study: str
 
 
 def inspect(path: str | Path, norms: bool = False) -> dict[str, Any]:
-  """Describe a run directory, or one checkpoint, as plain numbers, strings, lists and dicts.
+  """Describe a run directory, a finished group of it, or one checkpoint, as plain values.
 
   Args:
-    path: a run directory, `state/<stage>` or `legs/<stage>/<leg>` inside one, or any checkpoint.
+    path: a run directory, `stages/<stage>/<group>` inside one, or any checkpoint.
     norms: read the arrays too, and give L2 norms per member.
 
   Returns:
-    `run` (path, name, seeds, data set and network; None outside a run), `stages` (of a run: name,
-    done, failed members, and of a study the models that have scores) and `checkpoints` (path,
-    stage, leg, seeds, metadata, members with their accuracies, leaves with shape, dtype and bytes).
+    `run` (path, name, study, data set and network; None outside a run), `stages` (of a run: name,
+    members that the study asks for, members done, failed members, groups), `working` (units that
+    processes work on: host, process, epoch, seconds since their last sign of life) and
+    `checkpoints` (path, stage, leg, members with coordinates and what was measured, leaves with
+    shape, dtype and bytes).
 
   Raises:
     StoreError: neither a run nor a checkpoint.
     CheckpointError: a checkpoint is damaged.
   """
   path = Path(path).absolute()
-  home = next((p for p in (path, *path.parents) if (p / "config.json").is_file()), None)
-  run = Run.open(home) if home else None
-  if path == home:
-    about = _describe_run(run)
-    found = [_describe(p, run, norms) for p in _checkpoints(run)]
-    order = [stage["stage"] for stage in about["stages"]]
-    found.sort(key=lambda c: order.index(c["stage"]) if c["stage"] in order else len(order))
-    return about | {"checkpoints": found}
+  home = next((p for p in (path, *path.parents) if (p / CONFIG).is_file()), None)
+  if home is None or path != home:
+    return _one(path, home, norms)
+  run, record = Run.open(home), Record(home)
+  stages = list(dict.fromkeys([*run.manifest.methods, *record.expected]))
+  found = [_describe(p, record, norms) for p in _checkpoints(home, stages)]
+  return _about(run) | {
+    "stages": [_stage(record, name) for name in stages],
+    "working": _working(record),
+    "checkpoints": found,
+  }
+
+
+def _one(path: Path, home: Path | None, norms: bool) -> dict[str, Any]:
+  """Describe one group or checkpoint."""
   if not path.exists():
     raise StoreError(f"{path} does not exist")
+  if checkpoint.exists(path / "variables"):
+    path = path / "variables"
   if not checkpoint.exists(path):
-    if home and path.relative_to(home).parts[0] in ("state", "legs"):
+    if home and path.relative_to(home).parts[0] in ("stages", "legs"):
       raise CheckpointError(f"{path} is not a whole checkpoint (it has no {checkpoint.METADATA})")
-    raise StoreError(f"{path} is neither a run (config.json) nor a checkpoint of one")
-  about = _describe_run(run) if run else {"run": None}
-  return about | {"stages": [], "checkpoints": [_describe(path, run, norms)]}
+    raise StoreError(f"{path} is neither a run ({CONFIG}) nor a checkpoint of one")
+  record = Record(home) if home else None
+  about = _about(Run.open(home)) if home else {"run": None}
+  return about | {"stages": [], "working": [], "checkpoints": [_describe(path, record, norms)]}
 
 
-def _checkpoints(run: Run) -> list[Path]:
-  return [*sorted(run.path.glob("state/[!.]*")), *sorted(run.path.glob("legs/*/[!.]*"))]
-
-
-def _describe_run(run: Run) -> dict[str, Any]:
+def _about(run: Run) -> dict[str, Any]:
+  chosen = typed_json.parse(_Chosen, run.config, run.path / CONFIG)
   about = {
     "path": str(run.path),
     "name": run.path.name,
+    "study": chosen.study,
     "seeds": list(run.manifest.seeds),
     "dataset": run.manifest.dataset.name,
-    "model": typed_json.parse(_Chosen, run.config, run.path / CONFIG).model.name,
+    "model": chosen.model.name,
   }
-  planned = [*run.manifest.methods, *run.stages()]
-  stages = []
-  for stage in dict.fromkeys(planned):
-    done, scores = run.done(stage), f"scores/{stage}.json"
-    scored = run.record(ScoresRecord, scores) if (run.path / scores).is_file() else None
-    failures = run.marker(stage).failures if done else scored.failures if scored else ()
-    found = {"stage": stage, "done": done or bool(scored), "failed": sum(map(bool, failures))}
-    stages.append(found | ({"models": len(scored.models)} if scored else {}))
-  return {"run": about, "stages": stages}
+  return {"run": about}
 
 
-def _describe(path: Path, run: Run | None, norms: bool) -> dict[str, Any]:
+def _stage(record: Record, name: str) -> dict[str, Any]:
+  expected = record.expected.get(name, ())
+  done = len(expected) - len(record.missing(name))
+  groups = record.groups(name)
+  wanted = {member.identity for member in expected}
+  failed = {m.identity for g in groups for m in g.members if m.failure and m.identity in wanted}
+  return {
+    "stage": name,
+    "members": len(expected),
+    "done": done,
+    "failed": len(failed),
+    "groups": [group.group for group in groups],
+  }
+
+
+def _working(record: Record) -> list[dict[str, Any]]:
+  """List the units whose processes said something and did not finish yet."""
+  now = time.time()
+  return [
+    {
+      "unit": f"{stage}/{group}",
+      "host": sign.host,
+      "process": sign.process,
+      "phase": sign.phase,
+      "epoch": sign.epoch,
+      "epochs": sign.epochs,
+      "members": sign.members,
+      "seconds_ago": round(max(now - sign.time, 0.0), 1),
+      "stale": now - sign.time > max(STALE, 3 * sign.leg_seconds),
+    }
+    for stage, group, sign in record.signs_of_life()
+  ]
+
+
+def _checkpoints(home: Path, stages: Sequence[str]) -> list[Path]:
+  found = [*home.glob("stages/*/[!.]*/variables"), *home.glob("legs/*/*/[0-9]*")]
+  whole = [path for path in found if checkpoint.exists(path)]
+  order = {name: k for k, name in enumerate(stages)}
+  stage = lambda path: path.relative_to(home).parts[1]
+  return sorted(whole, key=lambda path: (order.get(stage(path), len(order)), str(path)))
+
+
+def _describe(path: Path, record: Record | None, norms: bool) -> dict[str, Any]:
   """Describe one checkpoint."""
   metadata, leaves, _, sha256, _ = checkpoint.describe(path)
-  leg = path.parent.parent.name == "legs"
-  said = typed_json.parse(_Said, metadata, path / checkpoint.METADATA)
-  stage = said.stage or (path.parent.name if leg else path.name)
-  seeds = said.seeds or (run.manifest.seeds if run else ())
+  inside = path.relative_to(record.path).parts if record else ("", "", "", path.name)
+  leg = inside[0] == "legs"
   table = [
     {"name": name, "shape": list(leaf.shape), "dtype": leaf.dtype, "bytes": leaf.nbytes}
     for name, leaf in sorted(leaves.items())
   ]
+  group = None if record is None or leg else _group(record, *inside[1:3])
   found = {
     "path": str(path),
-    "stage": stage,
+    "stage": inside[1] or metadata.get("stage", path.name),
     "leg": path.name if leg else None,
-    "seeds": list(seeds),
     # Training curves of a leg are for resuming; hundreds of rows would hide the rest.
-    "metadata": {key: value for key, value in metadata.items() if key != "curves"},
-    "members": [] if leg else _accuracies(run, stage),
+    "metadata": {key: v for key, v in metadata.items() if key not in ("curves", "members")},
+    "members": [] if group is None else _members(group),
     "leaves": table,
     "bytes": sum(leaf["bytes"] for leaf in table),
     "parameters": _parameters(leaves),
@@ -125,20 +159,20 @@ def _describe(path: Path, run: Run | None, norms: bool) -> dict[str, Any]:
   return found | (_norms(path, table) if norms else {})
 
 
-def _accuracies(run: Run | None, stage: str) -> list[dict[str, Any]]:
-  """Return seed, finite and the accuracies of each member, where the run has rows already."""
-  if run is None or not (run.path / "rows.parquet").exists():
-    return []
-  rows = run.rows()
-  rows = rows[rows["method"] == stage]
-  columns = [c for c in ("seed", "finite", *ACCURACIES) if c in rows]
+def _group(record: Record, stage: str, name: str) -> GroupRecord | None:
+  return next((group for group in record.groups(stage) if group.group == name), None)
+
+
+def _members(group: GroupRecord) -> list[dict[str, Any]]:
+  """Return coordinates, whether it is finite, and what was measured of each member."""
   return [
-    {key: _json_number(value) for key, value in row.items()}
-    for row in rows[columns].to_dict("records")
+    {"member": text(member.at), "finite": not member.failure}
+    | {name: json_number(value) for name, value in member.row.items()}
+    for member in group.members
   ]
 
 
-def _json_number(value: Any) -> Any:
+def json_number(value: Any) -> Any:
   """Return None for NaN and infinities, which JSON does not know."""
   return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -163,112 +197,7 @@ def _norms(path: Path, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
     # Keys, counters and flags have no meaningful norm.
     if array.ndim and array.dtype.kind in "fV":  # V: bfloat16 and its kin
       square = np.square(array.reshape(len(array), -1).astype(np.float64)).sum(1)
-      leaf["norms"] = [_json_number(float(x)) for x in np.sqrt(square)]
+      leaf["norms"] = [json_number(float(x)) for x in np.sqrt(square)]
       squares += [square] if _is_parameter(leaf["name"]) else []
   total = np.sqrt(np.sum(squares, 0)) if squares else np.zeros(0)
-  return {"norms": [_json_number(float(x)) for x in total]}
-
-
-def render(about: Mapping[str, Any], console: "Console") -> None:
-  """Print what `inspect` found as tables on a rich console."""
-  run = about["run"]
-  if run:
-    seeds = ", ".join(map(str, run["seeds"]))
-    console.print(f"run {run['name']}: {run['dataset']}, {run['model']}, seeds {seeds}")
-  if about["stages"]:
-    _overview(about, console)
-  shown: list[list] = []
-  for found in about["checkpoints"]:
-    if not about["stages"] or found["leg"] is not None:
-      _header(found, console)
-    _members(found, console)
-    leaves = [(leaf["name"], leaf["shape"], leaf["dtype"]) for leaf in found["leaves"]]
-    # All stages of a run hold the same tree: print it once, but norms for each.
-    if leaves not in shown or "norms" in found:
-      _tree(found, console)
-      shown.append(leaves)
-
-
-def size(count: float) -> str:
-  """Write a number of bytes with a unit, in powers of 1000."""
-  for unit in ("B", "kB", "MB"):
-    if count < 1000:
-      return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-    count /= 1000
-  return f"{count:.1f} GB"
-
-
-def _overview(about: Mapping[str, Any], console: "Console") -> None:
-  state = {c["stage"]: c for c in about["checkpoints"] if c["leg"] is None}
-  legs = {c["stage"]: c for c in about["checkpoints"] if c["leg"] is not None}
-  rows = []
-  for stage in about["stages"]:
-    name = stage["stage"]
-    found = state.get(name) or legs.get(name) or {}
-    status = "done" if stage["done"] else "under way" if name in legs else "to do"
-    members = str(stage.get("models") or (len(found["seeds"]) if found else "-"))
-    failed = str(stage["failed"]) if stage["done"] else "-"
-    steps = _progress(found["metadata"]) if found else "-"
-    rows.append((name, status, members, failed, steps, size(found["bytes"]) if found else "-"))
-  _table(console, "stages", ("stage", "status", "members", "failed", "progress", "bytes"), rows)
-
-
-def _progress(metadata: Mapping[str, Any]) -> str:
-  known = ("phase", "epoch", "epochs", "step", "steps")
-  return ", ".join(f"{key} {metadata[key]}" for key in known if metadata.get(key) is not None)
-
-
-def _header(found: Mapping[str, Any], console: "Console") -> None:
-  leg = "final" if found["leg"] is None else f"leg {found['leg']}"
-  console.print(
-    f"{found['path']}\n{found['stage']} ({leg}): {len(found['seeds'])} members,"
-    f" {found['parameters']:,} parameters each, {size(found['bytes'])}"
-  )
-  for key, value in found["metadata"].items():
-    if key not in ("stage", "seeds"):
-      console.print(f"  {key}: {value}")
-
-
-def _members(found: Mapping[str, Any], console: "Console") -> None:
-  norms = found.get("norms", [])
-  members = found["members"] or [{"seed": seed} for seed in found["seeds"]] * bool(norms)
-  if not members:
-    return
-  heads = [*members[0], *(["norm"] if norms else [])]
-  rows = [
-    [_cell(value) for value in (*member.values(), *norms[k : k + 1])]
-    for k, member in enumerate(members)
-  ]
-  _table(console, f"members of {found['stage']}", heads, rows)
-
-
-def _tree(found: Mapping[str, Any], console: "Console") -> None:
-  heads = ["name", "shape", "dtype", "bytes"] + ["norms, min to max"] * ("norms" in found)
-  rows = []
-  for leaf in found["leaves"]:
-    row = [leaf["name"], str(leaf["shape"]), leaf["dtype"], size(leaf["bytes"])]
-    norms = [x for x in leaf.get("norms", []) if x is not None]
-    if "norms" in found:
-      row.append(f"{min(norms):.4g} to {max(norms):.4g}" if norms else "-")
-    rows.append(row)
-  rows.append(["total", "", "", size(found["bytes"])] + [""] * ("norms" in found))
-  _table(console, f"arrays of {found['stage']} (first axis: members)", heads, rows)
-
-
-def _cell(value: Any) -> str:
-  if value is None:
-    return "-"
-  return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _table(
-  console: "Console", title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
-  from rich.table import Table
-
-  table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-  for position, head in enumerate(heads):
-    table.add_column(head, justify="right" if position else "left", overflow="fold")
-  for row in rows:
-    table.add_row(*row)
-  console.print(table)
+  return {"norms": [json_number(float(x)) for x in total]}

@@ -1,5 +1,6 @@
 """What a run began with: the form of manifest.json, in the order in which it is written."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +94,15 @@ class Manifest:
   command: str
   date: str
   methods: Mapping[str, MethodDescription]
+
+  def grown(self, now: "Manifest") -> "Manifest":
+    """Return what the run is with more seeds, other splits or other methods than it began with."""
+    asked = (now.seeds, now.split, now.methods)
+    if asked == (self.seeds, self.split, self.methods):
+      return self
+    return dataclasses.replace(
+      self, seeds=now.seeds, split=now.split, methods=now.methods, command=now.command
+    )
 
   def version(self, package: str) -> str:
     """Return the version of a package, "not installed" where none is listed."""

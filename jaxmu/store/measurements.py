@@ -17,27 +17,31 @@ from jaxmu.store import files
 T = TypeVar("T")
 
 
-def find(folder: Path, key: str, valid: Callable[[Any], bool]) -> Any:
-  """Return what was remembered under `key`; None where nothing valid was."""
-  try:
-    stored = files.read_sealed(_path(folder, key))
-  except StoreError:
-    return None
-  value = stored.get("value") if stored.get("key") == key else None
-  return value if value is not None and valid(value) else None
+class Measurements:
+  """What a folder knows."""
 
+  def __init__(self, folder: Path):
+    self.folder = folder
 
-def remember(folder: Path, key: str, value: T, valid: Callable[[Any], bool]) -> T:
-  """Write `value` (as JSON has it) under `key`; return it, or what another process just wrote."""
-  path, content = _path(folder, key), files.sealed({"key": key, "value": value})
-  with suppress(StoreError):
-    if not files.write_new(path, lambda file: file.write(content)):
-      found = find(folder, key, valid)
-      if found is not None:
-        return found
-      files.replace(path, lambda file: file.write(content))
-  return value
+  def find(self, key: str, valid: Callable[[Any], bool]) -> Any:
+    """Return what was remembered under `key`; None where nothing valid was."""
+    try:
+      stored = files.read_sealed(self._path(key))
+    except StoreError:
+      return None
+    value = stored.get("value") if stored.get("key") == key else None
+    return value if value is not None and valid(value) else None
 
+  def remember(self, key: str, value: T, valid: Callable[[Any], bool]) -> T:
+    """Write `value` (as JSON has it) under `key`; return it, or what another just wrote."""
+    path, content = self._path(key), files.sealed({"key": key, "value": value})
+    with suppress(StoreError):
+      if not files.write_new(path, lambda file: file.write(content)):
+        found = self.find(key, valid)
+        if found is not None:
+          return found
+        files.replace(path, lambda file: file.write(content))
+    return value
 
-def _path(folder: Path, key: str) -> Path:
-  return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+  def _path(self, key: str) -> Path:
+    return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"

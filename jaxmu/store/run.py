@@ -1,11 +1,13 @@
 """The run directory: every file is written whole or not at all, and read back by name.
 
-    config.json  manifest.json  stages/<stage>.json  timings.json  log.jsonl  report.*
-    state/<stage>/  legs/<stage>/<leg>/  logits/<stage>.npy  rows.parquet  curves.parquet
+    config.json  manifest.json  members.json  log.jsonl  stages/  legs/     (`store.record`)
+    rows.parquet  curves.parquet  timings.json ...  results.json  report.*
 
-One process writes to a run at a time (`Run.lock`); any number may read it.
+Any number of processes write to a run, and read it. What the report reads are results: their sizes
+and digests stand in results.json, and they are verified when they are read.
 """
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +18,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from jaxmu.errors import StoreError
-from jaxmu.store import files, typed_json
-from jaxmu.store.manifest import Manifest
-from jaxmu.store.records import StageRecord
+from jaxmu.errors import SettingsError, StoreError
+from jaxmu.store import attempts, files, typed_json
+from jaxmu.store.manifest import Manifest, MethodDescription
 
 if TYPE_CHECKING:
   import pandas as pd
 
 T = TypeVar("T")
-CONFIG, MANIFEST = "config.json", "manifest.json"
+PAUSE = 0.2  # seconds between two tries to write results
+CONFIG, MANIFEST, RESULTS = "config.json", "manifest.json", "results.json"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Run:
 
   def __init__(self, path: Path, config: Mapping[str, Any], manifest: Manifest):
     self.path, self.config, self.manifest = path, config, manifest
+    self._results: list[str] = []
 
   @classmethod
   def create(
@@ -57,13 +60,13 @@ class Run:
     """Make or re-open `root/name-hash8`.
 
     `identity` is the part of the config that changes the numbers: a directory that was made with
-    another hash or identity is refused. A re-opened run keeps the manifest that it began with, if
-    it is there, and takes the new config.
+    another hash or identity is refused. A re-opened run keeps the manifest that it began with, but
+    for what makes it larger, and takes the new config.
 
     Raises:
       StoreError: the folder cannot be written, or holds another experiment.
     """
-    path = Path(root) / f"{name}-{hash8}"
+    path = directory(root, name, hash8)
     given = Experiment(hash8, files.plain(identity or {}), files.plain(config))
     try:
       path.mkdir(parents=True, exist_ok=True)
@@ -71,14 +74,17 @@ class Run:
       raise StoreError(
         f"cannot make the run directory {path}: {error.strerror}; give another --config.output_dir"
       ) from None
-    known = (path / CONFIG).exists()
-    if known:
-      _check_identity(path, typed_json.load(Experiment, path / CONFIG), given)
-    if not (known and (path / MANIFEST).exists()):
-      files.write_json(path / MANIFEST, manifest)
-    found = typed_json.load(Manifest, path / MANIFEST)
+    if (path / CONFIG).exists():
+      _check_identity(path, typed_json.load_sealed(Experiment, path / CONFIG), given)
+    # Of several processes that make a run at once, one writes the manifest, and all read it.
+    files.write_new(path / MANIFEST, lambda file: file.write(files.sealed(manifest)))
+    first = typed_json.load_sealed(Manifest, path / MANIFEST)
+    _check_same_data(path, first, manifest)
+    found = first.grown(manifest)
+    if found != first:
+      files.write_sealed(path / MANIFEST, found)
     # Last: a directory is a run once this file exists.
-    files.write_json(path / CONFIG, given)
+    files.write_sealed(path / CONFIG, given)
     return cls(path, given.config, found)
 
   @classmethod
@@ -91,82 +97,52 @@ class Run:
     path = Path(path)
     if not (path / CONFIG).is_file():
       raise StoreError(f"{path} is not a run directory (it has no {CONFIG})")
-    experiment = typed_json.load(Experiment, path / CONFIG)
-    return cls(path, experiment.config, typed_json.load(Manifest, path / MANIFEST))
+    experiment = typed_json.load_sealed(Experiment, path / CONFIG)
+    return cls(path, experiment.config, typed_json.load_sealed(Manifest, path / MANIFEST))
 
   @contextmanager
-  def lock(self) -> Iterator[None]:
-    """Hold the run for writing; a killed process releases it.
-
-    Raises:
-      StoreError: another process holds it.
-    """
-    import fcntl  # absent on Windows, where jaxmu is not tested
-
-    with (self.path / ".lock").open("w") as file:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except OSError:
-        raise StoreError(
-          f"another process is writing to {self.path}; wait until it ends, or stop it"
-        ) from None
+  def writing_results(self) -> Iterator[None]:
+    """Write results, one process after another; they count once all are written."""
+    with self._alone():
+      (self.path / RESULTS).unlink(missing_ok=True)
+      self._results = []
       yield
+      folder, found = self.path, self._results
+      listed = {p.name: (p.stat().st_size, files.sha256(p)) for p in map(folder.joinpath, found)}
+      files.write_sealed(folder / RESULTS, listed)
 
-  def state_path(self, stage: str) -> Path:
-    """Return where the final checkpoint of a stage lies."""
-    return self.path / "state" / stage
+  @contextmanager
+  def _alone(self) -> Iterator[None]:
+    """Wait until no other process writes results."""
+    while True:
+      with attempts.lock(self.path / ".lock") as free:
+        if free:
+          yield
+          return
+      time.sleep(PAUSE)
 
-  def done(self, stage: str) -> bool:
-    """Tell whether a stage is finished."""
-    return self._marker(stage).is_file()
-
-  def mark(self, record: StageRecord) -> None:
-    """Mark a stage as finished: the last thing that it writes."""
-    files.write_json(self._marker(record.stage), record)
-
-  def marker(self, stage: str) -> StageRecord:
-    """Return what `mark` stored.
-
-    Raises:
-      StoreError: it is absent or damaged, or of another stage or other members.
-    """
-    path = self._marker(stage)
-    found = typed_json.load(StageRecord, path)
-    if found.stage != stage:
-      raise files.damaged(path, f"it is the marker of stage '{found.stage}'")
-    if len(found.failures) != len(self.manifest.seeds):
-      members = f"{len(found.failures)} members, the run has {len(self.manifest.seeds)}"
-      raise files.damaged(path, f"'failures' lists {members}")
-    return found
-
-  def unmark(self, stage: str) -> None:
-    """Take the mark away, so that the stage runs again."""
-    self._marker(stage).unlink(missing_ok=True)
-
-  def stages(self) -> list[str]:
-    """Return the names of the finished stages, sorted."""
-    return sorted(path.stem for path in (self.path / "stages").glob("[!.]*.json"))
+  def grow(self, methods: Mapping[str, MethodDescription]) -> None:
+    """Describe methods in the manifest that a study came to only when it saw results."""
+    grown = dataclasses.replace(self.manifest, methods=methods)
+    if grown != self.manifest:
+      self.manifest = grown
+      files.write_sealed(self.path / MANIFEST, grown)
 
   def write_json(self, name: str, value: Any) -> None:
-    """Write `value`, also a record or a mapping of records, to the file `name`."""
-    files.write_json(self.path / name, value)
-
-  def read_json(self, name: str) -> Any:
-    """Read the file `name`; StoreError if it is absent or damaged."""
-    return files.read_json(self.path / name)
+    """Write a result, also a record or a mapping of records, to the file `name`."""
+    files.write_json(self._writing(name), value)
 
   def record(self, kind: type[T], name: str) -> T:
     """Read the file `name` as a value of type `kind`; StoreError if it holds something else."""
-    return typed_json.load(kind, self.path / name)
+    return typed_json.load(kind, self._reading(name))
 
   def write_array(self, name: str, array: np.ndarray) -> None:
-    """Write an array to `name`.npy, e.g. "logits/ft"."""
-    values = np.asarray(array)
-    files.replace(self._array(name), lambda file: np.save(file, values, allow_pickle=False))
+    """Write an array to `name`.npy."""
+    files.write_array(self._writing(f"{name}.npy"), array)
 
   def array(self, name: str, mmap: bool = True) -> np.ndarray:
     """Read `name`.npy, memory-mapped unless told otherwise; StoreError if absent or damaged."""
-    path = self._array(name)
+    path = self._reading(f"{name}.npy")
     with files.reading(path):
       return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
 
@@ -185,13 +161,13 @@ class Run:
 
     Columns named in `order` come first, then others in the order of the first row.
     """
-    files.write_table(self.path / f"{name}.parquet", rows, order)
+    files.write_table(self._writing(f"{name}.parquet"), rows, order)
 
   def table(self, name: str) -> "pd.DataFrame":
     """Read `name`.parquet; StoreError if it is absent or damaged."""
     import pyarrow.parquet
 
-    path = self.path / f"{name}.parquet"
+    path = self._reading(f"{name}.parquet")
     with files.reading(path):
       return pyarrow.parquet.read_table(path).to_pandas()
 
@@ -204,11 +180,30 @@ class Run:
     """Return the events of log.jsonl, leaving out lines that a kill tore."""
     return files.read_lines(self.path / "log.jsonl")
 
-  def _marker(self, stage: str) -> Path:
-    return self.path / "stages" / f"{stage}.json"
+  def has(self, name: str) -> bool:
+    """Tell whether `name` is one of the results; one that was lost since still is."""
+    return name in self._listed()
 
-  def _array(self, name: str) -> Path:
-    return self.path / f"{name.removesuffix('.npy')}.npy"
+  def _writing(self, name: str) -> Path:
+    self._results.append(name)
+    return self.path / name
+
+  def _reading(self, name: str) -> Path:
+    """Return the path of a result that is as it was written; StoreError else."""
+    path, listed = self.path / name, self._listed()
+    try:
+      files.verify(self.path, {name: listed[name]})
+    except (StoreError, KeyError):
+      raise StoreError(
+        f"{path} is not what this run wrote; run the same command again, which makes it anew"
+      ) from None
+    return path
+
+  def _listed(self) -> dict[str, tuple[int, str]]:
+    """Return size and SHA-256 of every result, by name; StoreError where there are none."""
+    if not (self.path / RESULTS).is_file():
+      raise StoreError(f"{self.path} has no results yet; run the same command again to make them")
+    return typed_json.load_sealed(dict[str, tuple[int, str]], self.path / RESULTS)
 
 
 def _check_identity(path: Path, stored: Experiment, given: Experiment) -> None:
@@ -223,3 +218,32 @@ def _check_identity(path: Path, stored: Experiment, given: Experiment) -> None:
         f"{path} holds another experiment: its {key} is {before!r}, not {now!r}; delete it or give"
         " another --config.output_dir"
       )
+
+
+def _check_same_data(path: Path, first: Manifest, now: Manifest) -> None:
+  """Refuse to go on with a run whose data were other ones."""
+  before, present = first.dataset.sha256, now.dataset.sha256
+  if before != present:
+    raise StoreError(
+      f"{path} was made with another dataset (sha256 {before[:12]}, now {present[:12]}); choose "
+      "another --config.output_dir, or restore the data"
+    )
+
+
+def directory(output_dir: str | Path, name: str, hash8: str) -> Path:
+  """Return where a run is or will be; SettingsError where no folder can be made."""
+  run = Path(output_dir) / f"{name}-{hash8}"
+  try:
+    existing = next((path for path in (run, *run.parents) if path.exists()), run)
+    blocked = existing.is_file()
+  except OSError as error:
+    raise SettingsError(
+      f"config.output_dir is '{run.parent}', which cannot be read: {error.strerror}; give another "
+      "folder"
+    ) from None
+  if blocked:
+    raise SettingsError(
+      f"config.output_dir is '{run.parent}', but {existing} is a file; give a folder that exists "
+      "or can be made"
+    )
+  return run

@@ -1,6 +1,6 @@
-"""The benchmark from a config to a report: train, unlearn, predict, attack, write down."""
+"""Studies: what is computed, as values, and one way to compute it on any number of processes."""
 
-from jaxmu.studies.driver import sweep
-from jaxmu.studies.preparation import catalog
+from jaxmu.studies.registry import STUDIES, catalog, study_of
+from jaxmu.studies.run import run
 
-__all__ = ["catalog", "sweep"]
+__all__ = ["STUDIES", "catalog", "run", "study_of"]

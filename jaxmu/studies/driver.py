@@ -1,182 +1,208 @@
-"""A benchmark from start to end: anchors, every method, then attacks, metrics and report."""
+"""Work through a study: what is missing is trained, by as many processes as there are."""
 
-import dataclasses
-import sys
-from collections.abc import Sequence
-from typing import Any, TextIO
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
+from jaxmu.errors import (
+  Busy,
+  CheckpointError,
+  NeedMissing,
+  SettingsError,
+  StoreError,
+  UserError,
+  closest,
+)
+from jaxmu.execution.progress import StudyProgress
+from jaxmu.store import attempts, borrowing
+from jaxmu.store.groups import Expected, text
+from jaxmu.store.record import Record
+from jaxmu.studies import units
+from jaxmu.studies.identity import Identities
+from jaxmu.studies.study import Row, Rows, Stage, Stages
+from jaxmu.studies.units import Unit
+from jaxmu.studies.work import TooLarge
 
-from jaxmu import report
-from jaxmu.audit import comparison, distances, evaluation, metrics
-from jaxmu.audit.attacks.population_mia import MINIMUM
-from jaxmu.errors import DataError, StoreError
-from jaxmu.settings import Settings
-from jaxmu.store import Run, checkpoint
-from jaxmu.store.manifest import Manifest
-from jaxmu.store.records import StageRecord
-from jaxmu.studies import lowerings, preparation, provenance, tuning
-from jaxmu.studies.reuse import borrow
-from jaxmu.studies.stage import Stage
-from jaxmu.unlearning import ANCHORS
+PAUSE = 0.5  # seconds between two looks at units that other processes work on
+PATIENCE = 90.0  # seconds for which a file system may hide what another machine has finished
 
 
-def sweep(settings: Settings, *, command: str = "", out: TextIO | None = None) -> Run:
-  """Run an experiment, or what is left of it, and write its report.
+class Driver:
+  """Finishes the stages of a study, together with other processes on the same record.
 
-  Args:
-    settings: the checked config.
-    command: how to run it again; stored in the manifest.
-    out: where the first lines go; standard error where None.
-
-  Raises:
-    DataError, StoreError, CheckpointError: with one line that says what to do.
+  A unit is worked by whoever holds its lock; where there are no locks, units may be worked twice,
+  and the first result counts.
   """
-  out = out or sys.stderr
-  dataset, splits = preparation.load_data(settings)
-  check_attackable(splits[0].sizes)
-  chunk = tuning.resolve_chunk(settings, dataset, splits)
-  lowering = lowerings.resolve(settings, dataset, chunk)
-  manifest = provenance.manifest(settings, dataset, splits, chunk, lowering, command)
-  run = open_run(settings, manifest, out)
-  with run.lock():
-    print(f"run directory: {run.path}", file=out, flush=True)
-    lowering = tuple(sorted(run.manifest.lowering.items()))
-    bench = preparation.build(settings, dataset, splits, run.manifest.chunk, lowering)
-    names = (*ANCHORS, *settings.methods)
-    original = _Original(run)
-    for name in names:
-      stage = Stage(run, bench, name)
-      if stage.done:
-        print(f"{name}: done before", file=out, flush=True)
-      elif lender := borrow(run, stage.identity, name):
-        print(f"{name}: taken over from {lender}", file=out, flush=True)
-      else:
-        run.log({"event": "start", "stage": name})
-        stage.complete(original)
-        run.log({"event": "done", "stage": name})
-    _write_results(run, bench, names)
-  return run
 
+  def __init__(
+    self,
+    record: Record,
+    identities: Identities,
+    work: Callable[[Unit], None],
+    *,
+    most: int = units.LARGEST,
+    say: Callable[[str], None] = print,
+    log: Callable[[Mapping[str, Any]], None] = lambda event: None,
+    announce: Callable[[Sequence[Unit]], None] = lambda units: None,
+    progress: StudyProgress[Unit] | None = None,
+  ):
+    self.record, self.identities, self.work = record, identities, work
+    self.most, self.say, self.log = most, say, log
+    self.announce, self.progress = announce, progress
+    self.stages: list[Stage] = []
+    self.expected: dict[str, tuple[Expected, ...]] = {}
+    self._whole: set[str] = set()
+    self._absent: dict[str, set[str]] = {}  # members without numbers when last looked at
 
-def open_run(settings: Settings, manifest: Manifest, out: TextIO) -> Run:
-  """Make or re-open the run directory of these settings; refuse one of other data.
+  def run(self, stages: Stages) -> tuple[Stage, ...]:
+    """Finish all stages; return them."""
+    self.add_all(stages, lambda stage: lambda: self._rows(stage))
+    self._finish()
+    self.record.sweep()
+    return tuple(self.stages)
 
-  Args:
-    manifest: what `provenance.manifest` says now; a re-opened run keeps its first one.
-    out: where a note about changed versions goes.
-  """
-  run = Run.create(
-    settings.output_dir,
-    settings.name,
-    settings.sweep_hash8,
-    settings.to_dict(),
-    manifest,
-    identity=settings.sweep_identity(),
-  )
-  _check_same_data(run, manifest)
-  _note_other_versions(run, manifest, out)
-  return run
+  def run_one(self, stages: Stages, key: str, patience: float = PATIENCE) -> None:
+    """Work exactly one unit, "stage/name" as a plan lists it; done before is done.
 
+    Raises:
+      SettingsError: there is no such unit.
+      NeedMissing: the models that it starts from are not there.
+      Busy: another process works on it.
+    """
+    self.add_all(stages, lambda stage: lambda: self._rows_that_are_there(stage))
+    name, _, group = key.partition("/")
+    if self.record.has(name, group):
+      self.say(f"{key}: done before")
+      return
+    found = {unit.key: unit for stage in self.stages for unit in self.units(stage)}
+    if key not in found:
+      raise SettingsError(f"there is no unit '{key}' to do; {closest(key, found)}")
+    unit, deadline = found[key], time.monotonic() + patience
+    while not self._ready(unit):
+      if time.monotonic() > deadline:
+        raise NeedMissing(
+          f"{key} starts from models of stage '{unit.stage.parent}', which are not finished; work "
+          "those units first"
+        )
+      time.sleep(PAUSE)
+    if not self._try(unit):
+      raise Busy(f"another process works on {key}; come again when it has ended")
 
-class _Original:
-  """The original models' variables, read from the checkpoint when a stage first asks."""
+  def add_all(self, stages: Stages, rows: Callable[[Stage], Callable[[], list[Row]]]) -> None:
+    """Add the stages that a study yields; each is answered by its rows, made when looked at."""
+    answer: Rows | None = None
+    while True:
+      try:
+        stage = next(stages) if answer is None else stages.send(answer)
+      except StopIteration:
+        break
+      self._add(stage)
+      answer = Rows(rows(stage))
+    self.record.write_expected()
 
-  def __init__(self, run: Run):
-    self.run, self.variables = run, None
+  def units(self, stage: Stage) -> list[Unit]:
+    """Return the units of a stage that are not finished."""
+    size = min(self.record.size(stage.name) or self.most, self.most)
+    missing = self.record.missing(stage.name)
+    return units.divide(stage, self.expected[stage.name], missing, size)
 
-  def __call__(self) -> Any:
-    if self.variables is None:
-      self.variables, _ = checkpoint.load(self.run.state_path("original"))
-    return self.variables
+  def _add(self, stage: Stage) -> None:
+    if stage.name in self.expected:
+      raise UserError(f"a study has two stages '{stage.name}'")
+    self.stages.append(stage)
+    self.expected[stage.name] = self.identities.add(stage)
+    self.record.expect(stage.name, self.expected[stage.name])
+    for lender, members in borrowing.borrow(self.record, stage.name).items():
+      self.say(f"{stage.name}: {members} members taken over from {lender}")
+      self.log({"event": "borrowed", "stage": stage.name, "members": members, "from": lender})
+    if not self.record.missing(stage.name):
+      self._whole.add(stage.name)
+      self.say(f"{stage.name}: done before")
 
+  def _rows(self, stage: Stage) -> list[Row]:
+    self.record.write_expected()
+    self._finish()
+    return self.record.rows(stage.name)
 
-def check_attackable(sizes: dict[str, int]) -> None:
-  """Refuse, before anything is trained, sets that are too small to be attacked afterwards."""
-  for part in ("forget", "val", "test"):
-    if sizes[part] < MINIMUM:
-      raise DataError(
-        f"the {part} set has {sizes[part]} samples, the attack needs at least {MINIMUM}; use more "
-        "data, a larger config.data.val_fraction or forget_fraction, or a longer config.data.forget"
+  def _rows_that_are_there(self, stage: Stage) -> list[Row]:
+    if self.record.missing(stage.name):
+      raise NeedMissing(f"what comes next depends on stage '{stage.name}', which is not finished")
+    return self.record.rows(stage.name)
+
+  def _finish(self) -> None:
+    """Work until no unit of the stages so far is missing."""
+    waiting = False
+    while left := self._all_left():
+      self.announce(left[1:])
+      if any([self._try(unit) for unit in left if self._ready(unit)]):
+        waiting = False
+        continue
+      if not waiting:
+        self.say(f"waiting for {len(left)} units that other processes work on")
+        waiting = True
+      time.sleep(PAUSE)
+
+  def _all_left(self) -> list[Unit]:
+    return [unit for stage in self.stages for unit in self._left(stage)]
+
+  def _left(self, stage: Stage) -> list[Unit]:
+    if stage.name in self._whole:
+      return []
+    left = self.units(stage)
+    if not left:
+      self._whole.add(stage.name)
+    return left
+
+  def _ready(self, unit: Unit) -> bool:
+    """Tell whether the models are there from which a unit starts."""
+    parent = unit.stage.parent
+    if parent is None or parent in self._whole:
+      return True
+    needed = {text(member.parent or {}) for member in unit.members}
+    # Looked up anew only for what was absent before: every look reads a folder of all units.
+    if needed & self._absent.get(parent, needed):
+      expected = self.expected[parent]
+      self._absent[parent] = {text(expected[k].at) for k in self.record.missing(parent)}
+    return not needed & self._absent[parent]
+
+  def _try(self, unit: Unit) -> bool:
+    """Work a unit unless another process does; tell whether it is finished now."""
+    stage, name = unit.stage.name, unit.name
+    if self.record.has(stage, name):
+      return True
+    with attempts.lock(self.record.legs(stage, name) / ".lock") as mine:
+      if not mine:
+        return False
+      if self.record.has(stage, name) or self._too_large(unit):
+        return True  # done, or to be divided anew
+      event = {"stage": stage, "unit": name, "members": len(unit.members)}
+      self.log({"event": "start"} | event)
+      try:
+        self.work(unit)
+      except TooLarge as found:
+        self._divide(unit, found)
+        return True
+      except (StoreError, CheckpointError):
+        if not self.record.has(stage, name):
+          raise  # else another process was first (here are no locks), and cleared what we write
+      self.log({"event": "done"} | event)
+    self.record.clear_legs(stage, name)
+    if self.progress is not None:
+      members = sum(len(each) for each in self.expected.values())
+      self.progress.finished(unit, self._all_left, members)
+    return True
+
+  def _too_large(self, unit: Unit) -> bool:
+    """Tell whether it is known meanwhile that a unit does not fit."""
+    return 0 < self.record.size(unit.stage.name) < len(unit.members)
+
+  def _divide(self, unit: Unit, found: TooLarge) -> None:
+    """Remember for a stage that its units must be smaller."""
+    if len(unit.members) < 2 or found.fitting < 1:
+      raise UserError(
+        f"{unit.stage.name}: not even one model fits into memory ({found}); use a smaller network "
+        "or batch size, or a device with more memory"
       )
-
-
-def _check_same_data(run: Run, manifest: Manifest) -> None:
-  """Refuse to go on with a run whose data or split were other ones."""
-  then = run.manifest
-  hashes = {
-    "dataset": (then.dataset.sha256, manifest.dataset.sha256),
-    "split": (then.split.sha256, manifest.split.sha256),
-  }
-  for part, (before, now) in hashes.items():
-    if before != now:
-      raise StoreError(
-        f"{run.path} was made with another {part} (sha256 {before[:12]}, now {now[:12]}); "
-        "choose another --config.output_dir, or restore the data"
-      )
-
-
-def _note_other_versions(run: Run, manifest: Manifest, out: TextIO) -> None:
-  """Say where a run goes on with other software or devices than it began with."""
-  before, now = (
-    {**known.versions, "device": known.device.kind} for known in (run.manifest, manifest)
-  )
-  differs = lambda name: name in before and before[name] != now[name]
-  changed = [f"{name} {before[name]} -> {now[name]}" for name in now if differs(name)]
-  if changed:
-    run.log({"event": "versions changed", "changes": changed})
-    print(
-      f"note: this run began with other versions ({', '.join(changed)}); stages that are not done "
-      "yet come from the present ones and need not be bit-identical",
-      file=out,
-      flush=True,
-    )
-
-
-def _write_results(run: Run, bench: preparation.Bench, names: Sequence[str]) -> None:
-  """Attack and measure every stage, write the tables, then the report."""
-  markers = {name: run.marker(name) for name in names}
-  params = {name: _params(run, name) for name in ANCHORS}
-  measure = lambda name: _measure(bench, run.array(f"logits/{name}"), markers[name])
-  retrained = measure("retrained")
-  compared = comparison.Comparison(*retrained)
-  rows = []
-  for name in names:
-    found = retrained if name == "retrained" else measure(name)
-    own = params[name] if name in params else _params(run, name)
-    whole = metrics.derive(distances.add_distances(found.rows, own, **params), retrained.rows)
-    compared.add(name, whole, found.influences)
-    rows += whole
-  tables = compared.tables()
-  run.write_rows(rows, metrics.columns())
-  run.write_table("intervals", tables.intervals)
-  run.write_table("differences", tables.differences, ("method",))
-  curves = [row for name in names for row in markers[name].curves]
-  run.write_table("curves", [dataclasses.asdict(row) for row in curves], ("seed",))
-  run.write_json("timings.json", {name: markers[name].timing for name in names})
-  report.write(run)
-
-
-def _measure(
-  bench: preparation.Bench, logits: np.ndarray, marker: StageRecord
-) -> evaluation.Measured:
-  """Evaluate each member of a stage, logits [K, N, C], on its own split."""
-  found = evaluation.Measured([], [])
-  for k, (seed, split) in enumerate(zip(bench.seeds, bench.splits)):
-    one = evaluation.measure(
-      logits[k : k + 1],
-      bench.dataset.labels,
-      bench.dataset.original_labels,
-      split,
-      method=marker.stage,
-      seeds=[seed],
-      passes=marker.passes,
-      failed_steps=[marker.failures[k]],
-    )
-    found.rows.extend(one.rows)
-    found.influences.extend(one.influences)
-  return found
-
-
-def _params(run: Run, name: str) -> Any:
-  return checkpoint.load(run.state_path(name))[0]["params"]
+    self.say(f"{unit.stage.name}: {found}; {found.fitting} at once")
+    self.record.remember_size(unit.stage.name, found.fitting)
+    self.record.clear_legs(unit.stage.name, unit.name)  # its parts have names of their own

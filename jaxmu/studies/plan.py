@@ -1,181 +1,175 @@
-"""What an experiment will cost, and what of it is done, without touching data or a device."""
+"""What a study will cost, and what of it is done, without touching data or a device."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from jaxmu import data
-from jaxmu.data.transforms import subset_positions
-from jaxmu.errors import SettingsError
-from jaxmu.execution import accounting
-from jaxmu.models.cost import forward_flops, parameter_count
+from jaxmu.data.sizes import SIZES, dimensions
 from jaxmu.settings import Settings
-from jaxmu.settings.ranges import Range
-from jaxmu.studies.driver import check_attackable
-from jaxmu.studies.preparation import hyperparameters, listed_splits, make_model
-from jaxmu.unlearning import ANCHORS, get
+from jaxmu.store import Run
+from jaxmu.store.groups import Expected
+from jaxmu.store.record import Record
+from jaxmu.store.run import directory
+from jaxmu.studies import units
+from jaxmu.studies.costs import Cost, Costs
+from jaxmu.studies.identity import Identities
+from jaxmu.studies.registry import STUDIES
+from jaxmu.studies.study import Member, NotKnown, Outline, Row, Stage, known
 
-# name -> train, test, image size, channels of the network input, classes (data_models.md 1)
-SIZES: Mapping[str, tuple[int, int, int, int, int]] = {
-  "digits": (1438, 359, 8, 1, 10),
-  "mnist": (60_000, 10_000, 32, 3, 10),
-  "fashion_mnist": (60_000, 10_000, 32, 3, 10),
-  "cifar10": (50_000, 10_000, 32, 3, 10),
-  "cifar100": (50_000, 10_000, 32, 3, 100),
-  "synthetic": (400, 100, 8, 3, 4),
-}
-# FLOP/s that two AVX-512 cores reached in training (docs/benchmarks.md); --images-per-second wins.
-MEASURED_FLOPS = {"resnet18": 290e9, "tinyvit": 130e9, "cnn": 190e9}
-SPEED = Range(1e-3, 1e12)  # images a second of one machine
+DONE, TO_DO = "done", "to do"
 
 
-def plan(settings: Settings, *, images_per_second: float | None = None) -> str:
-  """Return a table: per stage members, steps, work, bytes, time, and whether it is done.
+@dataclass(frozen=True)
+class PlannedUnit:
+  """A unit of work.
+
+  Attributes:
+    key: "stage/name"; what --unit takes, once the run directory exists.
+    members: their coordinates.
+    needs: keys of the unfinished units whose models it starts from.
+    steps: of one member; `pflop`, `bytes` and `seconds` are of all.
+    state: "done" or "to do".
+  """
+
+  key: str
+  stage: str
+  members: tuple[dict[str, int], ...]
+  needs: tuple[str, ...]
+  steps: int
+  pflop: float
+  bytes: int
+  seconds: float
+  state: str
+
+
+@dataclass(frozen=True)
+class Plan:
+  """A study as units.
+
+  Attributes:
+    about: what the study is, in lines.
+    folder: its run directory, which need not exist.
+    speed: training images per second that are assumed.
+  """
+
+  name: str
+  study: str
+  about: tuple[str, ...]
+  folder: str
+  speed: float
+  units: tuple[PlannedUnit, ...]
+
+  def to_dict(self) -> dict[str, Any]:
+    """Give everything as JSON-ready values, with sums over the units."""
+    left = [unit for unit in self.units if unit.state == TO_DO]
+    sums = {
+      "members": sum(len(unit.members) for unit in self.units),
+      "pflop": sum(unit.pflop for unit in self.units),
+      "bytes": sum(unit.bytes for unit in self.units),
+      "seconds": sum(unit.seconds for unit in self.units),
+      "seconds_left": sum(unit.seconds for unit in left),
+      "units": len(self.units),
+      "units_left": len(left),
+    }
+    return asdict(self) | {"total": sums}
+
+
+def plan(settings: Settings, *, images_per_second: float | None = None) -> Plan:
+  """Divide a study into units, with what each costs and whether it is done.
 
   Args:
     images_per_second: training speed of the whole machine, all members together; None takes what
-      was measured on two CPU cores.
+      the study's finished units reached, or else what was measured on two CPU cores.
 
   Raises:
     SettingsError: the data set's size is not known in advance (npz) or smaller than its subset,
       the speed is no speed, or the output folder cannot be one.
-    DataError: the split leaves a set empty, or too small to be attacked.
+    DataError: the split or the pool leaves a set empty, or too small to be attacked.
   """
-  train, test, _, _, classes = dimensions(settings)
-  sizes = _split_sizes(settings, train, test)
-  run = run_directory(settings)
-  flops, weights, speed = work(settings, images_per_second)
-  members = len(settings.seeds)
-  lines = [
-    f"{settings.name}: {settings.model.name} ({weights:,} parameters, {flops / 1e6:.1f} MFLOP an "
-    f"image) on {settings.dataset}, {members} members",
-    f"retain {sizes['retain']:,}, forget {sizes['forget']:,}, validation {sizes['val']:,}, test "
-    f"{test:,} images; run directory {run}",
-    f"assumed speed: {speed:,.0f} training images/s over all members",
-    "",
-    f"{'stage':<12}{'models':>7}{'steps/model':>13}{'PFLOP':>10}{'checkpoint':>12}{'time':>9}",
-  ]
-  total = np.zeros(2)
-  for name in (*ANCHORS, *settings.methods):
-    cost = stage_cost(settings, name, sizes, classes, flops, members, speed)
-    total += cost[1:]
-    done = "done" if (run / "stages" / f"{name}.json").is_file() else ""
-    lines.append(
-      f"{name:<12}{members:>7}{cost[0]:>13,}{cost[1]:>10.3f}{bytes_text(4 * weights * members):>12}"
-      f"{duration(cost[2]):>9}  {done}"
-    )
-  logits = 4 * classes * (train + test) * members * (2 + len(settings.methods))
-  lines += [
-    f"{'total':<12}{members * (2 + len(settings.methods)):>7}{'':>13}{total[0]:>10.3f}"
-    f"{bytes_text(4 * weights * members * (2 + len(settings.methods))):>12}{duration(total[1]):>9}",
-    f"logits: {bytes_text(logits)}",
-  ]
-  return "\n".join(lines)
+  study = STUDIES[settings.study]
+  folder = directory(settings.output_dir, settings.name, settings.hash8)
+  opened = Run.open(folder) if (folder / "config.json").is_file() else None
+  outline, image = _outline(settings, opened)
+  record = None if opened is None else Record(folder)
+  costs = Costs(outline, image, record, images_per_second)
+  identities = Identities(settings, None if opened is None else opened.manifest)
+  planned: dict[str, list[PlannedUnit]] = {}
+  keys: dict[tuple[str, str], str] = {}
+  for stage in known(study.stages(outline), lambda stage: _rows(record, stage)):
+    expected = identities.add(stage)
+    if record is not None:
+      record.expect(stage.name, expected)
+    planned[stage.name] = _of_stage(stage, expected, record, settings, costs, keys)
+  network = f"{settings.model.name} ({costs.weights:,} parameters, {costs.flops / 1e6:.1f} MFLOP"
+  first = f"{settings.name}: {settings.study} of {network} an image) on {settings.dataset}"
+  every = tuple(unit for found in planned.values() for unit in found)
+  about = (first, *study.about(outline))
+  return Plan(settings.name, settings.study, about, str(folder), costs.speed, every)
 
 
-def work(settings: Settings, images_per_second: float | None) -> tuple[int, int, float]:
-  """Return FLOPs of one image's forward pass, parameters, and training images per second."""
-  if images_per_second is not None and not SPEED.holds(images_per_second):
-    raise SettingsError(
-      f"--images-per-second is {images_per_second}; expected a number {SPEED}: leave it out for "
-      "the speed of 2 CPU cores"
-    )
-  _, _, size, channels, classes = dimensions(settings)
-  module = make_model(settings, classes)
-  flops = forward_flops(module, size, channels)
-  measured = MEASURED_FLOPS.get(settings.model.name, 100e9) / (3 * flops)
-  return flops, parameter_count(module, size, channels), images_per_second or measured
+def _rows(record: Record | None, stage: Stage) -> list[Row]:
+  """Return the results of a stage; NotKnown while it is not finished."""
+  if record is None or record.missing(stage.name):
+    raise NotKnown(stage.name)
+  return record.rows(stage.name)
 
 
-def stage_cost(settings, name, sizes, classes, flops, members, speed):
-  """Return steps per model, PFLOP and hours of one stage of `members` models."""
-  method, hp = get(name), hyperparameters(settings, name)
-  known = {"fidelity": method.resolve_fidelity(settings.fidelity), "num_classes": classes}
-  options = {name: hp[name] for name in method.static} | known
-  phases = method.phases(options)
-  passes = accounting.sample_passes(method, phases, hp, sizes, options) * members
-  return (
-    accounting.steps(method, phases, hp, sizes),
-    passes * flops / 1e15,
-    passes / 3 / speed / 3600,
-  )
+def _of_stage(
+  stage: Stage,
+  expected: Sequence[Expected],
+  record: Record | None,
+  settings: Settings,
+  costs: Costs,
+  keys: dict[tuple[str, str], str],
+) -> list[PlannedUnit]:
+  """List the finished groups of a stage, then the units that are left.
+
+  Args:
+    keys: (stage, coordinates) -> the unfinished unit of a member; this stage's are added.
+  """
+  most = settings.population.members_at_once
+  size = units.LARGEST if most == "auto" else min(int(most), units.LARGEST)
+  found, left = [], dict.fromkeys(range(len(expected)))
+  if record is not None:
+    size = min(record.size(stage.name) or size, size)
+    identities = {member.identity: k for k, member in enumerate(expected)}
+    for group in record.groups(stage.name):
+      places = [identities.get(member.identity) for member in group.members]
+      own = [k for k in places if k is not None and k in left]
+      for k in own:
+        del left[k]
+      if own:
+        members = [stage.members[k] for k in own]
+        cost = costs.of(stage, members)
+        found.append(_unit(f"{stage.name}/{group.group}", stage, members, (), cost, DONE))
+  for unit in units.divide(stage, expected, list(left), size):
+    key = unit.key if record is not None else unit.key.rpartition("-")[0]
+    needs = dict.fromkeys(keys.get((str(stage.parent), _at(m.parent)), "") for m in unit.members)
+    keys |= {(stage.name, _at(member.at)): key for member in unit.members}
+    cost, needed = costs.of(stage, unit.members), tuple(need for need in needs if need)
+    found.append(_unit(key, stage, unit.members, needed, cost, TO_DO))
+  return found
 
 
-def dimensions(settings: Settings) -> tuple[int, int, int, int, int]:
-  """Return train and test samples, image size, channels and classes; SettingsError if unknown."""
-  if settings.dataset not in SIZES:
-    raise SettingsError(
-      f"--plan does not know the size of data set '{settings.dataset}' without reading it; "
-      f"known: {', '.join(SIZES)}"
-    )
-  train, test, size, channels, classes = SIZES[settings.dataset]
-  return (
-    _subset("subset_train", settings.data.subset_train, train),
-    _subset("subset_test", settings.data.subset_test, test),
-    *(size, channels, classes),
-  )
+def _at(at: Any) -> str:
+  return str(at and sorted(at.items()))
 
 
-def _subset(name: str, wanted: int, available: int) -> int:
-  """Return how many samples of a part are kept; 0 keeps all."""
-  if wanted > available:
-    raise SettingsError(
-      f"config.data.{name} is {wanted}; expected 0 (keep all) or 1 to {available}, the number "
-      "there is"
-    )
-  return wanted or available
+def _unit(
+  key: str, stage: Stage, members: Sequence[Member], needs: tuple[str, ...], cost: Cost, state: str
+) -> PlannedUnit:
+  places = tuple(dict(member.at) for member in members)
+  return PlannedUnit(key, stage.name, places, needs, *cost, state)
 
 
-def _split_sizes(settings: Settings, train: int, test: int) -> dict[str, int]:
-  """Count the samples of each set, refusing what the run itself would refuse."""
-  chosen = settings.data
-  if chosen.forget:
-    stored, others = SIZES[settings.dataset][:2]
-    indices = subset_positions(stored, stored + others, chosen.subset_train, chosen.subset_test)
-    split = listed_splits(settings, indices, train, train + test)[0]
-  else:
-    split = data.fixed_split(
-      train,
-      train + test,
-      val_fraction=chosen.val_fraction,
-      forget_fraction=chosen.forget_fraction,
-      seed=chosen.split_seed,
-    )
-  check_attackable(split.sizes)
-  return split.sizes
-
-
-def run_directory(settings: Settings) -> Path:
-  """Return where the run is or will be; SettingsError where no folder can be made."""
-  run = Path(settings.output_dir) / f"{settings.name}-{settings.sweep_hash8}"
-  try:
-    existing = next((path for path in (run, *run.parents) if path.exists()), run)
-    blocked = existing.is_file()
-  except OSError as error:
-    raise SettingsError(
-      f"config.output_dir is '{run.parent}', which cannot be read: {error.strerror}; give another "
-      "folder"
-    ) from None
-  if blocked:
-    raise SettingsError(
-      f"config.output_dir is '{run.parent}', but {existing} is a file; give a folder that exists "
-      "or can be made"
-    )
-  return run
-
-
-def duration(hours: float) -> str:
-  """Write a time with a unit: seconds below two minutes, then minutes, then hours."""
-  if hours < 1 / 30:
-    return f"{3600 * hours:.0f} s"
-  return f"{60 * hours:.1f} min" if hours < 2 else f"{hours:.1f} h"
-
-
-def bytes_text(count: float) -> str:
-  """Write a number of bytes with a unit."""
-  for unit in ("B", "kB", "MB", "GB"):
-    if count < 1000:
-      return f"{count:.0f} {unit}"
-    count /= 1000
-  return f"{count:.1f} TB"
+def _outline(settings: Settings, opened: Run | None) -> tuple[Outline, tuple[int, int]]:
+  """Return the sizes of the data, and size and channels of an image."""
+  if opened is not None and settings.dataset not in SIZES:
+    made = opened.manifest.dataset
+    size, _, channels = made.image_shape
+    indices = np.arange(made.sizes["total"])
+    return Outline(settings, made.num_train, indices, made.num_classes), (size, channels)
+  train, indices, size, channels, classes = dimensions(settings)
+  return Outline(settings, train, indices, classes), (size, channels)

@@ -1,7 +1,10 @@
 """The two anchors of every comparison: the original and the retrained model (methods.md 1)."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
+from jaxmu.settings import TrainingSettings
 from jaxmu.training import Pass, Phase, heavy_ball, hyper, schedules
 from jaxmu.training.method import Method
 from jaxmu.training.objectives import classification
@@ -51,3 +54,10 @@ RETRAINED = Method(
 )
 
 ANCHORS: dict[str, Method] = {"original": ORIGINAL, "retrained": RETRAINED}
+
+
+def recipe(settings: TrainingSettings, name: str) -> dict[str, Any]:
+  """Return the complete hyper-parameters that settings give an anchor."""
+  given = dataclasses.asdict(settings)
+  given.pop("data_seed")
+  return ANCHORS[name].hyperparameters(given)

@@ -4,7 +4,8 @@ import importlib
 from typing import Any
 
 from jaxmu.errors import MethodError, closest
-from jaxmu.training.anchors import ANCHORS
+from jaxmu.settings import Settings
+from jaxmu.training.anchors import ANCHORS, recipe
 from jaxmu.training.method import Method
 
 # Every method, in the order in which tables show them: the file of each one is named as it is.
@@ -23,6 +24,13 @@ def get(name: str) -> Method:
   if name not in known:
     raise MethodError(f"unknown method '{name}'; {closest(name, METHODS)}")
   return known[name]
+
+
+def hyperparameters(settings: Settings, name: str) -> dict[str, Any]:
+  """Return the complete hyper-parameters that settings give a method or an anchor."""
+  if name in ANCHORS:
+    return recipe(settings.training, name)
+  return METHODS[name].hyperparameters(settings.unlearning[name])
 
 
 def describe(method: Method) -> dict[str, Any]:
@@ -54,4 +62,4 @@ def describe(method: Method) -> dict[str, Any]:
   }
 
 
-__all__ = ["ANCHORS", "METHODS", "Method", "describe", "get"]
+__all__ = ["ANCHORS", "METHODS", "Method", "describe", "get", "hyperparameters"]

@@ -102,7 +102,8 @@ def test_one_more_metric_is_a_column(made, more, tmp_path):
   change = made.params["ft"]["w"][1] - made.params["original"]["w"][1]
   assert row["largest"] == np.abs(change).max() and row["verdict"] == "240 seen"
   run = cases.save(tmp_path, cases.data(methods=METHODS, seeds=range(3)))
-  run.write_rows(every, metrics.columns())
+  with run.writing_results():
+    run.write_rows(every, metrics.columns())
   assert tuple(Run.open(run.path).rows().columns) == metrics.columns()
   assert metrics.columns()[-4:] == tuple(more)
 

@@ -59,6 +59,21 @@ LONG_LEG = """
   with stop.deferring():
     compiled(60)
 """
+ANYWHERE = """
+  import threading
+  from jaxmu import stopping
+  def other():
+    with stopping.uninterrupted():
+      time.sleep(0.1)
+  with stopping.uninterrupted():
+    ready()
+    thread = threading.Thread(target=other)
+    thread.start()
+    time.sleep(0.5)
+    thread.join()
+    print("saved", flush=True)
+  print("never")
+"""
 FAILS = """
   with stop.deferring():
     ready()
@@ -74,6 +89,38 @@ SWALLOWED = """
   with stop.deferring():
     print("leg", flush=True)
     stop.check()
+"""
+DROPPED = """
+  import weakref
+  class Thing: pass
+  def callback(reference):  # what is raised here is printed and dropped
+    ready()
+    time.sleep(0.5)
+  thing = Thing()
+  reference = weakref.ref(thing, callback)
+  del thing
+  for _ in range(600):
+    time.sleep(0.1)
+"""
+DESTRUCTOR = """
+  class Thing:
+    def __del__(self):
+      ready()
+      time.sleep(0.5)
+      print("whole", flush=True)
+  Thing()
+  for _ in range(600):
+    time.sleep(0.1)
+"""
+MODULE = "import time; print('ready', flush=True); time.sleep(0.5); print('whole', flush=True)"
+IMPORT = f"""
+  import os, tempfile
+  with tempfile.TemporaryDirectory() as folder:
+    with open(os.path.join(folder, "slow_module.py"), "w") as file:
+      file.write({MODULE!r})
+    sys.path.append(folder)
+    import slow_module
+    time.sleep(60)
 """
 SLOW_END = """
   import atexit
@@ -114,8 +161,9 @@ def test_a_signal_ends_at_once_or_at_the_next_leg(number, code, name):
   assert found == (code, "leg True\n", f"\n{stopping.LINE}\nstopped by {name}{GO_ON}")
 
 
-def test_the_end_of_a_block_is_a_check():
-  program = Program(ONE_BLOCK)
+@pytest.mark.parametrize("body", [ONE_BLOCK, ANYWHERE], ids=["of its own", "of any room"])
+def test_the_end_of_a_block_is_a_check(body):
+  program = Program(body)
   program.send(signal.SIGTERM)
   code, out, err = program.end()
   assert (code, out) == (75, "saved\n") and err.endswith(f"stopped by SIGTERM{GO_ON}")
@@ -132,6 +180,22 @@ def test_a_signal_whose_exception_is_dropped_is_obeyed_at_the_next_leg():
   program = Program(SWALLOWED)
   program.send(signal.SIGTERM)
   assert program.end() == (75, "leg\n", f"stopped by SIGTERM{GO_ON}")
+
+
+@pytest.mark.parametrize("body", [IMPORT, DESTRUCTOR], ids=["import", "destructor"])
+def test_imports_and_destructors_come_to_their_end(body):
+  """An exception in the midst of a compiled module's import crashes Python."""
+  program = Program(body)
+  program.send(signal.SIGTERM)
+  assert program.end() == (75, "whole\n", f"stopped by SIGTERM{GO_ON}")
+
+
+def test_an_exception_that_was_dropped_is_raised_again():
+  program = Program(DROPPED)
+  program.send(signal.SIGTERM)
+  code, _, err = program.end()
+  assert code == 75 and err.startswith("Exception ignored in")
+  assert err.endswith(f"stopped by SIGTERM{GO_ON}")
 
 
 def test_inside_a_compiled_program_the_first_is_answered_and_the_second_ends_it():
@@ -175,6 +239,12 @@ def test_handlers_are_put_back():
     assert signal.getsignal(signal.SIGTERM) not in before
   assert [signal.getsignal(number) for number in stopping.SIGNALS] == before
   assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_blocks_of_programs_that_answer_no_signals():
+  before = signal.getsignal(signal.SIGINT)
+  with stopping.uninterrupted():
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_other_threads_install_nothing():

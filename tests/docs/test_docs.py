@@ -21,6 +21,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 import pytest
+from support import studies, sweeps
 
 from jaxmu import settings
 from jaxmu.audit import metric_table
@@ -31,8 +32,8 @@ from jaxmu.models.cnn import Unit
 from jaxmu.models.layers import Linear
 from jaxmu.report import write_figures
 from jaxmu.settings import Settings, entry_table
-from jaxmu.store import checkpoint, named_leaves
-from jaxmu.store.run import Run
+from jaxmu.store import Run, named_leaves
+from jaxmu.store.record import Record
 from jaxmu.studies import catalog
 from jaxmu.unlearning import METHODS, describe, get
 
@@ -168,8 +169,8 @@ def test_the_example_method_moves_the_head_only_and_is_measured(workplace, headf
     (method, seed) for method in ("original", "retrained", "ft", "headft") for seed in (0, 1)
   ]
   assert rows.finite.all()
-  original, _ = checkpoint.load(run.state_path("original"))
-  moved, _ = checkpoint.load(run.state_path("headft"))
+  record = Record(run.path)
+  original, moved = record.variables("original"), record.variables("headft")
   assert not (original["params"]["head"]["kernel"] == moved["params"]["head"]["kernel"]).all()
   for name, leaf in named_leaves.leaves(original).items():
     if not name.startswith("params/head"):
@@ -237,15 +238,24 @@ def test_the_table_of_attacks_has_all_of_them_with_their_words():
   assert shown == {name: attack.short for name, attack in ATTACKS.items()}
 
 
-def test_the_table_of_files_is_a_run(workplace):
-  run = workplace / "checkpoints" / RUN_NAME
-  found = {p.relative_to(run).parts[0] for p in run.rglob("*") if p.is_file()}
-  shown = {name.split("/")[0] for name in table("runs.md", "files")}
-  assert shown == found | {"legs"}  # legs are gone when a stage is done
-  for stage in ("original", "headft"):
-    for name in table("runs.md", "files"):
-      if "STAGE" in name and not name.startswith("legs"):
-        assert (run / name.replace("STAGE", stage)).exists(), name
+def files_of(run: Path) -> set[str]:
+  """Return the files of a run as the page writes them: stages and groups by those words."""
+  found = {path.relative_to(run).parts for path in run.rglob("*") if path.is_file()}
+  inside = lambda parts: ("stages/STAGE/GROUP/" + parts[3]) + "/" * (len(parts) > 4)
+  return {inside(parts) if parts[0] == "stages" else parts[0] for parts in found}
+
+
+def test_the_tables_of_files_are_a_run(workplace):
+  shown = {*table("runs.md", "files"), *table("runs.md", "benchmark-files")}
+  found = files_of(workplace / "checkpoints" / RUN_NAME)
+  assert found == shown - {"legs/STAGE/GROUP/"}  # legs are gone when a group is done
+
+
+@pytest.mark.slow
+def test_the_tables_of_files_are_a_study_of_shadow_models(tmp_path):
+  assert sweeps.call(*studies.arguments(tmp_path)) == 0
+  shown = {*table("runs.md", "files"), *table("runs.md", "study-files")}
+  assert files_of(sweeps.only_run(tmp_path)) == shown - {"legs/STAGE/GROUP/"}
 
 
 def help_of(script: str) -> str:

@@ -71,6 +71,42 @@ def test_place_and_collect_are_inverse_and_counts_cover_every_member(size, devic
 
 
 @pytest.mark.parametrize(
+  ("size", "room", "devices", "chunk"),
+  [(1, 2, 1, 1), (2, 4, 2, 1), (1, 3, 2, 1), (3, 8, 2, 2), (1, 5, 1, 2), (5, 2, 2, 1)],
+)
+def test_a_population_with_room_has_the_places_of_the_larger_one(size, room, devices, chunk):
+  who = Population(size, chunk, tuple(jax.devices()[:devices]), room)
+  full = population(max(size, room), devices, chunk)
+  assert who.frame == full.frame
+  tree = {"a": np.arange(size * 3).reshape(size, 3)}
+  placed = who.place(tree)
+  assert placed["a"].shape == (full.padded, 3)
+  np.testing.assert_array_equal(who.collect(placed)["a"], tree["a"])
+  # Every member lies in a chunk that is computed, and no chunk without members is.
+  chunks = np.asarray(placed["a"][:, 0] // 3).reshape(devices, -1, chunk)
+  computed = [set(row[:count].ravel()) for row, count in zip(chunks, who.counts)]
+  assert set().union(*computed) == set(range(size))
+  assert sum(who.counts) == -(-size // chunk)
+  assert max(who.counts) == -(-size // chunk // devices)  # shared out evenly
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_members_with_room_give_the_bits_of_the_larger_population(devices):
+  """Five members in groups of two, two and one: the last one has the places of two."""
+  whole, layout = population(5, devices), tuple(jax.devices()[:devices])
+  state, constant, shared = toy(5)
+  expected = run_toy(whole)
+  program = population(2, devices).frame.map(iterate)
+  for start in (0, 2, 4):
+    part = slice(start, min(start + 2, 5))
+    who = Population(part.stop - part.start, 1, layout, room=2)
+    own = [who.place(jax.tree.map(lambda leaf, p=part: leaf[p], t)) for t in (state, constant)]
+    found = who.collect(program(*own, who.share(shared), who))
+    jax.tree.map(lambda a, b, p=part: np.testing.assert_array_equal(a, b[p]), found, expected)
+  assert len(program._compiled) == 1  # one executable for all groups
+
+
+@pytest.mark.parametrize(
   ("size", "devices", "chunk"), [(1, 1, 1), (5, 1, 1), (5, 1, 2), (5, 1, 5), (5, 2, 1), (5, 2, 2)]
 )
 def test_a_program_equals_a_loop_over_members(size, devices, chunk):

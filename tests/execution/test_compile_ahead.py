@@ -11,7 +11,7 @@ from support import problems
 from jaxmu.engine import executables
 from jaxmu.engine.population import member_keys
 from jaxmu.errors import UserError
-from jaxmu.execution import compile_ahead, members, predictions, programs, waves
+from jaxmu.execution import compile_ahead, members, predictions, programs, runner
 from jaxmu.execution.compile_ahead import CompileAhead, Job, compile_job
 from jaxmu.unlearning import get
 
@@ -34,20 +34,19 @@ def job(name="ft", problem=None, **options):
   return Job(method, problem, weights, hp, **options)
 
 
-def run(given, at_once=None):
-  return waves.run(
+def run(given):
+  return runner.run(
     given.method,
     given.problem,
     problems.weights(SEEDS),
     hp=given.hp,
     keys=member_keys(SEEDS),
-    at_once=at_once,
   )
 
 
-def traces(given, at_once=None):
+def traces(given):
   """Return how often each program of a job was traced, and its executables."""
-  problem = waves.restrict(given.problem, given.problem.population.waves(at_once)[0])
+  problem = given.problem
   static = members.options(given.method, problem.task, given.hp, None)
   built = programs.build(problem.population, problem.task, given.method, static)
   every = [built.prepare, *built.start, *built.epoch, built.rewind, built.finish]
@@ -58,7 +57,7 @@ def traces(given, at_once=None):
 def test_the_foreground_runs_the_very_executables_of_the_background(fresh):
   given = job("scrub")
   with CompileAhead() as ahead:
-    ahead.submit(given).result()
+    ahead.submit(lambda: given).result()
   compiled = traces(given)
   assert all(compiled[0])
   outcome = run(given)
@@ -68,43 +67,23 @@ def test_the_foreground_runs_the_very_executables_of_the_background(fresh):
   assert problems.equal(outcome.variables, run(given).variables)
 
 
-@pytest.mark.parametrize("at_once", [2, None])
-def test_members_that_come_in_waves_find_their_programs_too(fresh, at_once):
-  given = job(at_once=at_once)
-  with CompileAhead(1) as ahead:
-    ahead.submit(given).result()
-  compiled = traces(given, at_once)
-  assert all(compiled[0])
-  assert run(given, at_once).compile_seconds == 0
-  assert traces(given, at_once) == compiled
-
-
-def test_where_not_all_fit_the_waves_that_do_are_compiled(fresh, monkeypatch):
-  given, real = job(), compile_ahead.capacity
-  monkeypatch.setattr(
-    compile_ahead, "capacity", lambda *args, **options: real(*args, **options, limit=1)
-  )
-  compile_job(given)  # one chunk a device is the least: two members at once
-  assert run(given, 2).compile_seconds == 0
-
-
 def test_predictions_are_compiled_with_their_stage(fresh):
-  given = job(batch_size=10, at_once=2)
+  given = job(batch_size=10)
+  given = given._replace(predicted=given.problem.arrays)
   compile_job(given)
   problem, found = given.problem, problems.weights(SEEDS)
-  first = problem.population.waves(2)[0].population.frame
   float32 = predictions.dataclasses.replace(problem.task, compute="float32")
-  program = predictions._program(first, float32, 38, 10)
+  program = predictions._program(problem.population.frame, float32, 38, 10)
   traced = program.traces
   assert traced
-  predictions.logits(problem.population, problem.task, problem.arrays, found, 10, 2)
+  predictions.logits(problem.population, problem.task, problem.arrays, found, 10)
   assert program.traces == traced
 
 
 def test_seconds_of_the_background_are_nobodys_waiting_time(fresh):
   given = job()
   with CompileAhead() as ahead:
-    ahead.submit(given).result()
+    ahead.submit(lambda: given).result()
   static = members.options(given.method, given.problem.task, given.hp, None)
   built = programs.build(given.problem.population, given.problem.task, given.method, static)
   assert built.compile_seconds == 0
@@ -118,7 +97,7 @@ def test_an_error_stays_in_the_background_until_the_foreground_meets_it(fresh, m
   given = job()
   with monkeypatch.context() as patch, CompileAhead() as ahead:
     patch.setattr("jaxmu.engine.alike._compile", fail)
-    failed = ahead.submit(given)
+    failed = ahead.submit(lambda: given)
     assert isinstance(failed.exception(), RuntimeError)
     with pytest.raises(RuntimeError, match=r"^the compiler gave up$"):
       run(given)
@@ -136,7 +115,7 @@ def test_closing_leaves_what_is_not_begun_and_ends_after_one_program(fresh, monk
 
   monkeypatch.setattr("jaxmu.engine.alike._compile", slowly)
   ahead = CompileAhead(1)
-  running, *waiting = [ahead.submit(job(name)) for name in ("ft", "msg", "scrub")]
+  running, *waiting = [ahead.submit(lambda name=name: job(name)) for name in ("ft", "msg", "scrub")]
   assert begun.wait(60)
   closing = threading.Thread(target=ahead.close)
   closing.start()
@@ -162,14 +141,14 @@ def test_nothing_gives_way_to_programs_of_later_stages(fresh, monkeypatch):
   given = job()
   with CompileAhead(1) as ahead:
     monkeypatch.setattr(executables, "crowded", lambda: True)
-    assert isinstance(ahead.submit(given).exception(), compile_ahead.Stopped)
+    assert isinstance(ahead.submit(lambda: given).exception(), compile_ahead.Stopped)
   assert sum(traces(given)[0]) == 0
 
 
 def test_without_threads_nothing_is_compiled_ahead(fresh):
   given = job()
   with CompileAhead(0) as ahead:
-    assert ahead.submit(given).cancelled()
+    assert ahead.submit(lambda: given).cancelled()
   assert sum(traces(given)[0]) == 0
 
 
@@ -197,8 +176,8 @@ def test_refuses_what_is_no_number_of_threads(monkeypatch):
 def test_background_and_foreground_at_once_compile_each_program_once(fresh):
   given = job("scrub")
   with CompileAhead(2) as ahead:
-    ahead.submit(given)
-    ahead.submit(given)
+    ahead.submit(lambda: given)
+    ahead.submit(lambda: given)
     run(given)
   once = traces(given)
   programs._build.cache_clear()

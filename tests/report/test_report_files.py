@@ -15,7 +15,7 @@ from support.report_page import Page
 
 from jaxmu import report
 from jaxmu.errors import StoreError
-from jaxmu.store import Run
+from jaxmu.store import Run, files
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("original", "retrained", "ft", "ga")
@@ -48,7 +48,8 @@ def test_a_reopened_run_gives_the_same_report_as_the_data_it_was_made_of(tmp_pat
 
 def test_rows_of_another_run_are_refused(tmp_path):
   run = cases.save(tmp_path, cases.data(SMALL, range(2)))
-  run.write_rows(cases.rows(("original", "retrained", "msg"), range(2)).to_dict("records"))
+  with run.writing_results():
+    run.write_rows(cases.rows(("original", "retrained", "msg"), range(2)).to_dict("records"))
   with pytest.raises(StoreError, match=r"rows\.parquet has method 'msg', which manifest\.json"):
     report.write(run)
 
@@ -63,20 +64,20 @@ def test_rows_of_another_run_are_refused(tmp_path):
 )
 def test_a_config_without_what_the_report_says_of_it_is_one_line(tmp_path, part, found):
   run = cases.save(tmp_path, cases.data(SMALL, range(2)))
-  stored = run.read_json("config.json")
+  stored = files.read_sealed(run.path / "config.json")
   entry = stored["config"]
   for key in part[:-1]:
     entry = entry[key]
   del entry[part[-1]]
-  run.write_json("config.json", stored)
+  files.write_sealed(run.path / "config.json", stored)
   with pytest.raises(StoreError, match=rf"config\.json is damaged \({found}\)") as error:
     report.write(Run.open(run.path))
   assert "\n" not in str(error.value)
 
 
-def test_a_run_without_rows_is_refused_in_one_line(tmp_path):
+def test_a_run_without_results_is_refused_in_one_line(tmp_path):
   run = Run.create(tmp_path, "empty", "0" * 8, {}, manifests.manifest())
-  with pytest.raises(StoreError, match=r"rows\.parquet does not exist"):
+  with pytest.raises(StoreError, match=r"empty-00000000 has no results yet; run the same command"):
     report.write(run)
   assert not list(run.path.glob("report.*"))
 
@@ -223,20 +224,25 @@ def test_the_script_refuses_what_is_no_run_in_one_line(tmp_path, script):
   [
     ("[]", "it is a list, expected an object"),
     ('{"ft": 3}', "'ft' is a whole number, expected an object"),
-    ('{"ft": {}}', "'ft.wall_s' is missing"),
+    ('{"ft": {"wall_s": "1"}}', "'ft.wall_s' is text, expected a number"),
   ],
 )
 def test_timings_of_another_form_are_one_line(tmp_path, content, message):
   run = cases.save(tmp_path, cases.data(SMALL, range(2)))
-  (run.path / "timings.json").write_text(content)
+  cases.replace_result(run, "timings.json", content.encode())
   with pytest.raises(StoreError, match=rf"timings\.json is damaged \({message}\); delete it"):
     report.write(run)
 
 
-def test_the_script_refuses_damaged_rows_and_keeps_the_old_report(tmp_path, script):
+@pytest.mark.parametrize("name", ["rows.parquet", "curves.parquet", "timings.json"])
+@pytest.mark.parametrize("damage", ["torn", "lost"])
+def test_the_script_refuses_damaged_results_and_keeps_the_old_report(
+  tmp_path, script, name, damage
+):
   run = cases.save(tmp_path, cases.data(SMALL, range(2)))
-  before = report.write(run)[0].read_text()
-  (run.path / "rows.parquet").write_bytes(b"PAR1 torn")
+  before, path = report.write(run)[0].read_text(), run.path / name
+  path.write_bytes(path.read_bytes()[:-9]) if damage == "torn" else path.unlink()
   code, _, error = script(run.path)
-  assert code == 2 and "rows.parquet is damaged" in error and error.count("\n") == 1
+  assert code == 2 and error.count("\n") == 1
+  assert error.startswith(f"error: {path} is not what this run wrote; run the same command again")
   assert (run.path / "report.md").read_text() == before

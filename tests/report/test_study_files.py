@@ -20,6 +20,7 @@ from support.report_page import Page
 from jaxmu.errors import StoreError
 from jaxmu.report import study
 from jaxmu.store import Run
+from jaxmu.store.records import ExposedRecord
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,7 +168,7 @@ def test_a_method_of_which_nothing_is_known_is_a_row_of_dashes(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["exposure", "samples", "roc"])
-@pytest.mark.parametrize("fault", ["absent", "torn", "column", "words"])
+@pytest.mark.parametrize("fault", ["absent", "changed", "torn", "column", "words"])
 def test_a_bad_table_is_refused_in_one_line_and_keeps_the_old_report(tmp_path, name, fault):
   run = cases.save(tmp_path)
   before = study.write(run)[0].read_text()
@@ -175,13 +176,16 @@ def test_a_bad_table_is_refused_in_one_line_and_keeps_the_old_report(tmp_path, n
   number = {"exposure": "value", "samples": "accuracy", "roc": "tpr"}[name]
   if fault == "absent":
     path.unlink()
+  elif fault == "changed":
+    path.write_bytes(path.read_bytes()[::-1])
   elif fault == "torn":
-    path.write_bytes(b"PAR1 torn")
+    report_cases.replace_result(run, path.name, b"PAR1 torn")
   else:
     table = pd.read_parquet(path)
     bad = table.drop(columns=number) if fault == "column" else table.assign(**{number: "x"})
-    bad.to_parquet(path)
-  wanted = {"absent": "does not exist", "column": f"has no column {number}"}
+    report_cases.replace_result(run, path.name, bad.to_parquet())
+  other = "is not what this run wrote"
+  wanted = {"absent": other, "changed": other, "column": f"has no column {number}"}
   with pytest.raises(
     StoreError, match=rf"{name}\.parquet .*{wanted.get(fault, 'is damaged')}"
   ) as e:
@@ -193,7 +197,7 @@ def test_a_bad_table_is_refused_in_one_line_and_keeps_the_old_report(tmp_path, n
 @pytest.mark.parametrize(
   ("parts", "message"),
   [
-    ({"study": None}, r"study\.json does not exist"),
+    ({"study": None}, r"study\.json is not what this run wrote"),
     ({"study": [1]}, r"study\.json is damaged \(it is a list, expected an object\)"),
     ({"study": {"attack": "normal"}}, r"\('attack' is text, expected an object\)"),
     (
@@ -202,8 +206,11 @@ def test_a_bad_table_is_refused_in_one_line_and_keeps_the_old_report(tmp_path, n
     ),
     ({"timings": cases.timings(("mine",))}, r"timings\.json has method 'mine', which manifest"),
     ({"timings": []}, r"timings\.json is damaged \(it is a list, expected an object\)"),
-    ({"timings": {"ft": {"models": 3}}}, r"timings\.json is damaged \('ft\.wall_s' is missing\)"),
-    ({"images": None}, r"exposed\.npy does not exist"),
+    (
+      {"timings": {"ft": {"models": 0.5}}},
+      r"\('ft\.models' is a number, expected a whole number\)",
+    ),
+    ({"images": None}, r"exposed\.npy is not what this run wrote"),
     ({"images": np.zeros((2, 8, 8, 3), np.uint8)}, r"uint8 \(2, 8, 8, 3\) does not fit"),
     ({"exposed": {"samples": [1]}}, r"exposed\.json is damaged \('labels' is missing\)"),
     ({"exposed": {"samples": ["1"]}}, r"\('samples\.0' is text, expected a whole number\)"),
@@ -229,14 +236,14 @@ def test_a_statistic_that_stands_twice_is_refused(tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_thumbnails_are_the_stored_pixels(tmp_path, channels):
   run = cases.save(tmp_path, channels=channels)
-  named, images = run.read_json("exposed.json"), run.array("exposed")
+  named, images = run.record(ExposedRecord, "exposed.json"), run.array("exposed")
   page = Page(study.write(run)[3].read_text())
   shown = page.named("img")
   assert len(shown) >= len(images)
   for image in shown:
     sample = int(re.match(r"Sample (\d+),", image["alt"]).group(1))
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))))
-    wanted = images[named["samples"].index(sample)]
+    wanted = images[named.samples.index(sample)]
     np.testing.assert_array_equal(pixels.reshape(wanted.shape), wanted)
 
 

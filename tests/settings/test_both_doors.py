@@ -7,7 +7,7 @@ import pytest
 
 from jaxmu.errors import MethodError, SettingsError, shown
 from jaxmu.settings import Settings, TrainingSettings
-from jaxmu.studies.preparation import catalog
+from jaxmu.studies import catalog
 from jaxmu.unlearning import ANCHORS, METHODS
 
 CONFIG = {"name": "trial", "dataset": "digits", "model": {"name": "cnn"}, "seeds": 0}

@@ -79,8 +79,8 @@ def test_the_text_for_a_terminal_has_no_marks():
 def test_choices_are_what_the_rooms_above_can_do():
   """Settings may import no other room, so their names stand there; here nothing may be missing."""
   from jaxmu.audit.attacks import ulira
+  from jaxmu.execution import lowerings
   from jaxmu.kernels import conv_passes
-  from jaxmu.studies import lowerings
   from jaxmu.training import task
 
   assert choices.LOWERINGS == tuple(lowerings.CANDIDATES) == ("lax", *conv_passes.LOWERINGS)

@@ -16,7 +16,7 @@ import pytest
 
 from jaxmu.command import cli
 from jaxmu.settings import Settings, schema
-from jaxmu.studies.preparation import catalog
+from jaxmu.studies import catalog
 
 ROOT = Path(__file__).parents[2]
 SWEEP = str(ROOT / "bin" / "sweep.py")

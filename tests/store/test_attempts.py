@@ -64,17 +64,13 @@ def test_what_cannot_be_committed_is_one_line(tmp_path):
     attempts.commit_folder(tmp_path / "absent", tmp_path / "000")
 
 
-def dead_attempt(final):
-  with subprocess.Popen(["true"]) as process:
-    pid = process.pid
-  attempt = final.with_name(f".{final.name}.{private_names.host()}.{pid}.0123456789ab")
-  (attempt / "state").mkdir(parents=True)
-  return attempt
-
-
 def test_attempts_of_dead_processes_are_swept(tmp_path):
   final = tmp_path / "000"
-  mine, dead, other = races.attempt(final, "x"), dead_attempt(final), dead_attempt(tmp_path / "001")
+  mine, dead, other = (
+    races.attempt(final, "x"),
+    races.dead_attempt(final),
+    races.dead_attempt(tmp_path / "001"),
+  )
   attempts.sweep_attempts(final)
   assert mine.is_dir() and other.is_dir() and not dead.exists()
   attempts.sweep_folder(tmp_path)
@@ -149,6 +145,20 @@ def test_a_lock_is_free_again_once_its_process_is_killed(tmp_path):
       assert not again
   with attempts.lock(path) as free:
     assert free
+
+
+def test_a_lock_may_be_removed_by_whoever_holds_it(tmp_path):
+  found = races.run(4, 4, races.hold, tmp_path)
+  assert sum(map(sum, found.values())) >= 100  # somebody always gets it
+
+
+def test_a_lock_below_a_file_is_one_line(tmp_path):
+  (tmp_path / "file").write_text("")
+  with (
+    pytest.raises(StoreError, match=r"cannot write .*/file/.lock: "),
+    attempts.lock(tmp_path / "file" / ".lock"),
+  ):
+    pass
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,9 @@
 
 import errno
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from typing import NamedTuple
 
 import jax
@@ -17,10 +14,9 @@ import numpy as np
 import optax
 import pytest
 from absl import logging
-from support import manifests
 
 from jaxmu.errors import CheckpointError
-from jaxmu.store import Run, checkpoint, leg_checkpoints, private_names
+from jaxmu.store import checkpoint, private_names
 
 RNG = np.random.default_rng(0)
 
@@ -53,11 +49,6 @@ def flat_bytes(found):
 @pytest.fixture
 def path(tmp_path):
   return tmp_path / "state" / "original"
-
-
-@pytest.fixture
-def run(tmp_path):
-  return Run.create(tmp_path, "x", "0", {}, manifests.manifest())
 
 
 def test_round_trip_is_bit_identical(path):
@@ -295,47 +286,6 @@ def test_log_level_is_put_back(path):
     logging.set_verbosity(before)
 
 
-def leg(epoch, wave=0, phase=0):
-  return leg_checkpoints.LegNumber(wave, phase, epoch)
-
-
-@pytest.mark.parametrize("newest", [leg(10), leg(0, phase=1), leg(0, wave=1), leg(2, 1, 2)])
-def test_legs_are_ordered_by_wave_phase_and_epoch(run, newest, monkeypatch):
-  monkeypatch.setattr(checkpoint, "remove", lambda path: None)
-  for number in (leg(9), newest, leg(3)):
-    leg_checkpoints.save(run, "ft", number, {"w": np.ones(2)}, {})
-  assert leg_checkpoints.latest(run, "ft")[0] == newest
-
-
-def test_legs_keep_only_the_newest(run):
-  assert leg_checkpoints.latest(run, "ft") is None
-  for number in (0, 1, 9, 10):
-    leg_checkpoints.save(run, "ft", leg(number), {"w": np.full(2, number)}, {"epoch": number})
-    assert [p.name for p in (run.path / "legs" / "ft").iterdir()] == [f"0-0-{number}"]
-  number, found, metadata = leg_checkpoints.latest(run, "ft", like={"w": np.zeros(2, int)})
-  assert (number, metadata["epoch"], found["w"][0]) == (leg(10), 10, 10)
-  leg_checkpoints.save(run, "ct", leg(3), {"w": np.zeros(2)}, {})
-  leg_checkpoints.clear(run, "ft")
-  assert leg_checkpoints.latest(run, "ft") is None
-  assert leg_checkpoints.latest(run, "ct")[0] == leg(3)
-
-
-def test_a_kill_between_writing_and_removing_leaves_the_newer_leg(run, monkeypatch):
-  leg_checkpoints.save(run, "ft", leg(1), {"w": np.ones(2)}, {})
-  monkeypatch.setattr(checkpoint, "remove", lambda path: None)
-  leg_checkpoints.save(run, "ft", leg(2), {"w": np.full(2, 2.0)}, {})
-  assert len(list((run.path / "legs" / "ft").iterdir())) == 2
-  assert leg_checkpoints.latest(run, "ft")[0] == leg(2)
-
-
-def test_an_unfinished_leg_is_not_seen(run):
-  leg_checkpoints.save(run, "ft", leg(1), {"w": np.ones(2)}, {})
-  partial = run.path / "legs" / "ft" / "0-0-2"
-  shutil.copytree(run.path / "legs" / "ft" / "0-0-1", partial)
-  (partial / checkpoint.METADATA).unlink()
-  assert leg_checkpoints.latest(run, "ft")[0] == leg(1)
-
-
 TWO_DEVICES = """
 import sys
 import jax, numpy as np
@@ -360,29 +310,3 @@ def test_restores_whatever_the_sharding(tmp_path):
   found, _ = checkpoint.load(tmp_path / "two")
   np.testing.assert_array_equal(found["sharded"], values)
   np.testing.assert_array_equal(found["copied"], values)
-
-
-WRITER = """
-import sys, numpy as np
-from jaxmu.store import leg_checkpoints
-from jaxmu.store import Run
-run = Run.open(sys.argv[1])
-k = 1
-while True:
-  values = {"a": np.full(200_000, k), "b": {"c": np.full((3, 5), k)}}
-  leg_checkpoints.save(run, "ft", leg_checkpoints.LegNumber(0, 0, k), values, {"k": k})
-  print(k, flush=True)
-  k += 1
-"""
-
-
-def test_kill_at_any_moment_leaves_a_loadable_leg(run):
-  command = [sys.executable, "-c", WRITER, str(run.path)]
-  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-    first = process.stdout.readline()
-    time.sleep(0.2 * random.random())
-    process.send_signal(signal.SIGKILL)
-    done = max(map(int, [first, *process.stdout.read().split()]))
-  number, found, metadata = leg_checkpoints.latest(run, "ft")
-  assert number == leg(metadata["k"]) and number.epoch in (done, done + 1)
-  assert (found["a"] == number.epoch).all() and (found["b"]["c"] == number.epoch).all()

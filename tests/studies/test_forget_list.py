@@ -9,10 +9,15 @@ from jaxmu.command import cli
 from jaxmu.errors import DataError
 from jaxmu.settings import Settings
 from jaxmu.store import Run
+from jaxmu.store.record import Record
 from jaxmu.studies import catalog
-from jaxmu.studies.preparation import load_data
 
 OWN = np.array([399, 3, 77, 150, 151, 152, 8, 9])
+
+
+def load_data(settings):
+  dataset = data.load_for(settings)
+  return dataset, data.splits_for(settings, dataset.indices, dataset.num_train)
 
 
 def write(tmp_path, positions=OWN):
@@ -109,6 +114,6 @@ def test_a_run_forgets_the_list(tmp_path):
   assert run.manifest.split.sizes["forget"] == len(OWN)
   assert run.config["data"]["forget_sha256"] == settings(tmp_path).data.forget_sha256
   dataset, _ = load_data(Settings.from_config(run.config, catalog()))
-  right = run.array("logits/original")[0].argmax(-1) == dataset.labels
+  right = Record(run.path).logits("original")[0].argmax(-1) == dataset.labels
   row = run.rows().set_index(["method", "seed"]).loc[("original", 0)]
   assert right[OWN].mean() == row.FA

@@ -1,6 +1,6 @@
 """Bad overrides and inputs: one clear line, exit code 2, and results that exist stay untouched."""
 
-import json
+import dataclasses
 import os
 import re
 import shutil
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from support import sweeps
 
-from jaxmu.store import Run, checkpoint
+from jaxmu.store import Run, files
+from jaxmu.store.record import Record
 
 CASES = {
   "unknown key": (["--config.trainng.num_epochs=3"], "config has no entry 'trainng'; did you mean"),
@@ -79,7 +80,11 @@ def test_bad_arrays_give_one_line(changed, pattern, tmp_path, capsys):
 def test_an_unwritable_folder(tmp_path, capsys):
   blocked = tmp_path / "file"
   blocked.write_text("not a folder")
-  refused(capsys, sweeps.arguments(blocked), "cannot make the run directory .*Not a directory")
+  refused(
+    capsys,
+    sweeps.arguments(blocked),
+    "is a file; give a folder that exists or can be made",
+  )
   assert blocked.read_text() == "not a folder"
 
 
@@ -89,49 +94,58 @@ def finished(tmp_path):
   return Run.open(sweeps.only_run(tmp_path))
 
 
-def test_a_corrupt_checkpoint_is_named_and_nothing_is_lost(finished, tmp_path, capsys):
+def test_a_corrupt_checkpoint_is_named_and_repaired(finished, tmp_path, capsys):
   rows = (finished.path / "rows.parquet").read_bytes()
-  state = finished.state_path("original")
+  argv = sweeps.arguments(tmp_path, methods="ft")
+  (state,) = finished.path.glob("stages/original/*/variables")
   victim = max((p for p in state.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-  victim.write_bytes(os.urandom(victim.stat().st_size))
-  refused(capsys, sweeps.arguments(tmp_path, methods="ft"), "checkpoint .*original.* is damaged")
+  victim.unlink()
+  victim.write_bytes(os.urandom(64))
+  refused(capsys, argv, "checkpoint .*original.* is damaged .*same command with --repair")
+  assert (finished.path / "rows.parquet").read_bytes() == rows
+  assert sweeps.call(*sweeps.arguments(tmp_path, "--repair", methods="ft")) == 0
+  said = capsys.readouterr().err
+  assert f"deleted {state.parent}" in said and "original: 2 members done" in said
+  assert "ft: done before" in said
   assert (finished.path / "rows.parquet").read_bytes() == rows
 
 
 def test_changed_data_under_a_finished_run(finished, tmp_path, capsys):
-  path = finished.path / "manifest.json"
-  manifest = json.loads(path.read_text())
-  manifest["dataset"]["sha256"] = "0" * 64
-  path.write_text(json.dumps(manifest))
+  dataset = dataclasses.replace(finished.manifest.dataset, sha256="0" * 64)
+  changed = dataclasses.replace(finished.manifest, dataset=dataset)
+  files.write_sealed(finished.path / "manifest.json", changed)
   refused(capsys, sweeps.arguments(tmp_path, methods="ft"), "was made with another dataset")
 
 
-def test_records_of_another_form_are_refused_and_made_again(finished, tmp_path, capsys):
-  argv = sweeps.arguments(tmp_path, methods="ft")
+@pytest.mark.parametrize("name", ["manifest.json", "config.json", "members.json"])
+def test_records_of_another_form_are_refused_and_made_again(name, finished, tmp_path, capsys):
+  argv, path = sweeps.arguments(tmp_path, methods="ft"), finished.path / name
   rows = (finished.path / "rows.parquet").read_bytes()
-  for path in (finished.path / "manifest.json", finished.path / "stages" / "ft.json"):
-    for content in ("[]", "{}"):
-      path.write_text(content)
-      refused(capsys, argv, rf"{path.name} is damaged \(.*delete it and run the same command again")
-    path.unlink()
-    assert sweeps.call(*argv) == 0
-    assert (finished.path / "rows.parquet").read_bytes() == rows
+  for content in ("[]", "{}"):
+    path.write_text(content)
+    refused(capsys, argv, rf"{path.name} is damaged \(.*delete it and run the same command again")
+  path.unlink()
+  assert sweeps.call(*argv) == 0
+  assert (finished.path / "rows.parquet").read_bytes() == rows
 
 
 def test_a_damaged_neighbour_is_not_borrowed_from(finished, tmp_path):
-  (finished.path / "config.json").write_text("{")
+  for logits in finished.path.glob("stages/original/*/logits.npy"):
+    logits.write_bytes(b"")
   changed = sweeps.arguments(tmp_path, "--config.unlearning.ft.num_epochs=1", methods="ft")
   assert sweeps.call(*changed) == 0
   other = next(p for p in Path(tmp_path).iterdir() if p.is_dir() and p != finished.path)
-  assert checkpoint.exists(Run.open(other).state_path("original"))
+  lent = {
+    stage: Record(other).groups(stage)[0].borrowed_from for stage in ("original", "retrained")
+  }
+  assert lent == {"original": "", "retrained": finished.path.name}
 
 
-def test_the_advice_for_a_damaged_checkpoint_works(finished, tmp_path, capsys):
-  """Deleting a finished stage's checkpoint makes the same command compute it again, alike."""
+def test_a_group_that_was_deleted_is_made_again_alike(finished, tmp_path, capsys):
   rows = (finished.path / "rows.parquet").read_bytes()
-  shutil.rmtree(finished.state_path("ft"))
+  shutil.rmtree(finished.path / "stages" / "ft")
   assert sweeps.call(*sweeps.arguments(tmp_path, methods="ft")) == 0
   said = capsys.readouterr().err
   assert "original: done before" in said
-  assert "ft: done in" in said
+  assert "ft: 2 members done in" in said
   assert (finished.path / "rows.parquet").read_bytes() == rows

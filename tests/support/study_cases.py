@@ -7,8 +7,9 @@ import pandas as pd
 
 from jaxmu.report.study import from_run
 from jaxmu.store import Run, files
+from jaxmu.store.groups import Cost
 from jaxmu.store.manifest import Device, Manifest
-from jaxmu.store.records import Attack, ShadowCost, Spread, StudyRecord, StudySizes
+from jaxmu.store.records import Attack, Spread, StudyRecord, StudySizes
 from support import manifests, report_cases
 
 SMALL = ("original", "retrained", "ft", "ga")
@@ -158,9 +159,9 @@ def manifest(methods=SMALL, **changes) -> Manifest:
   return manifests.manifest(**parts | changes)
 
 
-def timings(methods) -> dict[str, ShadowCost]:
+def timings(methods) -> dict[str, Cost]:
   return {
-    name: ShadowCost(
+    name: Cost(
       models=SPLITS if name == "original" else SPLITS * FORGETS,
       wall_s=3600.0 * (1 + k),
       compile_s=41.0,
@@ -178,7 +179,8 @@ def save(root, methods=SMALL, *, count=60, channels=3, changes=None, config=None
   """
   config = config or report_cases.config("study")
   made = parts.pop("manifest", manifest(methods))
-  run = Run.create(root, "study", "0123abcd", files.plain(config), made)
+  stored = files.plain(config) | {"study": "ulira"}
+  run = Run.create(root, "study", "0123abcd", stored, made)
   table = samples(methods, count)
   named, images = exposed(table, channels)
   whole = {
@@ -190,15 +192,16 @@ def save(root, methods=SMALL, *, count=60, channels=3, changes=None, config=None
     "exposed": named,
     "images": images,
   }
-  for name, part in (whole | parts).items():
-    if part is None:
-      continue
-    if name == "images":
-      run.write_array("exposed", part)
-    elif name in ("study", "timings", "exposed"):
-      run.write_json(f"{name}.json", part)
-    else:
-      run.write_table(name, part)
+  with run.writing_results():
+    for name, part in (whole | parts).items():
+      if part is None:
+        continue
+      if name == "images":
+        run.write_array("exposed", part)
+      elif name in ("study", "timings", "exposed"):
+        run.write_json(f"{name}.json", part)
+      else:
+        run.write_table(name, part)
   return run
 
 

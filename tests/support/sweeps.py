@@ -37,6 +37,16 @@ def call(*argv) -> int:
   return cli.run(script["main"], script["flags"](), list(argv))
 
 
+def settings(*argv):
+  """Return the settings of a command line."""
+  from jaxmu.command import cli
+  from jaxmu.settings import Settings
+  from jaxmu.studies import catalog
+
+  flags = runpy.run_path(SWEEP, run_name="sweep")["flags"]()
+  return Settings.from_config(cli.parse(flags, argv).config, catalog())
+
+
 def command(*argv) -> list[str]:
   """Return the same as a command for a process of its own."""
   return [sys.executable, SWEEP, *argv]
@@ -54,8 +64,8 @@ def kill_within(stage, argv, output_dir, patience=120):
   deadline = time.monotonic() + patience
   try:
     while time.monotonic() < deadline:
-      saved = list(output_dir.glob(f"*/legs/{stage}/*/metadata.json"))
-      done = [p for kind in ("stages", "scores") for p in output_dir.glob(f"*/{kind}/{stage}.json")]
+      saved = list(output_dir.glob(f"*/legs/{stage}/*/*-*/metadata.json"))
+      done = list(output_dir.glob(f"*/stages/{stage}/*/marker.json"))
       assert not done, f"{stage} ended before it could be killed"
       assert process.poll() is None, process.stderr.read().decode()
       if saved:

@@ -10,7 +10,8 @@ from jaxmu.audit.results import SAMPLE_NUMBERS, Cell, StudyResults, cells
 from jaxmu.audit.text import listing
 from jaxmu.report.data import RunData, check_methods, reported_config, timings
 from jaxmu.store import Run, files
-from jaxmu.store.records import ExposedRecord, ShadowCost, StudyRecord
+from jaxmu.store.groups import Cost
+from jaxmu.store.records import ExposedRecord, StudyRecord
 
 _COLUMNS = {  # words, numbers
   "exposure": (("method", "question", "statistic"), ("value", "low", "high")),
@@ -34,7 +35,7 @@ class StudyData(RunData, StudyResults):
   """Everything the report shows; `study` is `record` as judgements read it."""
 
   roc: Mapping[str, pd.DataFrame]  # by method
-  timings: Mapping[str, ShadowCost]
+  timings: Mapping[str, Cost]
   record: StudyRecord
   exposed: Exposed = Exposed()
 
@@ -51,7 +52,7 @@ def from_run(run: Run) -> StudyData:
   return StudyData(
     config=reported_config(run),
     manifest=run.manifest,
-    timings=timings(run, ShadowCost),
+    timings=timings(run, Cost),
     cells=found,
     samples=_by_method(_table(run, "samples")),
     roc=_by_method(_table(run, "roc")),
@@ -89,7 +90,7 @@ def _by_method(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _exposed(run: Run) -> Exposed:
-  if not (run.path / "exposed.json").exists():
+  if not run.has("exposed.json"):
     return Exposed()
   known, images = run.record(ExposedRecord, "exposed.json"), run.array("exposed", mmap=False)
   counts = {len(known.samples), len(known.labels), len(known.original_labels)}

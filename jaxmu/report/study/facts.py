@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from jaxmu.audit.text import MISSING, factor, listing, number, plural
 from jaxmu.report import facts
 from jaxmu.report.study.data import StudyData
-from jaxmu.store.records import ShadowCost, StudyRecord
+from jaxmu.store.groups import Cost
+from jaxmu.store.records import StudyRecord
 
 _VARIANCE = {
   "fixed": "one variance per role for all samples",
@@ -94,11 +95,11 @@ def costs(data: StudyData) -> tuple[list[str], list[list[str]]]:
     cheaper = factor(rate) if rate and math.isfinite(rate) else MISSING
     body.append([data.label(name), *_clocks(cost), amount(cost.passes), cheaper])
   if len(body) > 1:
-    body.append(["All", *_clocks(functools.reduce(ShadowCost.plus, spent.values())), "", ""])
+    body.append(["All", *_clocks(functools.reduce(Cost.plus, spent.values())), "", ""])
   return head, body
 
 
-def _clocks(cost: ShadowCost) -> list[str]:
+def _clocks(cost: Cost) -> list[str]:
   seconds = (cost.wall_s, cost.compile_s, cost.predict_s)
   return [f"{cost.models:,}", *map(duration, seconds)]
 

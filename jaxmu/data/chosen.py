@@ -1,0 +1,59 @@
+"""The data and the splits that settings ask for."""
+
+import numpy as np
+
+from jaxmu.data import forget_list
+from jaxmu.data.arrays import Dataset
+from jaxmu.data.datasets import load
+from jaxmu.data.splits import Split, fixed_split, listed_split, redrawn_split
+from jaxmu.data.transforms import randomise_labels, subset
+from jaxmu.errors import DataError
+from jaxmu.settings import Settings
+
+
+def load_for(settings: Settings) -> Dataset:
+  """Read the data, take the subset, and randomise labels as asked."""
+  chosen = settings.data
+  dataset = load(settings.dataset, data_dir=settings.data_dir or None, path=chosen.path or None)
+  if chosen.subset_train or chosen.subset_test:
+    dataset = subset(dataset, chosen.subset_train, chosen.subset_test)
+  if chosen.random_labels:
+    dataset = randomise_labels(dataset, chosen.random_labels, chosen.random_label_seed)
+  return dataset
+
+
+def splits_for(settings: Settings, indices: np.ndarray, num_train: int) -> list[Split]:
+  """Split the data for every seed: once for all, or anew for each.
+
+  Args:
+    indices: position of each sample as the data set stores it, int [N], training samples first.
+
+  Raises:
+    DataError: a part would be empty; or the file `config.data.forget` changed since the config was
+      read, or its samples are no training samples.
+  """
+  chosen, sizes = settings.data, (num_train, len(indices))
+  if chosen.forget:
+    return _listed(settings, indices, num_train)
+  fractions = {"val_fraction": chosen.val_fraction, "forget_fraction": chosen.forget_fraction}
+  if chosen.split_per_seed:
+    draw = lambda seed: redrawn_split(*sizes, seed=chosen.split_seed + seed, **fractions)
+    return [draw(seed) for seed in settings.seeds]
+  return [fixed_split(*sizes, seed=chosen.split_seed, **fractions)] * len(settings.seeds)
+
+
+def _listed(settings: Settings, indices: np.ndarray, num_train: int) -> list[Split]:
+  """Return the splits that forget the samples in the file `config.data.forget`."""
+  chosen = settings.data
+  listed = forget_list.read(chosen.forget)
+  if listed.sha256 != chosen.forget_sha256:
+    raise DataError(
+      f"forget list {chosen.forget} changed while it was in use; run the same command again"
+    )
+  forget, sizes = listed.rows(indices, num_train), (num_train, len(indices))
+  draw = lambda seed: listed_split(
+    forget, *sizes, val_fraction=chosen.val_fraction, seed=chosen.split_seed + seed
+  )
+  if chosen.split_per_seed:
+    return [draw(seed) for seed in settings.seeds]
+  return [draw(0)] * len(settings.seeds)

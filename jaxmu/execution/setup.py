@@ -1,0 +1,87 @@
+"""From settings to arrays: data, network and populations of members on the devices."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu import data, models
+from jaxmu.data.augment import Preprocess
+from jaxmu.engine import keys
+from jaxmu.engine.keys import Purpose
+from jaxmu.engine.population import Population, Program
+from jaxmu.execution.runner import Problem
+from jaxmu.kernels.conv import Choice
+from jaxmu.settings import Settings
+from jaxmu.training import Task
+from jaxmu.training.task import Arrays
+
+
+class Setup:
+  """What all groups of a study share: settings, data, network and devices."""
+
+  def __init__(
+    self, settings: Settings, dataset: data.Dataset, chunk: int, lowering: Choice = "auto"
+  ):
+    self.settings, self.dataset, self.chunk = settings, dataset, chunk
+    self.devices = tuple(jax.devices()[: settings.population.devices or None])
+    augmentation = dataset.augmentation if settings.data.augment else "none"
+    preprocess = Preprocess(tuple(dataset.mean), tuple(dataset.std), augmentation, dataset.channels)
+    module = models.of_settings(settings, dataset.num_classes, lowering)
+    compute = settings.population.compute
+    self.task = Task(module, dataset.num_classes, preprocess, compute=compute)
+    self._placed: dict[int, tuple[np.ndarray | None, Arrays]] = {}
+
+  def arrays(self, samples: np.ndarray | None = None) -> Arrays:
+    """Return images and labels on every device, of some samples or of all; placed once."""
+    if id(samples) not in self._placed:
+      images, labels = self.dataset.images, self.dataset.labels
+      chosen = (images, labels) if samples is None else (images[samples], labels[samples])
+      placed = Population(1, devices=self.devices).share(Arrays(*chosen))
+      self._placed[id(samples)] = samples, placed
+    return self._placed[id(samples)][1]
+
+  def problem(self, splits: Sequence[data.Split], room: int = 0) -> Problem:
+    """Lay out a population of members, one for each split."""
+    population = Population(len(splits), chunk=self.chunk, devices=self.devices, room=room)
+    return Problem(population, self.task, self.arrays(), index_arrays(splits))
+
+  def initial_variables(self, population: Population, own: jax.Array) -> Any:
+    """Draw the initial weights of the members with the keys `own` [K], leaves [K, ...]."""
+    placed = population.place(np.asarray(jax.random.key_data(own)))
+    program = _initial(population.frame, self.task.module, self._image)
+    return program({}, placed, {}, population)[1]
+
+  def variable_shapes(self, members: int) -> Any:
+    """Describe every member's variables, leaves [K, ...], allocating nothing."""
+    module = self.task.module
+    one = jax.eval_shape(
+      lambda: module.init(jax.random.key(0), jnp.zeros(self._image), train=False)
+    )
+    stacked = lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype)
+    return {"batch_stats": {}} | jax.tree.map(stacked, one)
+
+  @property
+  def _image(self) -> tuple[int, ...]:
+    """Shape of one network input."""
+    size = self.dataset.images.shape[1]
+    return (1, size, size, self.dataset.channels)
+
+
+@functools.lru_cache(maxsize=4)
+def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Program:
+  def draw(state: Any, key_data: Any, shared: Any) -> Any:
+    del shared
+    key = keys.of(jax.random.wrap_key_data(key_data), Purpose.INITIAL_WEIGHTS)
+    return state, {"batch_stats": {}} | module.init(key, jnp.zeros(shape), train=False)
+
+  return population.map(draw)
+
+
+def index_arrays(splits: Sequence[data.Split]) -> dict[str, np.ndarray]:
+  """Stack the sets that training reads: name -> int32 [K, n]."""
+  stack = lambda part: np.stack([getattr(split, part) for split in splits]).astype(np.int32)
+  return {part: stack(part) for part in ("retain", "forget", "val")}

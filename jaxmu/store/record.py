@@ -1,0 +1,240 @@
+"""The record of a study: what every group of members left, one folder each, written once.
+
+    stages/<stage>/<group>/marker.json      members, cost, size and SHA-256 of every other file
+                           logits.npy  phi.npy  correct.npy  curves.parquet  variables/
+    members.json                            who belongs to the study as it is asked for now
+
+A group's folder is made under a private name and committed by one rename: the first attempt wins,
+and half a group cannot exist. Readers join groups by the members' coordinates. A member is found by
+its identity, a hash of all that decides its numbers, so folders of other settings are passed over.
+Files are verified against the marker when they are first read.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxmu.errors import CheckpointError, StoreError
+from jaxmu.store import checkpoint, files, typed_json
+from jaxmu.store.group_folders import GroupFolders
+from jaxmu.store.groups import (
+  MEMBERS,
+  REPAIR,
+  VARIABLES,
+  Cost,
+  Expected,
+  GroupRecord,
+  MemberRecord,
+  Where,
+  chosen,
+  damaged,
+  folders,
+  read_marker,
+  text,
+)
+
+_EXPECTED = dict[str, tuple[Expected, ...]]
+
+
+class Place(NamedTuple):
+  """Where a member's numbers lie: its group, and its row there."""
+
+  group: GroupRecord
+  row: int
+
+  @property
+  def member(self) -> MemberRecord:
+    return self.group.members[self.row]
+
+
+class Record(GroupFolders):
+  """The finished groups below a run directory, and the members that the study asks for."""
+
+  def __init__(self, path: Path):
+    super().__init__(path)
+    self.expected: dict[str, tuple[Expected, ...]] = {}
+    self._groups: dict[str, dict[str, GroupRecord]] = {}
+    self._places: dict[str, dict[str, Place]] = {}
+    self._verified: set[Path] = set()
+    if (path / MEMBERS).is_file():
+      self.expected = typed_json.load_sealed(_EXPECTED, path / MEMBERS)
+
+  def expect(self, stage: str, members: Sequence[Expected]) -> None:
+    """Say which members of a stage the study asks for."""
+    self.expected[stage] = tuple(members)
+
+  def write_expected(self) -> None:
+    """Write down whom the study asks for, for readers that do not know it."""
+    path = self.path / MEMBERS
+    if not path.is_file() or typed_json.load_sealed(_EXPECTED, path) != self.expected:
+      files.write_sealed(path, self.expected)
+
+  def groups(self, stage: str) -> list[GroupRecord]:
+    """Return the finished groups of a stage, by name; markers are read once.
+
+    Raises:
+      StoreError: a marker is absent or damaged, or of another group.
+    """
+    known, folder = self._groups.setdefault(stage, {}), self.path / "stages" / stage
+    found = folders(folder)
+    for name in found:
+      if name not in known:
+        known[name] = read_marker(folder / name)
+        for row, member in enumerate(known[name].members):
+          place = Place(known[name], row)
+          self._places.setdefault(stage, {}).setdefault(member.identity, place)
+    return [known[name] for name in found]
+
+  def missing(self, stage: str) -> list[int]:
+    """Return the positions of the expected members that no finished group holds."""
+    self.groups(stage)
+    known = self._places.get(stage, {})
+    expected = self.expected.get(stage, ())
+    return [k for k, member in enumerate(expected) if member.identity not in known]
+
+  def members(self, stage: str, where: Where = None) -> list[MemberRecord]:
+    """Return the expected members of a stage, in their order; StoreError if one is missing."""
+    return [place.member for place in self._find(stage, where)]
+
+  def rows(self, stage: str, where: Where = None) -> list[dict[str, Any]]:
+    """Return coordinates, failure, passes and what was measured, a row per member."""
+    return [
+      {
+        "method": stage,
+        **member.at,
+        "finite": not member.failure,
+        "failed_steps": member.failure,
+        "passes": member.passes,
+        **member.row,
+      }
+      for member in self.members(stage, where)
+    ]
+
+  def logits(self, stage: str, where: Where = None) -> np.ndarray:
+    """Return the logits of members, [K, N, C]; memory-mapped where they lie in this order."""
+    return self.array(stage, "logits", where)
+
+  def scores(self, stage: str, where: Where = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return logit-scaled confidences, float32 [K, N], and correctness, bool [K, N]."""
+    return self.array(stage, "phi", where), self.array(stage, "correct", where)
+
+  def array(self, stage: str, name: str, where: Where = None) -> np.ndarray:
+    """Join an array of all groups, [K, ...], in the order of the members."""
+    places = self._find(stage, where)
+    groups = list({place.group.group: place.group for place in places}.values())
+    maps = {group.group: self._map(group, name) for group in groups}
+    rows = [place.row for place in places]
+    if len(groups) == 1:
+      (whole,) = maps.values()
+      run = range(rows[0], rows[0] + len(rows))
+      return whole[rows[0] : run.stop] if rows == list(run) else whole[rows]
+    first = maps[places[0].group.group]
+    joined = np.empty((len(places), *first.shape[1:]), first.dtype)
+    for k, place in enumerate(places):
+      joined[k] = maps[place.group.group][place.row]
+    return joined
+
+  def variables(self, stage: str, where: Where = None) -> Any:
+    """Read the variables of members, leaves [K, ...] in the order of `where`.
+
+    Raises:
+      StoreError, CheckpointError: a member is missing, or a checkpoint damaged.
+    """
+    import jax
+
+    places = self._find(stage, where)
+    trees = {place.group.group: place.group for place in places}
+    loaded = {name: self._load(group) for name, group in trees.items()}
+    if len(loaded) == 1:
+      rows = np.array([place.row for place in places])
+      whole = len(next(iter(trees.values())).members)
+      (tree,) = loaded.values()
+      same = np.array_equal(rows, np.arange(whole))
+      return tree if same else jax.tree.map(lambda leaf: leaf[rows], tree)
+    one = lambda place: jax.tree.map(lambda leaf: leaf[place.row], loaded[place.group.group])
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *map(one, places))
+
+  def curves(self, stage: str) -> list[dict[str, Any]]:
+    """Return the training curves of the expected members, epoch by epoch."""
+    import pyarrow.parquet
+
+    expected = {member.identity: k for k, member in enumerate(self.expected.get(stage, ()))}
+    found: list[tuple[int, dict[str, Any]]] = []
+    for group in {p.group.group: p.group for p in self._find(stage, None)}.values():
+      path = self._verify(group, "curves.parquet")
+      with files.reading(path):
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+      for row in rows:
+        member = group.members[row.pop("member")]
+        if member.identity in expected:
+          found.append((expected[member.identity], {"stage": stage, **member.at, **row}))
+    phases = list(dict.fromkeys(row["phase"] for _, row in found))
+    found.sort(key=lambda pair: (phases.index(pair[1]["phase"]), pair[1]["epoch"], pair[0]))
+    return [row for _, row in found]
+
+  def cost(self, stage: str) -> Cost:
+    """Add up what the groups of a stage took that hold members of the study."""
+    total = Cost()
+    for group in {p.group.group: p.group for p in self._find(stage, None)}.values():
+      total = total.plus(group.cost)
+    return total
+
+  def forget(self, folder: Path) -> None:
+    """Delete a group, and what is remembered of it."""
+    checkpoint.remove(folder)
+    self._groups, self._places, self._verified = {}, {}, set()
+
+  def speed(self) -> float | None:
+    """Return training images per second that the finished groups reached; None for none."""
+    found = [group.cost for stage in self.expected for group in self.groups(stage)]
+    seconds = sum(cost.wall_s for cost in found)
+    return sum(cost.passes for cost in found) / 3 / seconds if seconds > 0 else None
+
+  def _find(self, stage: str, where: Where) -> list[Place]:
+    """Return where the expected members lie that `where` names, or all."""
+    self.groups(stage)
+    known, expected = self._places.get(stage, {}), self.expected.get(stage, ())
+    places = []
+    for member in chosen(expected, where, stage):
+      if member.identity not in known:
+        raise StoreError(
+          f"{self.path / 'stages' / stage} has no member {text(member.at)}; run the same command "
+          "again to make it"
+        )
+      places.append(known[member.identity])
+    if not places:
+      raise StoreError(f"{self.path} has no members of stage '{stage}'")
+    return places
+
+  def _map(self, group: GroupRecord, name: str) -> np.ndarray:
+    path = self._verify(group, f"{name}.npy")
+    with files.reading(path):
+      found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if found.shape[:1] != (len(group.members),):
+      raise damaged(path, f"it has {found.shape[:1]} rows for {len(group.members)} members")
+    return found
+
+  def _load(self, group: GroupRecord) -> Any:
+    folder = self.folder(group.stage, group.group)
+    # The metadata hold the digests of all other files, which `load` verifies.
+    self._verify(group, f"{VARIABLES}/{checkpoint.METADATA}")
+    try:
+      return checkpoint.load(folder / VARIABLES)[0]
+    except CheckpointError as error:
+      raise CheckpointError(f"{str(error).rpartition(';')[0]}; {REPAIR}") from None
+
+  def _verify(self, group: GroupRecord, name: str) -> Path:
+    """Check a file of a group against the marker, once."""
+    path = self.folder(group.stage, group.group) / name
+    if path in self._verified:
+      return path
+    if name not in group.files:
+      raise StoreError(f"{path.parent} keeps no {name}")
+    try:
+      files.verify(path.parent, {path.name: group.files[name]})
+    except StoreError as error:
+      raise damaged(path, str(error)) from None
+    self._verified.add(path)
+    return path

@@ -1,0 +1,101 @@
+"""The benchmark: per seed an original, a retrained model, and every method from the original."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxmu import data, report
+from jaxmu.audit import comparison, distances, evaluation, metrics
+from jaxmu.audit.attacks.population_mia import MINIMUM
+from jaxmu.errors import DataError
+from jaxmu.studies.study import Finished, Member, Outline, Stage, Stages, Study
+from jaxmu.unlearning import ANCHORS, get, hyperparameters
+
+
+def stages(outline: Outline) -> Stages:
+  """Yield original, retrained and the methods; all members of a seed share its split.
+
+  Raises:
+    DataError: the split leaves a set too small to be attacked.
+  """
+  settings = outline.settings
+  splits = dict(zip(settings.seeds, data.splits_for(settings, outline.indices, outline.num_train)))
+  check_attackable(splits[settings.seeds[0]].sizes)
+  for name in (*ANCHORS, *settings.methods):
+    hp, anchor = hyperparameters(settings, name), name in ANCHORS
+    members = tuple(
+      Member({"seed": seed}, split, hp, (seed,), None if anchor else {"seed": seed})
+      for seed, split in splits.items()
+    )
+    # As in the reference, all seeds of an anchor see one batch order; a method's members do not.
+    order = settings.training.data_seed if anchor else None
+    yield Stage(name, get(name), members, None if anchor else "original", order_seed=order)
+
+
+def check_attackable(sizes: dict[str, int]) -> None:
+  """Refuse, before anything is trained, sets that are too small to be attacked afterwards."""
+  for part in ("forget", "val", "test"):
+    if sizes[part] < MINIMUM:
+      raise DataError(
+        f"the {part} set has {sizes[part]} samples, the attack needs at least {MINIMUM}; use more "
+        "data, a larger config.data.val_fraction or forget_fraction, or a longer config.data.forget"
+      )
+
+
+def tables(finished: Finished, say: Callable[[str], None]) -> None:
+  """Attack and measure every stage, and write the tables."""
+  del say
+  run, record, names = finished.run, finished.record, [s.name for s in finished.stages]
+  params = {name: _params(finished, name) for name in ANCHORS}
+  retrained = _measure(finished, "retrained")
+  compared = comparison.Comparison(*retrained)
+  rows = []
+  for name in names:
+    found = retrained if name == "retrained" else _measure(finished, name)
+    own = params[name] if name in params else _params(finished, name)
+    whole = metrics.derive(distances.add_distances(found.rows, own, **params), retrained.rows)
+    compared.add(name, whole, found.influences)
+    rows += whole
+  found_tables = compared.tables()
+  run.write_rows(rows, metrics.columns())
+  run.write_table("intervals", found_tables.intervals)
+  run.write_table("differences", found_tables.differences, ("method",))
+  run.write_table("curves", [row for name in names for row in record.curves(name)], ("seed",))
+  run.write_json("timings.json", {name: record.cost(name) for name in names})
+
+
+def _measure(finished: Finished, name: str) -> evaluation.Measured:
+  """Evaluate each member of a stage on its own split."""
+  record, dataset = finished.record, finished.dataset
+  found = evaluation.Measured([], [])
+  for member, known, logits in zip(
+    finished.stage(name).members, record.members(name), record.logits(name)
+  ):
+    one = evaluation.measure(
+      logits[None],
+      dataset.labels,
+      dataset.original_labels,
+      member.sets,
+      method=name,
+      seeds=[member.at["seed"]],
+      passes=known.passes,
+      failed_steps=[known.failure],
+    )
+    found.rows.extend(one.rows)
+    found.influences.extend(one.influences)
+  return found
+
+
+def _params(finished: Finished, name: str) -> Any:
+  return finished.record.variables(name)["params"]
+
+
+def about(outline: Outline) -> list[str]:
+  """Say how large the sets are."""
+  sizes = data.splits_for(outline.settings, outline.indices, outline.num_train)[0].sizes
+  return [
+    f"{len(outline.settings.seeds)} members a stage; retain {sizes['retain']:,}, forget "
+    f"{sizes['forget']:,}, validation {sizes['val']:,}, test {sizes['test']:,} images"
+  ]
+
+
+BENCHMARK = Study(stages, tables, report.write, report.write_figures, about)

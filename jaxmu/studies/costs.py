@@ -1,0 +1,114 @@
+"""What units cost: steps, work, bytes and seconds, from FLOPs of networks and passes of methods."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jaxmu.errors import SettingsError
+from jaxmu.execution import accounting
+from jaxmu.models import of_settings
+from jaxmu.models.cost import forward_flops, parameter_count
+from jaxmu.settings import Settings
+from jaxmu.settings.ranges import Range
+from jaxmu.store.record import Record
+from jaxmu.studies.study import Member, Outline, Stage
+from jaxmu.studies.units import Unit
+
+# FLOP/s that two AVX-512 cores reached in training (docs/benchmarks.md); what this study's own
+# finished units reached counts more, and --images-per-second most.
+MEASURED_FLOPS = {"resnet18": 290e9, "tinyvit": 130e9, "cnn": 190e9}
+SPEED = Range(1e-3, 1e12)  # images a second of one machine
+
+
+class Cost(NamedTuple):
+  """Steps of one member; petaFLOP, bytes kept and seconds of all members."""
+
+  steps: int
+  pflop: float
+  bytes: int
+  seconds: float
+
+
+class Costs:
+  """Costs of members of a study.
+
+  Attributes:
+    flops: of one image's forward pass.
+    weights: parameters of one model.
+    speed: training images per second of the whole machine, all members together.
+  """
+
+  def __init__(
+    self,
+    outline: Outline,
+    image: tuple[int, int],
+    record: Record | None = None,
+    images_per_second: float | None = None,
+  ):
+    """Begin; the network is measured when it is asked for, which takes seconds.
+
+    Args:
+      image: size and channels of the network's input.
+      record: finished units say how quick this study is.
+
+    Raises:
+      SettingsError: `images_per_second` is no speed.
+    """
+    if images_per_second is not None and not SPEED.holds(images_per_second):
+      raise SettingsError(
+        f"--images-per-second is {images_per_second}; expected a number {SPEED}: leave it out for "
+        "the speed of 2 CPU cores"
+      )
+    self.outline, self._image, self._record = outline, image, record
+    self._asked = images_per_second
+
+  @functools.cached_property
+  def flops(self) -> int:
+    return forward_flops(self._module, *self._image)
+
+  @functools.cached_property
+  def weights(self) -> int:
+    return parameter_count(self._module, *self._image)
+
+  @functools.cached_property
+  def speed(self) -> float:
+    measured = None if self._record is None else self._record.speed()
+    assumed = MEASURED_FLOPS.get(self._settings.model.name, 100e9) / (3 * self.flops)
+    return self._asked or measured or assumed
+
+  def of(self, stage: Stage, members: Sequence[Member]) -> Cost:
+    """Return the cost of some members of a stage, which have the same sizes."""
+    if not members:
+      return Cost(0, 0.0, 0, 0.0)
+    steps, passes = accounting.work(
+      stage.method,
+      members[0].hp,
+      members[0].sets.sizes,
+      fidelity=self._settings.fidelity,
+      num_classes=self.outline.num_classes,
+    )
+    passes *= len(members)
+    kept = self._bytes(stage) * len(members)
+    return Cost(steps, passes * self.flops / 1e15, kept, passes / 3 / self.speed)
+
+  def work(self, units: Sequence[Unit]) -> float:
+    """Return the petaFLOP of units."""
+    return sum(self.of(unit.stage, unit.members).pflop for unit in units)
+
+  @property
+  def _module(self) -> Any:
+    return of_settings(self._settings, self.outline.num_classes)
+
+  @property
+  def _settings(self) -> Settings:
+    return self.outline.settings
+
+  def _bytes(self, stage: Stage) -> int:
+    """Return what is kept of one member."""
+    samples = self.outline.num_samples if stage.samples is None else len(stage.samples)
+    kept = {
+      "variables": 4 * self.weights,
+      "logits": 4 * self.outline.num_classes * samples,
+      "scores": 5 * samples,
+    }
+    return sum(count for name, count in kept.items() if name in stage.keep)

@@ -1,0 +1,32 @@
+"""The kinds of studies, by what a config calls them."""
+
+from jaxmu import data, models
+from jaxmu.data import forget_list
+from jaxmu.errors import StoreError
+from jaxmu.settings import Catalog
+from jaxmu.store import Run
+from jaxmu.studies.benchmark import BENCHMARK
+from jaxmu.studies.study import Study
+from jaxmu.studies.ulira import ULIRA
+from jaxmu.unlearning import METHODS
+
+STUDIES: dict[str, Study] = {"benchmark": BENCHMARK, "ulira": ULIRA}
+
+
+def catalog() -> Catalog:
+  """Name what a config may ask for."""
+  return Catalog(
+    datasets=data.DATASETS,
+    models=models.MODELS,
+    methods={name: method.hyper for name, method in METHODS.items()},
+    studies=tuple(STUDIES),
+    forget_sha256=forget_list.identify,
+  )
+
+
+def study_of(run: Run) -> Study:
+  """Return the kind of study that a run is of; StoreError where its config names none."""
+  name = run.config.get("study")
+  if name not in STUDIES:
+    raise StoreError(f"{run.path} is of study {name!r}; known: {', '.join(STUDIES)}")
+  return STUDIES[name]

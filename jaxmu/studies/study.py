@@ -1,0 +1,158 @@
+"""What everything that is computed has in common: members, trained by a method, in stages.
+
+A study is a value: which stages there are, which tables are made of their record, and the report.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from jaxmu.data import Dataset, Split
+from jaxmu.settings import Settings
+from jaxmu.store import Run
+from jaxmu.store.record import Record
+from jaxmu.training.method import Method
+
+Row = dict[str, Any]
+
+
+class Member(NamedTuple):
+  """One model before it is an array.
+
+  Attributes:
+    at: its coordinates, columns of every row: {"seed": 3}, {"split": 4, "forget": 1}.
+    sets: what it trains on, forgets and never sees, positions in the data set.
+    hp: complete hyper-parameters.
+    key: the seed of its random numbers, then numbers that are folded into it one by one.
+    parent: coordinates of the member of the parent stage from which it starts; None: fresh weights.
+  """
+
+  at: Mapping[str, int]
+  sets: Split
+  hp: Mapping[str, Any]
+  key: tuple[int, ...]
+  parent: Mapping[str, int] | None = None
+
+
+class Stage(NamedTuple):
+  """A method applied to members.
+
+  Attributes:
+    name: of its folder, its rows, and the random numbers of its members.
+    parent: the stage from whose models it starts.
+    keep: what is stored of each member: "variables", "logits", "scores", "curves", "metrics".
+    order_seed: the seed of one batch order for all members; None: each has its own.
+    samples: positions whose logits or scores are kept, int [N]; None: all of the data set.
+  """
+
+  name: str
+  method: Method
+  members: tuple[Member, ...]
+  parent: str | None = None
+  keep: frozenset[str] = frozenset({"variables", "logits", "curves"})
+  order_seed: int | None = None
+  samples: np.ndarray | None = None
+
+
+class Outline(NamedTuple):
+  """What a study must know of its data to say which members it has; no image is read for it.
+
+  `indices` are the positions of the samples as the data set stores them, training samples first.
+  """
+
+  settings: Settings
+  num_train: int
+  indices: np.ndarray
+  num_classes: int
+
+  @property
+  def num_samples(self) -> int:
+    return len(self.indices)
+
+
+class Rows(Sequence[Row]):
+  """A finished stage's rows, one per member; looking at them is what makes the stage finish."""
+
+  def __init__(self, finish: Callable[[], list[Row]]):
+    self._finish = finish
+    self._rows: list[Row] | None = None
+
+  @overload
+  def __getitem__(self, index: int) -> Row: ...
+  @overload
+  def __getitem__(self, index: slice) -> Sequence[Row]: ...
+  def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+    return self._known[index]
+
+  def __len__(self) -> int:
+    return len(self._known)
+
+  def __iter__(self) -> Iterator[Row]:
+    return iter(self._known)
+
+  @property
+  def _known(self) -> list[Row]:
+    if self._rows is None:
+      self._rows = self._finish()
+    return self._rows
+
+
+Stages = Generator[Stage, Rows, None]
+
+
+class NotKnown(Exception):
+  """A study looks at results that are not there yet."""
+
+
+def _nothing(stage: Stage) -> list[Row]:
+  raise NotKnown(stage.name)
+
+
+def known(stages: Stages, rows: Callable[[Stage], list[Row]] = _nothing) -> Iterator[Stage]:
+  """Yield the stages that a study asks for, as far as they are known.
+
+  Args:
+    rows: gives the results of a stage, or raises `NotKnown`.
+  """
+  try:
+    stage = next(stages)
+    while True:
+      yield stage
+      stage = stages.send(Rows(lambda stage=stage: rows(stage)))
+  except (StopIteration, NotKnown):
+    return
+
+
+class Finished(NamedTuple):
+  """What tables are made of: the record of all stages, and the data behind it."""
+
+  run: Run
+  record: Record
+  settings: Settings
+  dataset: Dataset
+  stages: tuple[Stage, ...]
+
+  def stage(self, name: str) -> Stage:
+    """Return a stage by its name."""
+    return next(stage for stage in self.stages if stage.name == name)
+
+
+class Study(NamedTuple):
+  """What a config asks for, by its entry `study`.
+
+  Attributes:
+    stages: a generator of stages. It is sent each stage's rows: a search looks at them before it
+      asks for more, a study that knows all its stages does not.
+    tables: writes the tables that the report reads.
+    report: writes the report of a run, and returns its files.
+    figures: writes each figure of the report into a folder.
+    about: what a plan says before its table, in lines.
+  """
+
+  stages: Callable[[Outline], Stages]
+  tables: Callable[[Finished, Callable[[str], None]], None]
+  report: Callable[[Run], list[Path]]
+  figures: Callable[[Run, Path], list[Path]]
+  about: Callable[[Outline], list[str]]
