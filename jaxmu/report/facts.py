@@ -98,8 +98,9 @@ def clock_note(data: ReportData) -> str:
   """Say what these clocks may not be used for."""
   return (
     "A stage's clock covers the whole population, trained in one compiled program, without "
-    "compilation and without evaluation. It depends on how many members share the device, so it is "
-    "no run-time efficiency of a method: read RTE, which counts work, for that."
+    "compilation and without evaluation. It depends on how many members share the device, and on "
+    "what else the machine does (compiling for coming stages, other processes), so it is no "
+    "run-time efficiency of a method: read RTE, which counts work, for that."
   )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmu.errors import StoreError
+from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import attempts, checkpoint, files, typed_json
 from jaxmu.store.groups import (
   ALIVE,
@@ -150,9 +150,14 @@ class GroupFolders:
       shutil.rmtree(attempt, ignore_errors=True)
 
   def damaged(self) -> Iterator[tuple[Path, str]]:
-    """Verify every group; yield the folders that cannot be used, and why."""
+    """Verify every group and every saved leg; yield the folders that cannot be used, and why."""
     for folder in sorted((self.path / "stages").glob("*/[!.]*")):
       try:
         files.verify(folder, read_marker(folder).files)
       except StoreError as error:
         yield folder, str(error)
+    for leg in sorted(self.path.glob("legs/*/*/[0-9]*-[0-9]*")):
+      try:
+        checkpoint.load(leg)
+      except CheckpointError as error:
+        yield leg, str(error)

@@ -10,7 +10,7 @@ its identity, a hash of all that decides its numbers, so folders of other settin
 Files are verified against the marker when they are first read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,6 +180,15 @@ class Record(GroupFolders):
     for group in {p.group.group: p.group for p in self._find(stage, None)}.values():
       total = total.plus(group.cost)
     return total
+
+  def repair(self, say: Callable[[str], None]) -> None:
+    """Delete what is damaged, and say so; its members are made anew."""
+    damaged = list(self.damaged())
+    for folder, reason in damaged:
+      self.forget(folder)
+      say(f"deleted {folder}: {reason.partition(';')[0]}")
+    if not damaged:
+      say("nothing is damaged")
 
   def forget(self, folder: Path) -> None:
     """Delete a group, and what is remembered of it."""

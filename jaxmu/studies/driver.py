@@ -52,6 +52,7 @@ class Driver:
     self.stages: list[Stage] = []
     self.expected: dict[str, tuple[Expected, ...]] = {}
     self._whole: set[str] = set()
+    record.expected = {}  # what is asked for now: what was before may be less, or other
     self._absent: dict[str, set[str]] = {}  # members without numbers when last looked at
 
   def run(self, stages: Stages) -> tuple[Stage, ...]:
@@ -76,7 +77,8 @@ class Driver:
       return
     found = {unit.key: unit for stage in self.stages for unit in self.units(stage)}
     if key not in found:
-      raise SettingsError(f"there is no unit '{key}' to do; {closest(key, found)}")
+      rest = closest(key, found) if found else "all units are done"
+      raise SettingsError(f"there is no unit '{key}' to do; {rest}")
     unit, deadline = found[key], time.monotonic() + patience
     while not self._ready(unit):
       if time.monotonic() > deadline:

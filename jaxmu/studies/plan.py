@@ -9,7 +9,7 @@ import numpy as np
 from jaxmu.data.sizes import SIZES, dimensions
 from jaxmu.settings import Settings
 from jaxmu.store import Run
-from jaxmu.store.groups import Expected
+from jaxmu.store.groups import Expected, text
 from jaxmu.store.record import Record
 from jaxmu.store.run import directory
 from jaxmu.studies import units
@@ -64,16 +64,11 @@ class Plan:
   def to_dict(self) -> dict[str, Any]:
     """Give everything as JSON-ready values, with sums over the units."""
     left = [unit for unit in self.units if unit.state == TO_DO]
-    sums = {
-      "members": sum(len(unit.members) for unit in self.units),
-      "pflop": sum(unit.pflop for unit in self.units),
-      "bytes": sum(unit.bytes for unit in self.units),
-      "seconds": sum(unit.seconds for unit in self.units),
-      "seconds_left": sum(unit.seconds for unit in left),
-      "units": len(self.units),
-      "units_left": len(left),
-    }
-    return asdict(self) | {"total": sums}
+    total: dict[str, float] = {"members": sum(len(unit.members) for unit in self.units)}
+    for name in ("pflop", "bytes", "seconds"):
+      total[name] = sum(getattr(unit, name) for unit in self.units)
+    total |= {"seconds_left": sum(unit.seconds for unit in left)}
+    return asdict(self) | {"total": total | {"units": len(self.units), "units_left": len(left)}}
 
 
 def plan(settings: Settings, *, images_per_second: float | None = None) -> Plan:
@@ -129,8 +124,7 @@ def _of_stage(
   Args:
     keys: (stage, coordinates) -> the unfinished unit of a member; this stage's are added.
   """
-  most = settings.population.members_at_once
-  size = units.LARGEST if most == "auto" else min(int(most), units.LARGEST)
+  size = units.most(settings)
   found, left = [], dict.fromkeys(range(len(expected)))
   if record is not None:
     size = min(record.size(stage.name) or size, size)
@@ -146,15 +140,13 @@ def _of_stage(
         found.append(_unit(f"{stage.name}/{group.group}", stage, members, (), cost, DONE))
   for unit in units.divide(stage, expected, list(left), size):
     key = unit.key if record is not None else unit.key.rpartition("-")[0]
-    needs = dict.fromkeys(keys.get((str(stage.parent), _at(m.parent)), "") for m in unit.members)
-    keys |= {(stage.name, _at(member.at)): key for member in unit.members}
+    needs = dict.fromkeys(
+      keys.get((str(stage.parent), text(m.parent or {})), "") for m in unit.members
+    )
+    keys |= {(stage.name, text(member.at)): key for member in unit.members}
     cost, needed = costs.of(stage, unit.members), tuple(need for need in needs if need)
     found.append(_unit(key, stage, unit.members, needed, cost, TO_DO))
   return found
-
-
-def _at(at: Any) -> str:
-  return str(at and sorted(at.items()))
 
 
 def _unit(

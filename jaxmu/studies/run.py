@@ -1,5 +1,6 @@
 """A study from a config to its report: the data, the run directory, the work, the tables."""
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TextIO
@@ -67,17 +68,16 @@ def run(
     DataError, StoreError, CheckpointError: with one line that says what to do.
     Interrupted: stopped; what was computed is saved.
   """
-  stop, say = stop or Stop(), _printer(out or sys.stderr)
+  stop, say = stop or Stop(), functools.partial(print, file=out or sys.stderr, flush=True)
   study, dataset = STUDIES[settings.study], data.load_for(settings)
   outline = Outline(settings, dataset.num_train, dataset.indices, dataset.num_classes)
   image = dataset.images.shape[1], dataset.channels
   stages = list(known(study.stages(outline)))
   opened, setup = _open(settings, dataset, stages, command, say)
   record = Record(opened.path)
-  record.expected = {}  # what is asked for now; what was asked for before may be less, or other
   say(f"run directory: {opened.path}")
   if part.repair:
-    _repair(record, say)
+    record.repair(say)
   if part.prepare:
     return opened
   costs = Costs(outline, image, record)
@@ -87,7 +87,7 @@ def run(
       record,
       Identities(settings, opened.manifest),
       worker,
-      most=_most(settings),
+      most=units.most(settings),
       say=say,
       log=opened.log,
       announce=worker.announce,
@@ -153,22 +153,3 @@ def _one_a_seed(stage: Stage) -> list[Split]:
 
 def _methods(stages: Sequence[Stage]) -> dict[str, MethodDescription]:
   return {s.name: provenance.described(s.method, s.members[0].hp) for s in stages}
-
-
-def _most(settings: Settings) -> int:
-  """Return how many members a unit may have."""
-  asked = settings.population.members_at_once
-  return units.LARGEST if asked == "auto" else min(int(asked), units.LARGEST)
-
-
-def _repair(record: Record, say: Callable[[str], None]) -> None:
-  damaged = list(record.damaged())
-  for folder, reason in damaged:
-    record.forget(folder)
-    say(f"deleted {folder}: {reason.partition(';')[0]}")
-  if not damaged:
-    say("nothing is damaged")
-
-
-def _printer(out: TextIO) -> Callable[[str], None]:
-  return lambda line: print(line, file=out, flush=True)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from jaxmu.settings import Settings
 from jaxmu.store.groups import Expected
 from jaxmu.studies.study import Member, Stage
 
@@ -50,6 +51,12 @@ def divide(
     blocks.setdefault(position // each, []).append(position)
   room = max(map(len, blocks.values()), default=0)
   return [_unit(stage, expected, block, room) for block in blocks.values()]
+
+
+def most(settings: Settings) -> int:
+  """Return how many members a unit may have."""
+  asked = settings.population.members_at_once
+  return LARGEST if asked == "auto" else min(int(asked), LARGEST)
 
 
 def count(some: Sequence[Unit]) -> int:

@@ -75,6 +75,7 @@ class Worker:
       TooLarge: by prediction, or because the device ran out of memory.
       Interrupted: the process was asked to stop; the last leg is saved.
     """
+    self.stop.check()
     if unit.stage.name in self._coming:
       self._coming[unit.stage.name].cancel()  # too late, unless it is begun
     progress = Progress(unit.stage.name, len(unit.members))

@@ -76,7 +76,7 @@ def test_markdown_describes_run_methods_and_provenance():
     "Split hash: 0123456789ab\n",
     "Command: python bin/sweep.py --config=configs/resnet18_cifar10.py:mini",
     "Touches: forget. learning_rate = 0.001; momentum = 0.9; batch_size = 64",
-    "no run-time efficiency of a method",
+    "run-time efficiency of a method",
     f"Data SHA-256: {'ab' * 32}",
   ):
     assert words in text
