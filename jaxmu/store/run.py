@@ -107,7 +107,8 @@ class Run:
       (self.path / RESULTS).unlink(missing_ok=True)
       self._results = []
       yield
-      folder, found = self.path, self._results
+      # With what they were made: a report of other settings would be wrong.
+      folder, found = self.path, [*self._results, CONFIG, MANIFEST]
       listed = {p.name: (p.stat().st_size, files.sha256(p)) for p in map(folder.joinpath, found)}
       files.write_sealed(folder / RESULTS, listed)
 
@@ -190,14 +191,16 @@ class Run:
 
   def _reading(self, name: str) -> Path:
     """Return the path of a result that is as it was written; StoreError else."""
-    path, listed = self.path / name, self._listed()
-    try:
-      files.verify(self.path, {name: listed[name]})
-    except (StoreError, KeyError):
-      raise StoreError(
-        f"{path} is not what this run wrote; run the same command again, which makes it anew"
-      ) from None
-    return path
+    listed = self._listed()
+    for each in (CONFIG, MANIFEST, name):
+      try:
+        files.verify(self.path, {each: listed[each]})
+      except (StoreError, KeyError):
+        raise StoreError(
+          f"{self.path / each} is not what this run wrote; run the same command again, which makes "
+          "it anew"
+        ) from None
+    return self.path / name
 
   def _listed(self) -> dict[str, tuple[int, str]]:
     """Return size and SHA-256 of every result, by name; StoreError where there are none."""
@@ -215,8 +218,8 @@ def _check_identity(path: Path, stored: Experiment, given: Experiment) -> None:
   for key, before, now in pairs:
     if before != now:
       raise StoreError(
-        f"{path} holds another experiment: its {key} is {before!r}, not {now!r}; delete it or give"
-        " another --config.output_dir"
+        f"{path / CONFIG} is of another experiment: its {key} is {before!r}, not {now!r}; delete it"
+        " and run the same command again, or give another --config.output_dir"
       )
 
 

@@ -180,7 +180,7 @@ def test_results_come_back_and_are_listed(run):
   assert found.record(dict[str, Cost], "timings.json") == {"ft": Cost(wall_s=0.5)}
   np.testing.assert_array_equal(found.array("exposed"), np.full((2, 3), 0.5))
   listed = files.read_sealed(run.path / "results.json")
-  assert listed.keys() == READERS.keys()
+  assert listed.keys() == {*READERS, "config.json", "manifest.json"}
   assert listed == {
     name: list(entry) for name, entry in files.digests(run.path).items() if name in listed
   }
@@ -208,6 +208,29 @@ def test_a_result_that_is_not_as_it_was_written_is_refused_in_one_line(run, tmp_
       assert str(error.value) == f"{path} {advice}", damage
   write(run)
   READERS[name](run)
+
+
+@pytest.mark.parametrize("name", ["config.json", "manifest.json"])
+def test_results_stand_beside_what_they_were_made_with(run, tmp_path, name):
+  write(run)
+  others = {"identity": {"lr": 0.2}, "manifest": manifests.manifest(seeds=(8, 9))}
+  other = create(tmp_path / "others", **others)
+  whole = (run.path / name).read_bytes()
+  (run.path / name).write_bytes((other.path / name).read_bytes())
+  for read in READERS.values():
+    with pytest.raises(StoreError, match=rf"{name} is not what this run wrote; run the same comm"):
+      read(Run.open(run.path))
+  (run.path / name).write_bytes(whole)
+  assert len(Run.open(run.path).rows()) == 20
+
+
+def test_a_config_of_another_experiment_may_be_deleted_as_advised(run, tmp_path):
+  other = create(tmp_path / "others", identity={"lr": 0.2})
+  (run.path / "config.json").write_bytes((other.path / "config.json").read_bytes())
+  with pytest.raises(StoreError, match=r"config\.json is of another experiment: .*; delete it and"):
+    create(tmp_path)
+  (run.path / "config.json").unlink()
+  assert create(tmp_path).manifest == run.manifest
 
 
 def test_swapped_results_and_a_damaged_list_are_refused(run):
