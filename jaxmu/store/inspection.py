@@ -11,8 +11,8 @@ import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import Run, checkpoint
-from jaxmu.store.groups import GroupRecord, text
-from jaxmu.store.record import Record, typed_json
+from jaxmu.store.groups import MEMBERS, GroupRecord, folders, text
+from jaxmu.store.record import VARIABLES, Record, typed_json
 from jaxmu.store.run import CONFIG
 
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
@@ -56,7 +56,9 @@ def inspect(path: str | Path, norms: bool = False) -> dict[str, Any]:
     return _one(path, home, norms)
   run, record = Run.open(home), Record(home)
   stages = list(dict.fromkeys([*run.manifest.methods, *record.expected]))
-  found = [_describe(p, record, norms) for p in _checkpoints(home, stages)]
+  if not record.expected and any(record.groups(name) for name in stages):
+    raise StoreError(f"{home / MEMBERS} does not exist; run the same command again to make it")
+  found = [_describe(p, record, norms) for p in _checkpoints(record, stages)]
   return _about(run) | {
     "stages": [_stage(record, name) for name in stages],
     "working": _working(record),
@@ -126,24 +128,34 @@ def _working(record: Record) -> list[dict[str, Any]]:
   ]
 
 
-def _checkpoints(home: Path, stages: Sequence[str]) -> list[Path]:
-  found = [*home.glob("stages/*/[!.]*/variables"), *home.glob("legs/*/*/[0-9]*")]
-  whole = [path for path in found if checkpoint.exists(path)]
+def _checkpoints(record: Record, stages: Sequence[str]) -> list[Path]:
+  """Return the weights that finished groups should have, and legs, in the order of the stages."""
+  known = folders(record.path / "stages")
+  kept = [
+    record.folder(s, g.group) / VARIABLES for s in known for g in record.groups(s) if _keeps(g)
+  ]
+  legs = [leg for leg in record.path.glob("legs/*/*/[0-9]*") if checkpoint.exists(leg)]
   order = {name: k for k, name in enumerate(stages)}
-  stage = lambda path: path.relative_to(home).parts[1]
-  return sorted(whole, key=lambda path: (order.get(stage(path), len(order)), str(path)))
+  stage = lambda path: path.relative_to(record.path).parts[1]
+  return sorted([*kept, *legs], key=lambda path: (order.get(stage(path), len(order)), str(path)))
+
+
+def _keeps(group: GroupRecord) -> bool:
+  return any(name.startswith(f"{VARIABLES}/") for name in group.files)
 
 
 def _describe(path: Path, record: Record | None, norms: bool) -> dict[str, Any]:
   """Describe one checkpoint."""
-  metadata, leaves, _, sha256, _ = checkpoint.describe(path)
   inside = path.relative_to(record.path).parts if record else ("", "", "", path.name)
   leg = inside[0] == "legs"
+  group = None if record is None or leg else _group(record, *inside[1:3])
+  if record is not None and group is not None:
+    record.verify(group, f"{VARIABLES}/{checkpoint.METADATA}")
+  metadata, leaves, _, sha256, _ = checkpoint.describe(path)
   table = [
     {"name": name, "shape": list(leaf.shape), "dtype": leaf.dtype, "bytes": leaf.nbytes}
     for name, leaf in sorted(leaves.items())
   ]
-  group = None if record is None or leg else _group(record, *inside[1:3])
   found = {
     "path": str(path),
     "stage": inside[1] or metadata.get("stage", path.name),
@@ -156,7 +168,10 @@ def _describe(path: Path, record: Record | None, norms: bool) -> dict[str, Any]:
     "parameters": _parameters(leaves),
     "sha256": sha256,
   }
-  return found | (_norms(path, table) if norms else {})
+  if not norms:
+    return found
+  tree = checkpoint.load(path)[0] if record is None or group is None else record.load(group)
+  return found | _norms(tree, table)
 
 
 def _group(record: Record, stage: str, name: str) -> GroupRecord | None:
@@ -186,9 +201,8 @@ def _is_parameter(name: str) -> bool:
   return name.startswith(tuple(f"{prefix}/" for prefix in PARAMS))
 
 
-def _norms(path: Path, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
-  """Read the arrays; add each leaf's norms to the table and return those of whole members."""
-  tree, _ = checkpoint.load(path)
+def _norms(tree: Any, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
+  """Add each leaf's norms to the table and return those of whole members."""
   squares: list[np.ndarray] = []
   for leaf in table:
     array = tree

@@ -146,7 +146,7 @@ class Record(GroupFolders):
 
     places = self._find(stage, where)
     trees = {place.group.group: place.group for place in places}
-    loaded = {name: self._load(group) for name, group in trees.items()}
+    loaded = {name: self.load(group) for name, group in trees.items()}
     if len(loaded) == 1:
       rows = np.array([place.row for place in places])
       whole = len(next(iter(trees.values())).members)
@@ -163,7 +163,7 @@ class Record(GroupFolders):
     expected = {member.identity: k for k, member in enumerate(self.expected.get(stage, ()))}
     found: list[tuple[int, dict[str, Any]]] = []
     for group in {p.group.group: p.group for p in self._find(stage, None)}.values():
-      path = self._verify(group, "curves.parquet")
+      path = self.verify(group, "curves.parquet")
       with files.reading(path):
         rows = pyarrow.parquet.read_table(path).to_pylist()
       for row in rows:
@@ -218,24 +218,25 @@ class Record(GroupFolders):
     return places
 
   def _map(self, group: GroupRecord, name: str) -> np.ndarray:
-    path = self._verify(group, f"{name}.npy")
+    path = self.verify(group, f"{name}.npy")
     with files.reading(path):
       found = np.load(path, mmap_mode="r", allow_pickle=False)
     if found.shape[:1] != (len(group.members),):
       raise damaged(path, f"it has {found.shape[:1]} rows for {len(group.members)} members")
     return found
 
-  def _load(self, group: GroupRecord) -> Any:
+  def load(self, group: GroupRecord) -> Any:
+    """Read the variables of a group, leaves [members, ...]; CheckpointError if damaged."""
     folder = self.folder(group.stage, group.group)
     # The metadata hold the digests of all other files, which `load` verifies.
-    self._verify(group, f"{VARIABLES}/{checkpoint.METADATA}")
+    self.verify(group, f"{VARIABLES}/{checkpoint.METADATA}")
     try:
       return checkpoint.load(folder / VARIABLES)[0]
     except CheckpointError as error:
       raise CheckpointError(f"{str(error).rpartition(';')[0]}; {REPAIR}") from None
 
-  def _verify(self, group: GroupRecord, name: str) -> Path:
-    """Check a file of a group against the marker, once."""
+  def verify(self, group: GroupRecord, name: str) -> Path:
+    """Check a file of a group against the marker, once; return its path, or raise StoreError."""
     path = self.folder(group.stage, group.group) / name
     if path in self._verified:
       return path

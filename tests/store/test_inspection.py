@@ -226,7 +226,40 @@ def test_script_prints_tables_status_json_and_errors(run):
   (group(run) / "variables" / checkpoint.METADATA).write_text("{")
   found = script(run.path)
   assert found.returncode == 2 and found.stdout == ""
-  assert found.stderr.startswith("error: checkpoint") and found.stderr.count("\n") == 1
+  assert found.stderr.startswith("error: ") and found.stderr.count("\n") == 1
+  assert "variables/metadata.json is damaged" in found.stderr and "--repair" in found.stderr
+
+
+def test_weights_of_another_run_are_not_shown_as_this_ones(run):
+  weights = group(run) / "variables"
+  checkpoint.save(weights, {"params": {"head": np.zeros((2, 2), np.float32)}}, {})
+  for path in (run.path, group(run), weights):
+    with pytest.raises(StoreError, match=r"variables/metadata\.json is damaged .*--repair"):
+      inspection.inspect(path)
+
+
+def test_weights_that_were_lost_are_missed(run):
+  shutil.rmtree(group(run) / "variables")
+  with pytest.raises(
+    StoreError, match=r"variables/metadata\.json is damaged .*not there.*--repair"
+  ):
+    inspection.inspect(run.path)
+
+
+def test_damaged_weights_are_refused_with_advice_that_works(run):
+  array = next(path for path in (group(run) / "variables").rglob("d/*") if path.is_file())
+  array.write_bytes(array.read_bytes()[:-1])
+  inspection.inspect(run.path)
+  with pytest.raises(CheckpointError, match=r"variables is damaged .*--repair"):
+    inspection.inspect(run.path, norms=True)
+
+
+def test_who_is_asked_for_must_be_known_once_something_is_done(run):
+  (run.path / "members.json").unlink()
+  with pytest.raises(StoreError, match=r"members\.json does not exist; run the same command again"):
+    inspection.inspect(run.path)
+  shutil.rmtree(run.path / "stages")
+  assert inspection.inspect(run.path)["stages"][0]["members"] == 0
 
 
 FILES = ["config.json", "manifest.json", "members.json", "stages/original/4-5/marker.json"]
