@@ -102,25 +102,38 @@ class Run:
 
   @contextmanager
   def writing_results(self) -> Iterator[None]:
-    """Write results, one process after another; they count once all are written."""
-    with self._alone():
-      (self.path / RESULTS).unlink(missing_ok=True)
-      self._results = []
-      yield
-      # With what they were made: a report of other settings would be wrong.
-      folder, found = self.path, [*self._results, CONFIG, MANIFEST]
-      listed = {p.name: (p.stat().st_size, files.sha256(p)) for p in map(folder.joinpath, found)}
-      files.write_sealed(folder / RESULTS, listed)
+    """Write results; they count once all are written."""
+    (self.path / RESULTS).unlink(missing_ok=True)
+    self._results = []
+    yield
+    # With what they were made: a report of other settings would be wrong.
+    folder, found = self.path, [*self._results, CONFIG, MANIFEST]
+    listed = {p.name: (p.stat().st_size, files.sha256(p)) for p in map(folder.joinpath, found)}
+    files.write_sealed(folder / RESULTS, listed)
 
   @contextmanager
-  def _alone(self) -> Iterator[None]:
-    """Wait until no other process writes results."""
+  def alone(self) -> Iterator[bool]:
+    """Be the only process that writes results and report.
+
+    Yields:
+      Whether another process has just done so, with this config, while this one waited.
+    """
+    waited = False
     while True:
       with attempts.lock(self.path / ".lock") as free:
         if free:
-          yield
+          yield waited and self._whole()
           return
+      waited = True
       time.sleep(PAUSE)
+
+  def _whole(self) -> bool:
+    """Tell whether all results are there, of the present config and manifest."""
+    try:
+      files.verify(self.path, self._listed())
+    except StoreError:
+      return False
+    return True
 
   def grow(self, methods: Mapping[str, MethodDescription]) -> None:
     """Describe methods in the manifest that a study came to only when it saw results."""

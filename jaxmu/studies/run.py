@@ -98,10 +98,12 @@ def run(
       return opened
     done = driver.run(study.stages(outline))
   if part.results:
-    with opened.writing_results():
-      opened.grow(_methods(done))
-      study.tables(Finished(opened, record, settings, dataset, done), say)
-    study.report(opened)
+    with opened.alone() as written:
+      if not written:
+        opened.grow(_methods(done))
+        with opened.writing_results():
+          study.tables(Finished(opened, record, settings, dataset, done), say)
+        study.report(opened)
   return opened
 
 

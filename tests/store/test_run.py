@@ -15,7 +15,6 @@ from support import manifests, races
 
 from jaxmu.errors import SettingsError, StoreError
 from jaxmu.store import Run, files
-from jaxmu.store import run as run_module
 from jaxmu.store.groups import Cost
 from jaxmu.store.manifest import DatasetOrigin, SplitOrigin
 from jaxmu.store.run import directory
@@ -266,26 +265,6 @@ def test_results_that_are_not_all_written_do_not_count(run):
   assert len(run.rows()) == 2 and not run.has("curves.parquet")
   with pytest.raises(StoreError, match=r"curves\.parquet is not what this run wrote"):
     run.table("curves")
-
-
-def test_processes_write_results_one_after_another(run, monkeypatch):
-  order = []
-  other = Run.open(run.path)
-
-  def wait(seconds):
-    """The other process ends while this one waits."""
-    order.append("waits")
-    first.__exit__(None, None, None)
-
-  monkeypatch.setattr(run_module.time, "sleep", wait)
-  first = run.writing_results()
-  first.__enter__()
-  run.write_rows(ROWS)
-  with other.writing_results():
-    order.append("writes")
-    other.write_rows(ROWS[:1])
-  assert order == ["waits", "writes"]
-  assert len(run.rows()) == 1
 
 
 def test_arrays_are_memory_mapped_and_exact(run):
