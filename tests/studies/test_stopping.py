@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from support import sweeps
+from support import signals, sweeps
 
 from jaxmu.store.record import Record
 
@@ -19,7 +19,10 @@ def arguments(folder, *overrides):
 def stopped(folder, number):
   """Start a study, send a signal while `ft` trains, and wait for the end."""
   process = subprocess.Popen(
-    sweeps.command(*arguments(folder)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    signals.as_in_a_terminal(sweeps.command(*arguments(folder))),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
   )
   deadline = time.monotonic() + 120
   while not list(folder.glob("*/legs/ft/*/alive.json")):
