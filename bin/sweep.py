@@ -19,7 +19,7 @@ import sys
 from jaxmu.command import cli, endings
 from jaxmu.engine import runtime
 from jaxmu.errors import SettingsError
-from jaxmu.stopping import Stop, parse_duration
+from jaxmu.stopping import parse_duration
 
 
 def flags() -> cli.Parser:
@@ -43,7 +43,7 @@ def flags() -> cli.Parser:
   return made
 
 
-def main(args) -> None:
+def main(args) -> int:
   from jaxmu.settings import Settings
   from jaxmu.studies import catalog
 
@@ -54,39 +54,49 @@ def main(args) -> None:
 
     found = plan.plan(settings, images_per_second=args.images_per_second)
     print(json.dumps(found.to_dict(), indent=1) if args.json else plan_text.render(found))
-    return
+    return 0
   if args.stop_after:
     args.stop.limit(parse_duration(args.stop_after))
+  ends_early = args.unit or args.only_units or args.prepare
+  if args.workers is not None and (code := _share(args)):
+    return code
   runtime.configure(settings.population.devices)
   from jaxmu import studies
   from jaxmu.studies.run import Part
 
-  ends_early = args.unit or args.only_units or args.prepare
-  part = Part(args.unit, args.prepare, not ends_early, args.repair)
+  # Where there were workers, they have repaired what was damaged before.
+  repair = args.repair and args.workers is None
+  part = Part(args.unit, args.prepare, not ends_early, repair)
   command = shlex.join(["python", *_words(sys.argv)])
-  if args.workers is not None:
-    _share(args, settings, args.stop, command)
-    part = part._replace(repair=False)
   run = studies.run(settings, command=command, stop=args.stop, part=part)
   if not ends_early:
     print((run.path / "report.md").read_text(encoding="utf-8"))
     print(f"report: {run.path / 'report.html'}")
     print(f"models: python bin/inspect.py {run.path}")
+  return 0
 
 
-def _share(args, settings, stop: Stop, command: str) -> None:
-  """Let other processes work the units; what they leave is done by whoever called."""
-  from jaxmu import studies
+def _share(args) -> int:
+  """Let other processes make the run directory and work the units; what they leave is done here.
+
+  This process touches no device meanwhile: on a GPU its memory would be theirs.
+
+  Returns:
+    0, or the code of a mistake that was told already.
+  """
   from jaxmu.command import workers
-  from jaxmu.studies.run import Part
 
   if args.workers < 1 or args.unit:
     raise SettingsError(f"--workers={args.workers}: expected at least 1, and no --unit")
-  studies.run(settings, command=command, stop=stop, part=Part(prepare=True, repair=args.repair))
-  units = [sys.executable, *_words(sys.argv), "--only-units"]
-  for code in workers.work(units, args.workers, stop):
+  words = [sys.executable, *_words(sys.argv)]
+  first = [*words, "--prepare", *(["--repair"] if args.repair else [])]
+  (code,) = workers.work(first, 1, args.stop)
+  if code:
+    return code
+  for code in workers.work([*words, "--only-units"], args.workers, args.stop):
     if code:
       print(f"a worker ended with code {code}; what it left is done here", file=sys.stderr)
+  return 0
 
 
 def _words(argv: list[str]) -> list[str]:

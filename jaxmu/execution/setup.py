@@ -57,12 +57,15 @@ class Setup:
 
   def variable_shapes(self, members: int) -> Any:
     """Describe every member's variables, leaves [K, ...], allocating nothing."""
-    module = self.task.module
-    one = jax.eval_shape(
-      lambda: module.init(jax.random.key(0), jnp.zeros(self._image), train=False)
-    )
     stacked = lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype)
-    return {"batch_stats": {}} | jax.tree.map(stacked, one)
+    return jax.tree.map(stacked, self._shapes)
+
+  @functools.cached_property
+  def _shapes(self) -> Any:
+    """One model's variables; tracing a network takes a while, and every unit asks."""
+    module = self.task.module
+    init = lambda: module.init(jax.random.key(0), jnp.zeros(self._image), train=False)
+    return {"batch_stats": {}} | jax.eval_shape(init)
 
   @property
   def _image(self) -> tuple[int, ...]:

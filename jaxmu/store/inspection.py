@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
-from jaxmu.store import Run, checkpoint
-from jaxmu.store.groups import MEMBERS, GroupRecord, folders, text
-from jaxmu.store.record import VARIABLES, Record, typed_json
+from jaxmu.store import Run, checkpoint, typed_json
+from jaxmu.store.groups import MEMBERS, VARIABLES, GroupRecord, folders, text
+from jaxmu.store.record import Record
 from jaxmu.store.run import CONFIG
 
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
@@ -70,8 +70,8 @@ def _one(path: Path, home: Path | None, norms: bool) -> dict[str, Any]:
   """Describe one group or checkpoint."""
   if not path.exists():
     raise StoreError(f"{path} does not exist")
-  if checkpoint.exists(path / "variables"):
-    path = path / "variables"
+  if checkpoint.exists(path / VARIABLES):
+    path = path / VARIABLES
   if not checkpoint.exists(path):
     if home and path.relative_to(home).parts[0] in ("stages", "legs"):
       raise CheckpointError(f"{path} is not a whole checkpoint (it has no {checkpoint.METADATA})")

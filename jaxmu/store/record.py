@@ -123,10 +123,9 @@ class Record(GroupFolders):
   def array(self, stage: str, name: str, where: Where = None) -> np.ndarray:
     """Join an array of all groups, [K, ...], in the order of the members."""
     places = self._find(stage, where)
-    groups = list({place.group.group: place.group for place in places}.values())
-    maps = {group.group: self._map(group, name) for group in groups}
+    maps = {group.group: self._map(group, name) for group in _groups(places)}
     rows = [place.row for place in places]
-    if len(groups) == 1:
+    if len(maps) == 1:
       (whole,) = maps.values()
       run = range(rows[0], rows[0] + len(rows))
       return whole[rows[0] : run.stop] if rows == list(run) else whole[rows]
@@ -145,13 +144,11 @@ class Record(GroupFolders):
     import jax
 
     places = self._find(stage, where)
-    trees = {place.group.group: place.group for place in places}
-    loaded = {name: self.load(group) for name, group in trees.items()}
+    loaded = {group.group: self.load(group) for group in _groups(places)}
     if len(loaded) == 1:
       rows = np.array([place.row for place in places])
-      whole = len(next(iter(trees.values())).members)
       (tree,) = loaded.values()
-      same = np.array_equal(rows, np.arange(whole))
+      same = np.array_equal(rows, np.arange(len(places[0].group.members)))
       return tree if same else jax.tree.map(lambda leaf: leaf[rows], tree)
     one = lambda place: jax.tree.map(lambda leaf: leaf[place.row], loaded[place.group.group])
     return jax.tree.map(lambda *leaves: np.stack(leaves), *map(one, places))
@@ -160,16 +157,17 @@ class Record(GroupFolders):
     """Return the training curves of the expected members, epoch by epoch."""
     import pyarrow.parquet
 
-    expected = {member.identity: k for k, member in enumerate(self.expected.get(stage, ()))}
+    places = self._find(stage, None)
+    order = {(place.group.group, place.row): k for k, place in enumerate(places)}
     found: list[tuple[int, dict[str, Any]]] = []
-    for group in {p.group.group: p.group for p in self._find(stage, None)}.values():
+    for group in _groups(places):
       path = self.verify(group, "curves.parquet")
       with files.reading(path):
         rows = pyarrow.parquet.read_table(path).to_pylist()
       for row in rows:
-        member = group.members[row.pop("member")]
-        if member.identity in expected:
-          found.append((expected[member.identity], {"stage": stage, **member.at, **row}))
+        member = row.pop("member")
+        if (k := order.get((group.group, member))) is not None:
+          found.append((k, {"stage": stage, **group.members[member].at, **row}))
     phases = list(dict.fromkeys(row["phase"] for _, row in found))
     found.sort(key=lambda pair: (phases.index(pair[1]["phase"]), pair[1]["epoch"], pair[0]))
     return [row for _, row in found]
@@ -177,7 +175,7 @@ class Record(GroupFolders):
   def cost(self, stage: str) -> Cost:
     """Add up what the groups of a stage took that hold members of the study."""
     total = Cost()
-    for group in {p.group.group: p.group for p in self._find(stage, None)}.values():
+    for group in _groups(self._find(stage, None)):
       total = total.plus(group.cost)
     return total
 
@@ -248,3 +246,8 @@ class Record(GroupFolders):
       raise damaged(path, str(error)) from None
     self._verified.add(path)
     return path
+
+
+def _groups(places: Sequence[Place]) -> list[GroupRecord]:
+  """Return the groups that places are in, each once."""
+  return list({place.group.group: place.group for place in places}.values())

@@ -19,7 +19,7 @@ from jaxmu.store.groups import Expected, text
 from jaxmu.store.record import Record
 from jaxmu.studies import units
 from jaxmu.studies.identity import Identities
-from jaxmu.studies.study import Row, Rows, Stage, Stages
+from jaxmu.studies.study import Row, Stage, Stages, known
 from jaxmu.studies.units import Unit
 from jaxmu.studies.work import TooLarge
 
@@ -57,7 +57,7 @@ class Driver:
 
   def run(self, stages: Stages) -> tuple[Stage, ...]:
     """Finish all stages; return them."""
-    self.add_all(stages, lambda stage: lambda: self._rows(stage))
+    self.add_all(stages, self._rows)
     self._finish()
     self.record.sweep()
     return tuple(self.stages)
@@ -70,7 +70,7 @@ class Driver:
       NeedMissing: the models that it starts from are not there.
       Busy: another process works on it.
     """
-    self.add_all(stages, lambda stage: lambda: self._rows_that_are_there(stage))
+    self.add_all(stages, self._rows_that_are_there)
     name, _, group = key.partition("/")
     if self.record.has(name, group):
       self.say(f"{key}: done before")
@@ -90,16 +90,10 @@ class Driver:
     if not self._try(unit):
       raise Busy(f"another process works on {key}; come again when it has ended")
 
-  def add_all(self, stages: Stages, rows: Callable[[Stage], Callable[[], list[Row]]]) -> None:
-    """Add the stages that a study yields; each is answered by its rows, made when looked at."""
-    answer: Rows | None = None
-    while True:
-      try:
-        stage = next(stages) if answer is None else stages.send(answer)
-      except StopIteration:
-        break
+  def add_all(self, stages: Stages, rows: Callable[[Stage], list[Row]]) -> None:
+    """Add the stages that a study yields; each is answered by its `rows`, made when looked at."""
+    for stage in known(stages, rows):
       self._add(stage)
-      answer = Rows(rows(stage))
     self.record.write_expected()
 
   def units(self, stage: Stage) -> list[Unit]:

@@ -191,6 +191,14 @@ def test_curves_are_joined_epoch_by_epoch_in_the_order_of_the_study(record):
   ]
 
 
+def test_a_member_of_two_groups_has_one_curve(tmp_path):
+  """A loan may bring members along that the run has already."""
+  both = records.record(tmp_path / "run", groups=((0, 1), (1, 2)), seeds=range(3))
+  seeds = [row["seed"] for row in both.curves("ft")]
+  assert seeds == [0, 1, 2] * 3
+  assert both.logits("ft").tolist() == records.logits(range(3)).tolist()
+
+
 def test_cost_adds_up_the_groups_that_hold_members(record):
   assert record.cost("ft") == Cost(5, 6.0, 3.0, 1.5, 21.0, 12)
   record.expect("ft", records.expected((0, 3)))

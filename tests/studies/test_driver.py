@@ -128,7 +128,7 @@ def test_a_unit_in_work_is_waited_for_and_then_taken_over(folder, monkeypatch):
 def test_one_unit_by_its_key(folder, monkeypatch):
   monkeypatch.setattr(driving, "PAUSE", 0.01)
   driver, _ = simulated.driver(folder)
-  driver.add_all(simulated.stages(4), lambda stage: list)
+  driver.add_all(simulated.stages(4), lambda stage: [])
   keys = {stage.name: [u.key for u in driver.units(stage)] for stage in driver.stages}
   one = lambda key: simulated.driver(folder)[0].run_one(simulated.stages(4), key, patience=0.05)
   with pytest.raises(NeedMissing, match=r"starts from models of stage 'original'"):
