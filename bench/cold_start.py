@@ -64,10 +64,13 @@ def run(args, checkout: Path, threads: str) -> dict:
 
 
 def results(folder: Path) -> str:
-  """Hash the rows and logits of the one run in a folder."""
-  found = hashlib.sha256()
-  for path in sorted([*folder.glob("*/rows.parquet"), *folder.glob("*/**/logits/**/*.npy")]):
-    found.update(path.read_bytes())
+  """Hash the rows and all logits of the one run in a folder, wherever its version keeps them."""
+  (rows,) = folder.glob("*/rows.parquet")
+  logits = [*rows.parent.glob("stages/*/*/logits.npy"), *rows.parent.glob("logits/*.npy")]
+  stage = lambda path: path.parent.parent.name if path.stem == "logits" else path.stem
+  found = hashlib.sha256(rows.read_bytes())
+  for path in sorted(logits, key=stage):
+    found.update(f"{stage(path)}:".encode() + path.read_bytes())
   return found.hexdigest()
 
 
