@@ -32,7 +32,8 @@ def default_threads() -> int:
   """Return how many programs to compile at a time: what the environment says, or one per core.
 
   None where an accelerator computes: XLA times kernels there when it compiles, and beside training
-  it would choose others.
+  it would choose others. None on a single core: nothing is idle there, and of several processes
+  each would read programs of stages that another one works on.
 
   Raises:
     UserError: the environment holds no number of threads.
@@ -42,7 +43,8 @@ def default_threads() -> int:
     raise UserError(f"{THREADS_ENV} must be a number of threads, 0 for none, got '{asked}'")
   if asked:
     return int(asked)
-  return min(runtime.cores(), MOST) if jax.default_backend() == "cpu" else 0
+  cores = runtime.cores()
+  return min(cores, MOST) if jax.default_backend() == "cpu" and cores > 1 else 0
 
 
 class Job(NamedTuple):

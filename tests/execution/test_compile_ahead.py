@@ -152,8 +152,12 @@ def test_without_threads_nothing_is_compiled_ahead(fresh):
   assert sum(traces(given)[0]) == 0
 
 
-@pytest.mark.parametrize(("asked", "cores", "threads"), [("", 1, 1), ("", 64, 4), ("3", 1, 3)])
-def test_there_is_a_thread_a_core_unless_told_otherwise(monkeypatch, asked, cores, threads):
+@pytest.mark.parametrize(
+  ("asked", "cores", "threads"), [("", 1, 0), ("", 2, 2), ("", 64, 4), ("3", 1, 3)]
+)
+def test_there_is_a_thread_a_core_where_cores_can_be_idle_unless_told_otherwise(
+  monkeypatch, asked, cores, threads
+):
   monkeypatch.setenv(compile_ahead.THREADS_ENV, asked)
   monkeypatch.setattr(compile_ahead.runtime, "cores", lambda: cores)
   assert compile_ahead.default_threads() == threads
