@@ -1,6 +1,7 @@
-"""Write the report of an existing run again, without training anything.
+"""Write the report of an existing run again, or put several on one page, without training.
 
   python bin/report.py checkpoints/cnn_digits-0123abcd
+  python bin/report.py checkpoints/cnn_digits-0123abcd checkpoints/cnn_digits-4567ef01
   python bin/report.py checkpoints/cnn_digits-0123abcd --figures docs/figures
 
 Reads only what the run stored, and starts no accelerator.
@@ -12,23 +13,45 @@ from pathlib import Path
 
 from jaxmu.command import cli
 
+ASKED = {
+  "max_attack": "most that the strongest attack may reach",
+  "min_test_accuracy": "least test accuracy",
+  "max_forget_gap": "most that forget accuracy may differ from retraining's",
+  "min_speedup": "least number of times that a method is cheaper than retraining",
+}
+
 
 def main(args: argparse.Namespace) -> None:
-  """Write the reports of the runs named on the command line, and the figures if asked for."""
+  """Write the report of the runs named on the command line, and its figures if asked for."""
+  from jaxmu import report
   from jaxmu.store import Run
   from jaxmu.studies import study_of
 
   runs = [Run.open(path) for path in args.run]
+  asked = {name: getattr(args, name) for name in ASKED if getattr(args, name) is not None}
   for run in runs:
-    study = study_of(run)
-    written = study.report(run)
-    if args.figures:
-      written += study.figures(run, Path(args.figures))
-    print("\n".join(map(str, written)))
+    run.config = {**run.config, "report": {**run.config.get("report", {}), **asked}}
+  short = len({run.path.name for run in runs}) == len(runs)
+  found = {run.path.name if short else str(run.path): study_of(run).report(run) for run in runs}
+  if len(found) > 1:
+    whole = report.compare(found)
+    written = report.write(Path(args.output or runs[0].path.parent / report.folder(found)), whole)
+  else:
+    (whole,) = found.values()
+    written = report.write(Path(args.output or runs[0].path), whole)
+  if args.figures:
+    written += report.write_figures(whole, args.figures)
+  print("\n".join(map(str, written)))
 
 
 if __name__ == "__main__":
   flags = cli.parser(__doc__, config=False)
   flags.add_argument("run", nargs="+", metavar="RUN", help="run directory below checkpoints/")
-  flags.add_argument("--figures", metavar="FOLDER", help="write each figure there as an SVG file")
+  flags.add_argument("--output", metavar="FOLDER", help="where to write (default: into the run)")
+  flags.add_argument(
+    "--figures", metavar="FOLDER", help="write each figure there as .pdf, .svg and .png"
+  )
+  for name, words in ASKED.items():
+    dashed = f"--{name.replace('_', '-')}"
+    flags.add_argument(dashed, type=float, metavar="X", help=f"{words}, in place of the config's")
   sys.exit(cli.run(main, flags))

@@ -1,34 +1,25 @@
-"""Warnings: what would mislead a reader who looks only at the table."""
+"""Warnings of a benchmark: what would mislead a reader who looks only at the table."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
 
+from jaxmu.audit import rules
 from jaxmu.audit.attack_words import attack_used
-from jaxmu.audit.outcome import useless
 from jaxmu.audit.results import REFERENCES, Cell, Results
+from jaxmu.audit.rules import Caution, Trained, destroyed
 from jaxmu.audit.summary import Summary, recognised, split_resolution
-from jaxmu.audit.text import factor, number, plural, value
+from jaxmu.audit.text import number, plural, value
 
-LEVELS = ("severe", "caution", "note")
 OVER_UNLEARNED = 0.45  # an interval entirely below is no attack at one half
 HIDDEN_GAP = 0.03  # forget accuracy this far above retraining contradicts an MIA at one half
+COARSE = 0.03  # an attack that one split resolves no finer than this
 FEW_SEEDS = 5  # fewer members say little about their own spread
 _REFERENCE_ATTACKS = {"T_MIA": "T-MIA", "T_strongest": "the strongest attack"}
 
 
-class Caution(NamedTuple):
-  """One warning; `method` is empty where it concerns the whole benchmark."""
-
-  level: str  # "severe" | "caution" | "note"
-  code: str
-  method: str
-  title: str
-  text: str
-
-
 def find(data: Results, summary: Summary) -> list[Caution]:
   """List the warnings, the gravest first, then the benchmark's, then in the tables' order."""
-  found = [*_signal(data, summary), *_reference(data, summary), *_seeds(data)]
+  found = [*_signal(data, summary), *_reference(data, summary), *_seeds(data), *_one_split(data)]
   for method in summary.order:
     found += _non_finite(data, summary, method)
     found += _collapsed(data, summary, method)
@@ -37,15 +28,10 @@ def find(data: Results, summary: Summary) -> list[Caution]:
       found += _over_unlearned(data, summary, method)
       found += _disagreement(data, summary, method) or _hidden(data, summary, method)
       found += _validation(data, method)
-  return sorted(found, key=lambda caution: LEVELS.index(caution.level))
+  return rules.gravest_first(found)
 
 
-def destroyed(cautions: list[Caution]) -> frozenset[str]:
-  """Name the methods with a severe warning; they are never marked as best."""
-  return frozenset(c.method for c in cautions if c.level == "severe" and c.method)
-
-
-def markable(data: Results, summary: Summary, cautions: list[Caution]) -> frozenset[str]:
+def markable(data: Results, summary: Summary, cautions: Sequence[Caution]) -> frozenset[str]:
   """Name the methods that may be called best: they work, and no attack recognises them."""
   hidden = {c.method for c in cautions if c.code in ("attacks_disagree", "unchanged")}
   leaking = {name for name in summary.methods if found_by(data, summary, name)}
@@ -70,7 +56,7 @@ def _signal(data: Results, summary: Summary) -> list[Caution]:
     "ones. MIA and Indisc therefore cannot separate methods here; train longer, or on fewer "
     "samples, until the original models memorise."
   )
-  return [Caution("severe", "no_signal", "", "The original models show no membership signal", text)]
+  return [rules.no_signal(text)]
 
 
 def shown_by_loss(data: Results, summary: Summary, method: str) -> bool:
@@ -110,16 +96,27 @@ def _reference(data: Results, summary: Summary) -> list[Caution]:
 
 
 def _seeds(data: Results) -> list[Caution]:
-  count = len(data.seeds)
-  if count >= FEW_SEEDS:
+  rest = {
+    True: ": intervals speak of other samples only, and another initialisation may give another "
+    "order.",
+    False: ": so few say little about other initialisations; read the intervals as a range.",
+  }
+  return rules.few(len(data.seeds), "seed", FEW_SEEDS, "This run", rest)
+
+
+def _one_split(data: Results) -> list[Caution]:
+  """Warn where one split is shared and so small that its luck rivals what is to be found."""
+  noise = 2 * split_resolution(data)
+  if data.split_per_seed or len(data.seeds) < 2 or not noise > COARSE:
     return []
-  rest = (
-    "intervals speak of other samples only, and another initialisation may give another order."
-    if count == 1
-    else "so few say little about other initialisations; read the intervals as a range."
+  sizes = {name: data.split_sizes[name] for name in ("forget", "test")}
+  text = (
+    f"All seeds share one split with {sizes['forget']:,} samples to forget and {sizes['test']:,} "
+    f"to compare them with. An attack at one half scores within ±{number(noise)} of it by the luck "
+    "of these samples alone, for every seed alike, so more seeds do not help. Use more data, or a "
+    "split per seed (config.data.split_per_seed)."
   )
-  text = f"This run has {plural(count, 'seed')}: {rest}"
-  return [Caution("note", "few_seeds", "", "Few seeds", text)]
+  return [Caution("note", "one_split", "", "One small split for all seeds", text)]
 
 
 def _non_finite(data: Results, summary: Summary, method: str) -> list[Caution]:
@@ -138,32 +135,23 @@ def _non_finite(data: Results, summary: Summary, method: str) -> list[Caution]:
     if failed == total
     else "Means and intervals cover the remaining members only, so they flatter this method."
   )
-  level = "severe" if failed == total else "caution"
-  title = f"{data.label(method)}: {plural(failed, 'non-finite member')}"
-  return [Caution(level, "non_finite", method, title, text)]
+  counts, label = (failed, total), data.label(method)
+  return rules.failed(method, label, "non_finite", "non-finite", "member", counts, text)
 
 
 def _collapsed(data: Results, summary: Summary, method: str) -> list[Caution]:
-  reference = method in REFERENCES
-  test, retain = summary.cell(method, "TA"), summary.cell(method, "RA")
-  ratio = Cell() if reference else summary.cell(method, "TR")
-  if useless(test.mean, ratio.mean, data.chance):
-    text = f"Test accuracy is {value(test)}"
-    if math.isfinite(ratio.mean):
-      text += f", {factor(ratio.mean)} times that of the retrained models"
-  elif useless(retain.mean, math.nan, data.chance):
-    text = f"Retain accuracy is {value(retain)}"
-  else:
-    return []
-  if math.isfinite(data.chance):
-    text += f"; guessing gives {number(data.chance)}"
-  if reference:
-    title = f"{data.label(method)}: the models have not learned"
-    text += ". Nothing below can be compared with such a reference."
-  else:
-    title = f"{data.label(method)} destroyed the model"
-    text += ". A useless model has nothing left to attack: an MIA near one half is no success here."
-  return [Caution("severe", "collapse", method, title, text)]
+  reference = Cell() if method in REFERENCES else summary.cell(method, "TR")
+  accuracies = {"Test accuracy": "TA", "Retain accuracy": "RA"}
+  cells = {name: summary.cell(method, key) for name, key in accuracies.items()}
+  trained = Trained(cells, reference.mean, None if method in REFERENCES else reference)
+  return rules.collapsed(
+    method,
+    data.label(method),
+    trained,
+    data.chance,
+    "A useless model has nothing left to attack: an MIA near one half is no success here.",
+    "Nothing below can be compared with such a reference.",
+  )
 
 
 def _unchanged(data: Results, method: str) -> list[Caution]:

@@ -11,9 +11,10 @@ import pandas as pd
 from jaxmu.audit import comparison, evaluation, metrics
 from jaxmu.audit.attack_words import attack_used
 from jaxmu.audit.attacks.scores import check_labels
-from jaxmu.audit.cautions import Caution, find, found_by
+from jaxmu.audit.cautions import find, found_by
 from jaxmu.audit.metric import AUDIT
 from jaxmu.audit.results import INTERVAL_COLUMNS, Results
+from jaxmu.audit.rules import Caution
 from jaxmu.audit.summary import Summary, summarise
 from jaxmu.audit.text import listing, number, plural, value
 from jaxmu.data.samples import as_array

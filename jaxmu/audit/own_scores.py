@@ -9,9 +9,9 @@ import pandas as pd
 from jaxmu.audit.attacks.fits import refuse_non_finite
 from jaxmu.audit.attacks.roles import EXCLUDED, FORGOTTEN, NAMES, NEVER
 from jaxmu.audit.attacks.ulira import FITS, VARIANCES
-from jaxmu.audit.cautions import Caution
 from jaxmu.audit.questions import Case, choose
 from jaxmu.audit.results import StudyResults, cells
+from jaxmu.audit.rules import Caution
 from jaxmu.audit.study import study_cautions, study_verdict
 from jaxmu.audit.study.study_tables import Tables, describe, tables
 from jaxmu.data.samples import as_array

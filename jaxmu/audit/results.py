@@ -82,9 +82,18 @@ class Described:
     """Accuracy of guessing; NaN where unknown."""
     return math.nan
 
+  @property
+  def random_labels(self) -> float:
+    """Share of all samples that were given a random label, in [0, 1]."""
+    return 0.0
+
   def label(self, method: str) -> str:
     """Return a method's name for readers."""
     return method
+
+  def clock(self, method: str) -> str:
+    """Say how long the models of a method took, where that is known: " (3.2 s)"."""
+    return ""
 
   def needs(self, method: str) -> tuple[str, ...]:
     """Name the sets that a method may touch."""
@@ -108,8 +117,18 @@ class Results(Described):
     return 2000
 
   @property
+  def test_metric(self) -> str:
+    """The column shown as test accuracy: clean labels only where some labels are random."""
+    return "TA_clean" if self.random_labels > 0 and "TA_clean" in self.rows else "TA"
+
+  @property
   def seeds(self) -> list[int]:
     return sorted(int(seed) for seed in self.rows["seed"].unique())
+
+  @property
+  def split_per_seed(self) -> bool:
+    """Whether every seed has a split of its own."""
+    return False
 
   @property
   def split_sizes(self) -> Mapping[str, int]:

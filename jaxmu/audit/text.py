@@ -61,3 +61,22 @@ def listing(names: Iterable[str]) -> str:
 def plural(count: int, noun: str) -> str:
   """Write a count and its noun: 1 seed, 3 seeds."""
   return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+  """Write a time in the unit that suits it: 12.3 s, 4.5 min, 2.31 h."""
+  if not math.isfinite(seconds):
+    return MISSING
+  if seconds < 100:
+    return f"{number(seconds, 1)} s"
+  return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:,.2f} h"
+
+
+def amount(value: float) -> str:
+  """Write a large count with three digits: 812, 27.8 k, 1.25 M."""
+  if not math.isfinite(value):
+    return MISSING
+  for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    if value >= size:
+      return f"{factor(value / size)} {unit}"
+  return f"{value:.0f}"

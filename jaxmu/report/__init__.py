@@ -1,47 +1,56 @@
-"""Reports: tables as Markdown, CSV and LaTeX, and one self-contained HTML page.
+"""Reports: what a study shows as blocks, written as a page, Markdown, LaTeX, CSV, and figures."""
 
-Reports of U-LiRA studies have a door of their own, `jaxmu.report.study`.
-"""
-
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from jaxmu.audit import cautions
-from jaxmu.audit.summary import summarise
-from jaxmu.report import documents, figures, page, table, verdict
-from jaxmu.report.data import ReportData, from_run
-from jaxmu.store import Run
+from jaxmu.report import blocks, writers
+from jaxmu.report.blocks import Report
+from jaxmu.store import files
 
-__all__ = ["ReportData", "render", "write", "write_figures"]
+__all__ = ["Report", "compare", "folder", "write", "write_figures"]
 
 
-def write(run: Run) -> list[Path]:
-  """Write report.md, .csv, .tex and .html of a run into its directory.
+def write(folder: Path, report: Report) -> list[Path]:
+  """Write report.md, .csv, .tex and .html into a folder, such as a run's directory.
 
   Equal runs give equal bytes: nothing is read from the clock or the machine that reports.
 
   Raises:
-    StoreError: rows are missing or damaged, or the directory cannot be written.
+    StoreError: the folder cannot be written.
   """
-  return documents.write_all(run.path, render(from_run(run)))
+  texts = writers.texts(report)
+  return _write_all(folder, {name: text.encode() for name, text in texts.items()})
 
 
-def write_figures(run: Run, folder: str | Path) -> list[Path]:
-  """Write every figure of the report as a standalone SVG file into `folder`."""
-  data = from_run(run)
-  summary = summarise(data)
-  sections = figures.build(data, summary, cautions.find(data, summary))
-  return documents.write_all(Path(folder), page.standalone_all(sections))
+def write_figures(report: Report, folder: str | Path) -> list[Path]:
+  """Write every figure of a report as .pdf, .svg and .png for a paper's column into `folder`."""
+  from jaxmu.report.charts import rendering  # matplotlib is slow to import
+
+  contents: dict[str, bytes] = {}
+  for one in blocks.drawings(report.sections):
+    contents |= rendering.files(one.plot, report.marks)
+  return _write_all(Path(folder), contents)
 
 
-def render(data: ReportData) -> dict[str, str]:
-  """Return the text of every report file by its name."""
-  summary = summarise(data)
-  found = cautions.find(data, summary)
-  sentences = verdict.write(data, summary, found)
-  columns, lines = table.columns(data), table.lines(data, summary, found)
-  return {
-    "report.md": documents.markdown(data, summary, columns, lines, found, sentences),
-    "report.csv": documents.csv(summary, data.rows),
-    "report.tex": documents.tex(data, columns, lines),
-    "report.html": page.html(data, summary, found, sentences),
-  }
+def compare(reports: Mapping[str, Report]) -> Report:
+  """Put the reports of several runs on one page.
+
+  Raises:
+    StoreError: they are of different kinds of studies.
+  """
+  from jaxmu.report.side_by_side import compose  # most reports are of one run
+
+  return compose(reports)
+
+
+def folder(names: Iterable[str]) -> str:
+  """Name the folder of a page about several runs: the same for the same runs."""
+  return f"comparison-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
+
+
+def _write_all(folder: Path, contents: dict[str, bytes]) -> list[Path]:
+  """Write files into a folder by name; each is replaced whole or stays as it was."""
+  for name, content in contents.items():
+    files.replace(folder / name, lambda file, content=content: file.write(content))
+  return [folder / name for name in contents]

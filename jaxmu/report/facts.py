@@ -1,49 +1,23 @@
-"""What was run: header, provenance, timings and method cards, as label and text."""
+"""What was run, in words that reports of all kinds share."""
 
 import collections
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from jaxmu.audit.text import MISSING, number, plural
-from jaxmu.report.data import ReportData, RunData
+from jaxmu.audit.text import MISSING
+from jaxmu.report.blocks import Cards, Facts, MethodCard
+from jaxmu.report.source import RunData
 from jaxmu.store.manifest import Manifest
 
-SETS = ("train", "retain", "forget", "val", "test")
-STAGE_COLUMNS = ("wall (s)", "compilation (s)", "predictions (s)", "steps")
 
-
-class MethodCard(NamedTuple):
-  method: str
-  label: str
-  title: str
-  summary: str
-  paper: str
-  needs: tuple[str, ...]
-  oddities: str
-  hyperparameters: tuple[tuple[str, str], ...]
-
-
-def subject(data: ReportData) -> str:
-  """Name the experiment in one line: network on data set, seeds."""
-  return f"{task(data)}, {plural(len(data.seeds), 'seed')}"
-
-
-def task(data: RunData) -> str:
-  """Name network and data set."""
-  return f"{data.config.model.name} on {data.manifest.dataset.name}"
-
-
-def header(data: ReportData) -> list[tuple[str, str]]:
-  """List what a reader must know before the first number."""
-  manifest, known = data.manifest, data.split_sizes
-  sizes = ", ".join(f"{name} {known[name]:,}" for name in SETS if name in known)
-  if manifest.split.per_seed:
-    sizes += "; every seed has a split of its own, so the spread includes the choice of samples"
+def header(data: RunData, asked: Iterable[tuple[str, str]], sizes: str, split: str = "") -> Facts:
+  """List what was run; `asked` says how many models of what, `split` identifies one."""
+  manifest = data.manifest
   facts = [
     ("Model", model(data)),
-    ("Data set", dataset(data)),
-    ("Seeds", _seeds(data.seeds)),
-    ("Split hash", manifest.split.sha256[:12]),
+    ("Data set", f"{manifest.dataset.name}, {manifest.dataset.num_classes} classes"),
+    *asked,
+    *([("Split hash", split)] if split else []),
     ("Commit", manifest.commit[:12] or MISSING),
     ("Date", manifest.date),
     ("Device", device(manifest)),
@@ -53,7 +27,12 @@ def header(data: ReportData) -> list[tuple[str, str]]:
   ]
   if data.random_labels > 0:
     facts.append(("Random labels", random_labels(data)))
-  return facts
+  return Facts(tuple(facts))
+
+
+def task(data: RunData) -> str:
+  """Name network and data set."""
+  return f"{data.config.model.name} on {data.manifest.dataset.name}"
 
 
 def random_labels(data: RunData) -> str:
@@ -65,10 +44,10 @@ def random_labels(data: RunData) -> str:
   )
 
 
-def provenance(data: RunData) -> list[tuple[str, str]]:
-  """List everything that identifies the run."""
+def provenance(data: RunData) -> Facts:
+  """List everything that identifies the run, as far as it is known."""
   manifest = data.manifest
-  return [
+  found = [
     ("Commit", manifest.commit or MISSING),
     ("Data SHA-256", manifest.dataset.sha256),
     ("Split SHA-256", manifest.split.sha256),
@@ -76,6 +55,7 @@ def provenance(data: RunData) -> list[tuple[str, str]]:
     ("Convolutions", lowerings(manifest.lowering)),
     ("Training", plain(data.config.training)),
   ]
+  return Facts(tuple((name, words) for name, words in found if words != MISSING))
 
 
 def lowerings(table: Mapping[str, str]) -> str:
@@ -84,44 +64,21 @@ def lowerings(table: Mapping[str, str]) -> str:
   return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or MISSING
 
 
-def timings(data: ReportData) -> tuple[list[str], list[list[str]]]:
-  """Return head and rows of the timings table."""
-  clocks = lambda stage: (stage.wall_s, stage.compile_s, stage.predict_s)
-  body = [
-    [data.label(name), *(number(seconds, 1) for seconds in clocks(stage)), f"{stage.steps:,}"]
-    for name, stage in data.timings.items()
-  ]
-  return ["Stage", *STAGE_COLUMNS], body
-
-
-def clock_note(data: ReportData) -> str:
-  """Say what these clocks may not be used for."""
-  return (
-    "A stage's clock covers the whole population, trained in one compiled program, without "
-    "compilation and without evaluation. It depends on how many members share the device, and on "
-    "what else the machine does (compiling for coming stages, other processes), so it is no "
-    "run-time efficiency of a method: read RTE, which counts work, for that."
-  )
-
-
-def method_cards(data: RunData, order: Iterable[str]) -> list[MethodCard]:
+def method_cards(data: RunData, order: Iterable[str]) -> Cards:
   """Describe the methods as the manifest does."""
-  cards = []
-  for name in order:
-    known = data.manifest.methods[name]
-    cards.append(
-      MethodCard(
-        method=name,
-        label=data.label(name),
-        title=known.title,
-        summary=known.summary,
-        paper=known.paper,
-        needs=data.needs(name),
-        oddities=known.oddities,
-        hyperparameters=tuple((key, plain(value)) for key, value in known.hyperparameters.items()),
-      )
-    )
-  return cards
+  return Cards(tuple(_card(data, name) for name in order))
+
+
+def _card(data: RunData, name: str) -> MethodCard:
+  known = data.manifest.methods[name]
+  given = tuple((key, plain(value)) for key, value in known.hyperparameters.items())
+  words = known.title, known.summary, known.paper, data.needs(name), known.oddities
+  return MethodCard(name, data.label(name), *words, given)
+
+
+def counted(total: int, failed: int) -> str:
+  """Write how many there are, "638/640" where some failed."""
+  return f"{total - failed:,}/{total:,}" if failed else f"{total:,}"
 
 
 def model(data: RunData) -> str:
@@ -129,12 +86,6 @@ def model(data: RunData) -> str:
   known = data.config.model
   width = f"width {known.width}, " if known.name == "cnn" else ""  # no other network reads it
   return f"{known.name} ({width}lowering {known.lowering})"
-
-
-def dataset(data: RunData) -> str:
-  """Name the data set with the number of its classes."""
-  known = data.manifest.dataset
-  return f"{known.name}, {known.num_classes} classes"
 
 
 def device(manifest: Manifest) -> str:
@@ -145,12 +96,6 @@ def device(manifest: Manifest) -> str:
   return f"{count} × {name}{where}" if count != 1 else f"{name}{where}"
 
 
-def _seeds(seeds: list[int]) -> str:
-  if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-    return f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
-  return ", ".join(map(str, seeds))
-
-
 def plain(value: Any) -> str:
   """Write a value of the manifest on one line."""
   if isinstance(value, Mapping):
@@ -158,3 +103,9 @@ def plain(value: Any) -> str:
   if isinstance(value, list | tuple):
     return ", ".join(map(plain, value))
   return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def class_name(data: RunData, label: int) -> str:
+  """Name a class as the manifest does, else by its number."""
+  names = data.manifest.dataset.class_names
+  return names[label] if 0 <= label < len(names) else f"class {label}"

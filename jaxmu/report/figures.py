@@ -1,127 +1,80 @@
-"""Every figure of the report with its caption, in the page's sections."""
+"""Figures that several kinds of study have, with their words."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
-from markupsafe import Markup
+import numpy as np
 
-from jaxmu.audit.cautions import Caution, destroyed
-from jaxmu.audit.results import REFERENCES
-from jaxmu.audit.summary import Summary, retraining_floor
-from jaxmu.audit.text import listing, number
-from jaxmu.report import curves
-from jaxmu.report.data import ReportData
-from jaxmu.report.scatter import scatter, without_outliers
-from jaxmu.report.strips import attack, distribution
+from jaxmu.audit.results import Cell
+from jaxmu.audit.text import number, value
+from jaxmu.report.charts.plots import Axis, Curve, Roc, Strip
+
+RATES = (0.01, 0.001)  # false-positive rates that tables have and figures mark
 
 
-class Figure(NamedTuple):
-  """One drawing and what to look for in it."""
+def strip(
+  name: str,
+  title: str,
+  quantity: str,
+  axis: str,
+  cells: Mapping[str, tuple[Cell, Cell]],
+  label: Callable[[str], str],
+  chance: float,
+) -> Strip:
+  """Make a figure of a number and a second one per method; those without the first are left out.
 
-  name: str
-  drawing: Markup
-  caption: str
+  The band is the interval of the retrained models.
+  """
+  cells = {n: pair for n, pair in cells.items() if pair[0].n}
+  words = "; ".join(f"{label(n)} {number(first.mean)}" for n, (first, _) in cells.items())
+  hints = {n: f"{label(n)}: {quantity} {value(first)}" for n, (first, _) in cells.items()}
+  band = cells["retrained"][0] if "retrained" in cells else Cell()
+  return Strip(name, title, f"{quantity}: {words}.", Axis(axis), cells, hints, chance, band)
 
 
-def build(data: ReportData, summary: Summary, cautions: list[Caution]) -> dict[str, list[Figure]]:
-  """Return all figures by section; a section without data is empty."""
-  shown, left_out = without_outliers(summary, destroyed(cautions))
-  return {
-    "comparison": _comparison(data, summary, shown, left_out),
-    "seeds": _seeds(data, summary, shown),
-    "training": _training(data),
-    "unlearning": _unlearning(data, summary),
+def roc(
+  attack: str, curves: Mapping[str, Curve], label: Callable[[str], str], lowest: float
+) -> Roc:
+  """Make ROC curves with a marker per decade; only what a logarithm can show is kept.
+
+  Args:
+    lowest: rates below rest on too few cases to be drawn.
+  """
+  found = {name: _positive(one) for name, one in curves.items()}
+  found = {name: one for name, one in found.items() if len(one.x)}
+  low = max(lowest, min((float(one.x[0]) for one in found.values()), default=1e-3))
+  low = min(low, 0.1)
+  decades = [10.0**k for k in range(math.ceil(math.log10(low) - 1e-9), 0)]
+  hints = {
+    name: {
+      decade: f"{label(name)}: {number(rate, 4)} at {decade:g}"
+      for decade in decades
+      if (rate := rate_at(one, decade)) >= low
+    }
+    for name, one in found.items()
   }
-
-
-def _comparison(data, summary, shown, left_out) -> list[Figure]:
-  found = [
-    Figure(
-      "deviation-indiscernibility",
-      scatter(data, summary, "RetDev", "Indisc", shown, "fig-plane"),
-      _plane_caption(data, summary, left_out),
-    ),
-    Figure(
-      "membership",
-      attack(data, summary, "fig-attack"),
-      "Filled: the strongest attack with its interval; hollow: T-MIA, one threshold on the loss. "
-      "The line is chance, the band the interval of the retrained models. Where hollow and filled "
-      "lie apart, T-MIA misses what another attack sees; left of the line is a signal, too.",
-    ),
-  ]
-  if not summary.methods:
-    return found
-  return [
-    *found,
-    Figure(
-      "deviation-speed",
-      scatter(data, summary, "RTE_work", "RetDev", shown, "fig-speed-retdev"),
-      "Best is bottom right: cheap and close to retraining, which itself has RTE 1.",
-    ),
-    Figure(
-      "indiscernibility-speed",
-      scatter(data, summary, "RTE_work", "Indisc", shown, "fig-speed-indisc"),
-      "Best is top right: cheap and hard to attack.",
-    ),
-  ]
-
-
-def _plane_caption(data: ReportData, summary: Summary, left_out: list[str]) -> str:
-  words = "Best is top left, at the retrained models (dotted lines)."
-  if len(data.seeds) > 1:
-    words += " Bars: 95 % intervals."
-  floor = retraining_floor(data.rows)
-  if math.isfinite(floor):
-    words += (
-      f" Two retrained models of different seeds are {number(floor)} apart in RetDev on average: "
-      "the noise of this measure."
-    )
-  deviation = {name: summary.cell(name, "RetDev") for name in left_out}
-  far = [f"{data.label(n)} (RetDev {number(c.mean)})" for n, c in deviation.items() if c.n]
-  if far:
-    words += f" Not drawn, because the others could not be told apart: {listing(far)}."
-  empty = [data.label(n) for n, c in deviation.items() if not c.n]
-  return words + (f" Without a finite member: {listing(empty)}." if empty else "")
-
-
-def _seeds(data: ReportData, summary: Summary, shown: list[str]) -> list[Figure]:
-  wanted = (
-    ("FA", "forget accuracy"),
-    (data.test_metric, "test accuracy" + (", clean labels" if data.random_labels > 0 else "")),
-    ("T_MIA", "T-MIA"),
-    ("RetDev", "RetDev"),
+  words = "; ".join(f"{label(n)} {number(rate_at(one, RATES[0]))}" for n, one in found.items())
+  return Roc(
+    "roc",
+    f"ROC curves of {attack}, both axes logarithmic",
+    f"True-positive rate at a false-positive rate of 1 %: {words}.",
+    found,
+    hints,
+    low,
+    RATES,
   )
-  return [
-    Figure(
-      f"seeds-{metric.lower().replace('_', '-')}",
-      distribution(data, summary, shown, metric, label, f"fig-seeds-{k}"),
-      "",
-    )
-    for k, (metric, label) in enumerate(wanted)
-    if summary.has(metric)
-  ]
 
 
-def _training(data: ReportData) -> list[Figure]:
-  names = curves.stages(data.curves, REFERENCES)
-  return [
-    Figure(
-      f"training-{quantity}",
-      curves.panel(data, names, quantity, f"fig-training-{quantity}", small=False),
-      "",
-    )
-    for quantity in ("loss", "accuracy")
-    if names
-  ]
+def rate_at(one: Curve, fpr: float) -> float:
+  """Return the true-positive rate at a false-positive rate, NaN outside the curve."""
+  if not one.x[0] <= fpr <= one.x[-1]:
+    return math.nan
+  return float(10 ** np.interp(math.log10(fpr), np.log10(one.x), np.log10(one.y)))
 
 
-def _unlearning(data: ReportData, summary: Summary) -> list[Figure]:
-  return [
-    Figure(
-      f"unlearning-{name}-{quantity}",
-      curves.panel(data, [name], quantity, f"fig-{name}-{quantity}", small=True),
-      "",
-    )
-    for name in curves.stages(data.curves, summary.methods)
-    for quantity in ("loss", "accuracy")
-  ]
+def _positive(one: Curve) -> Curve:
+  """Keep the points that a logarithm can show, by rising false-positive rate."""
+  kept = (one.x > 0) & (one.x <= 1) & (one.y > 0) & (one.y <= 1)
+  x, y, low, high = (values[kept] for values in one[:4])
+  order = np.lexsort((y, x))
+  return Curve(x[order], y[order], low[order], high[order])

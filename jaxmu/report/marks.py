@@ -15,8 +15,8 @@ class Mark(NamedTuple):
 
 
 HUES = ("blue", "orange", "green", "red", "purple", "teal", "pink", "olive")
-SHAPES = ("circle", "square", "diamond", "up", "down", "hexagon")
-REFERENCES = {"original": ("grey", "hexagon"), "retrained": ("ink", "target")}
+SHAPES = ("circle", "square", "diamond", "up", "down", "plus")
+REFERENCES = {"original": ("grey", "plus"), "retrained": ("ink", "target")}
 
 
 def assign(methods: Mapping[str, MethodDescription]) -> dict[str, Mark]:

@@ -26,6 +26,7 @@ from jaxmu.settings.sections import (
   EvaluationSettings,
   ModelSettings,
   PopulationSettings,
+  ReportSettings,
   TrainingSettings,
   UliraSettings,
 )
@@ -99,6 +100,7 @@ class Settings:
   population: PopulationSettings
   evaluation: EvaluationSettings
   ulira: UliraSettings
+  report: ReportSettings
   checkpoint_seconds: Annotated[
     float,
     Entry(
@@ -211,7 +213,8 @@ def _decisive(cls: type, entries: Mapping[str, Any]) -> dict[str, Any]:
   kept = {}
   for field in declared(cls):
     if is_dataclass(field.kind):
-      kept[field.name] = _decisive(field.kind, entries[field.name])
+      if inner := _decisive(field.kind, entries[field.name]):
+        kept[field.name] = inner
     elif not field.entry.incidental:
       kept[field.name] = entries[field.name]
   return kept

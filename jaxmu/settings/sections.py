@@ -202,6 +202,46 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReportSettings:
+  """What a method must reach to be recommended; no number of the results depends on it."""
+
+  max_attack: Annotated[
+    float,
+    Entry(
+      "most that the strongest attack (U-LiRA in its study) may reach, upper end of its interval; "
+      "0: no more than on retrained models",
+      within=BELOW_ONE,
+      incidental=True,
+    ),
+  ] = 0.0
+  min_test_accuracy: Annotated[
+    float,
+    Entry(
+      "least test accuracy; 0: that of retrained models, less what another seed moves",
+      within=BELOW_ONE,
+      incidental=True,
+    ),
+  ] = 0.0
+  max_forget_gap: Annotated[
+    float,
+    Entry(
+      "most that forget accuracy may differ from that of retrained models; 0: what another seed "
+      "moves",
+      within=BELOW_ONE,
+      incidental=True,
+    ),
+  ] = 0.0
+  min_speedup: Annotated[
+    float,
+    Entry(
+      "least number of times that it is cheaper than retraining",
+      within=NOT_NEGATIVE,
+      incidental=True,
+    ),
+  ] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class UliraSettings:
   """Shadow models (spec evaluation 9), read where `study` is "ulira".
 

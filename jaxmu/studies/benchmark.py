@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxmu import data, report
-from jaxmu.audit import comparison, distances, evaluation, metrics
+from jaxmu import data
+from jaxmu.audit import breakdown, comparison, distances, evaluation, metrics
 from jaxmu.audit.attacks.population_mia import MINIMUM
+from jaxmu.audit.attacks.scores import usable
 from jaxmu.errors import DataError
+from jaxmu.report.benchmark import report
 from jaxmu.studies.study import Finished, Member, Outline, Stage, Stages, Study
 from jaxmu.unlearning import ANCHORS, get, hyperparameters
 
@@ -60,6 +62,9 @@ def tables(finished: Finished, say: Callable[[str], None]) -> None:
   run.write_table("intervals", found_tables.intervals)
   run.write_table("differences", found_tables.differences, ("method",))
   run.write_table("curves", [row for name in names for row in record.curves(name)], ("seed",))
+  details = [_details(finished, name) for name in names]
+  run.write_table("classes", [row for classes, _ in details for row in classes])
+  run.write_table("roc", [row for _, curves in details for row in curves])
   run.write_json("timings.json", {name: record.cost(name) for name in names})
 
 
@@ -85,6 +90,23 @@ def _measure(finished: Finished, name: str) -> evaluation.Measured:
   return found
 
 
+def _details(finished: Finished, name: str) -> tuple[list[dict], list[dict]]:
+  """Return accuracies by class and ROC curves of a stage's members; failed ones have none."""
+  record, dataset = finished.record, finished.dataset
+  classes: list[dict] = []
+  curves: list[dict] = []
+  for member, known, logits in zip(
+    finished.stage(name).members, record.members(name), record.logits(name)
+  ):
+    if known.failure or not usable(logits).all():
+      continue
+    lead, sets = {"method": name, "seed": member.at["seed"]}, member.sets
+    parts = {"forget": sets.forget, "test": sets.test}
+    classes += [lead | row for row in breakdown.by_class(logits, dataset.labels, parts)]
+    curves += [lead | p for p in breakdown.roc(logits, dataset.labels, sets.forget, sets.test)]
+  return classes, curves
+
+
 def _params(finished: Finished, name: str) -> Any:
   return finished.record.variables(name)["params"]
 
@@ -98,4 +120,4 @@ def about(outline: Outline) -> list[str]:
   ]
 
 
-BENCHMARK = Study(stages, tables, report.write, report.write_figures, about)
+BENCHMARK = Study(stages, tables, report, about)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TextIO
 
-from jaxmu import data
+from jaxmu import data, report
 from jaxmu.data import Dataset, Split
 from jaxmu.engine.runtime import cache_home
 from jaxmu.execution import lowerings, tuning
@@ -103,7 +103,7 @@ def run(
         opened.grow(_methods(done))
         with opened.writing_results():
           study.tables(Finished(opened, record, settings, dataset, done), say)
-        study.report(opened)
+        report.write(opened.path, study.report(opened))
   return opened
 
 

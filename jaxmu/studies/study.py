@@ -4,12 +4,12 @@ A study is a value: which stages there are, which tables are made of their recor
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from jaxmu.data import Dataset, Split
+from jaxmu.report import Report
 from jaxmu.settings import Settings
 from jaxmu.store import Run
 from jaxmu.store.record import Record
@@ -146,13 +146,11 @@ class Study(NamedTuple):
     stages: a generator of stages. It is sent each stage's rows: a search looks at them before it
       asks for more, a study that knows all its stages does not.
     tables: writes the tables that the report reads.
-    report: writes the report of a run, and returns its files.
-    figures: writes each figure of the report into a folder.
+    report: reads a run and says what it shows.
     about: what a plan says before its table, in lines.
   """
 
   stages: Callable[[Outline], Stages]
   tables: Callable[[Finished, Callable[[str], None]], None]
-  report: Callable[[Run], list[Path]]
-  figures: Callable[[Run, Path], list[Path]]
+  report: Callable[[Run], Report]
   about: Callable[[Outline], list[str]]

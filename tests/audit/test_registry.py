@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from support import report_cases as cases
 
-from jaxmu import report
 from jaxmu.audit import audit, comparison, distances, evaluation, evidence, metric_table, metrics
 from jaxmu.audit.attacks import strongest as strongest_module
 from jaxmu.audit.attacks import svc_mia
@@ -124,14 +123,15 @@ def test_one_more_metric_has_intervals_and_differences(made):
 def test_one_more_metric_is_in_every_report(made):
   table = pd.DataFrame([row for rows in made.rows.values() for row in rows])
   table = table[[name for name in metrics.columns() if name in table]]
-  texts = report.render(cases.data(methods=METHODS, seeds=range(3), table=table))
+  texts = cases.texts(cases.data(methods=METHODS, seeds=range(3), table=table))
   means = {name: np.mean([row["FC"] for row in rows]) for name, rows in made.rows.items()}
   tidy = pd.read_csv(io.StringIO(texts["report.csv"])).set_index(["method", "metric"])
   assert tidy.loc[("ft", "FC"), "mean"] == pytest.approx(means["ft"])
   assert {"FC_gap", "largest"} <= set(tidy.index.get_level_values("metric"))
   assert "verdict" not in set(tidy.index.get_level_values("metric"))
+  results = texts["report.md"].split("## Results")[1]
   head, line = (
-    next(row for row in texts["report.md"].splitlines() if row.startswith(start))
+    next(row for row in results.splitlines() if row.startswith(start))
     for start in ("| Method", "| FT")
   )
   place = [cell.strip() for cell in head.split("|")].index("Confidence")

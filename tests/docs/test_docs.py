@@ -34,7 +34,7 @@ from jaxmu.report import write_figures
 from jaxmu.settings import Settings, entry_table
 from jaxmu.store import Run, named_leaves
 from jaxmu.store.record import Record
-from jaxmu.studies import catalog
+from jaxmu.studies import catalog, study_of
 from jaxmu.unlearning import METHODS, describe, get
 
 ROOT = Path(__file__).parents[2]
@@ -346,6 +346,6 @@ def test_the_readme_links_to_every_page():
 
 
 def test_the_documented_figures_command_writes_figures(workplace, tmp_path):
-  written = write_figures(Run.open(workplace / "checkpoints" / RUN_NAME), tmp_path)
-  assert written
-  assert all(path.suffix == ".svg" for path in written)
+  run = Run.open(workplace / "checkpoints" / RUN_NAME)
+  written = write_figures(study_of(run).report(run), tmp_path)
+  assert {path.suffix for path in written} == {".pdf", ".png", ".svg"}

@@ -3,8 +3,9 @@
 import pytest
 from support import report_cases as cases
 
-from jaxmu.audit import cautions, summary
-from jaxmu.report import table, verdict
+from jaxmu.audit import cautions, rules, summary, verdict
+from jaxmu.report.benchmark import main_table
+from jaxmu.report.blocks import RAISED
 
 SMALL = ("original", "retrained", "ft", "ga", "msg")
 # A run without anything to warn of: exact means, five seeds, references as they should be.
@@ -163,7 +164,7 @@ def test_few_seeds_are_a_note():
 def test_the_gravest_come_first():
   table = cases.fail(cases.rows(), "ct", [3])
   found = cautions.find(cases.data(table=table), summary.summarise(cases.data(table=table)))
-  levels = [cautions.LEVELS.index(c.level) for c in found]
+  levels = [rules.LEVELS.index(c.level) for c in found]
   assert levels == sorted(levels) and len(set(levels)) == 3
 
 
@@ -207,10 +208,11 @@ def test_a_method_that_an_attack_recognises_is_never_best():
   assert "Closest to retraining in accuracy: FT" not in words and "accuracy: FT" not in words
   assert "Signal remains after FT [0.6" in words
   assert "FT looks forgotten to T-MIA and is recognised by another attack" in words
-  lines = {line.method: line for line in table.lines(made, found, warned)}
-  standings = {c.key: e.standing for c, e in zip(table.columns(made), lines["ft"].entries)}
-  assert standings["T_strongest"] == table.RAISED
-  assert {standings[key] for key in ("RetDev", "Indisc", "RTE_work")} == {""}
+  table = main_table.main(cases.judged(made))
+  (row,) = [row for row in table.rows if row.method == "ft"]
+  standings = {c.label: cell.standing for c, cell in zip(table.columns, row.cells)}
+  assert standings["Strongest"] == RAISED
+  assert {standings[key] for key in ("RetDev", "Indisc", "RTE")} == {""}
 
 
 def test_attacks_that_disagree_are_named_with_their_numbers():
@@ -262,4 +264,4 @@ def test_the_verdict_names_what_remains_and_what_broke():
 def test_the_verdict_of_one_seed_is_a_hint():
   made, found, warned = run(seeds=[0])
   words = " ".join(verdict.write(made, found, warned))
-  assert "One seed is a hint" in words and "[" not in words and "Closest" not in words
+  assert "1 seed is a hint" in words and "[" not in words and "Closest" not in words

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from support import report_cases as cases
 
-from jaxmu import report
-from jaxmu.audit import cautions, summary, text
+from jaxmu.audit import summary, text
 from jaxmu.audit.results import Cell
-from jaxmu.report import table
+from jaxmu.report import benchmark, writers
+from jaxmu.report.benchmark import main_table
+from jaxmu.report.blocks import SHARED
 from jaxmu.store.manifest import Device, SplitOrigin
 
 SMALL = ("original", "retrained", "ft", "ga")
@@ -22,7 +23,7 @@ def cells(line):
   return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def main_table(markdown):
+def results(markdown):
   """Read the main table back: label -> column -> text."""
   lines = markdown.split("## Results")[1].split("\n## ")[0].splitlines()
   rows = [cells(line) for line in lines if line.startswith("|")]
@@ -31,7 +32,7 @@ def main_table(markdown):
 
 def test_the_table_holds_mean_and_sample_deviation_over_seeds():
   made = cases.data(SMALL)
-  shown = main_table(report.render(made)["report.md"])
+  shown = results(cases.markdown(made))
   columns = {"RA": "RA", "FA": "FA", "TA": "TA", "RetDev": "RetDev", "MIA": "T_MIA"}
   columns["Strongest"] = "T_strongest"
   for method, label in (("ft", "FT"), ("original", "Original"), ("retrained", "Retrained")):
@@ -49,37 +50,37 @@ def test_retention_deviation_is_paired_by_seed():
   made = cases.data(SMALL, range(4))
   by = {m: g.set_index("seed") for m, g in made.rows.groupby("method")}
   ratios = sum(abs(by["ft"][a] / by["retrained"][a] - 1) for a in ("RA", "FA", "TA"))
-  shown = main_table(report.render(made)["report.md"])["FT"]["RetDev"]
+  shown = results(cases.markdown(made))["FT"]["RetDev"]
   assert f"{ratios.mean():.3f} ± {ratios.std(ddof=1):.3f}" in shown
 
 
 def test_failed_members_are_left_out_and_counted():
   made = cases.data(SMALL, table=cases.fail(cases.rows(SMALL), "ft", [0, 9]))
-  shown = main_table(report.render(made)["report.md"])["FT"]
+  shown = results(cases.markdown(made))["FT"]
   kept = made.rows[(made.rows["method"] == "ft") & made.rows["finite"]]
   assert shown["n"] == "8/10" and len(kept) == 8
   assert f"{kept['FA'].mean():.3f} ± {kept['FA'].std(ddof=1):.3f}" in shown["FA"]
 
 
 def test_methods_follow_their_deviation_after_the_references():
-  markdown = report.render(cases.data())["report.md"]
-  order = list(main_table(markdown))
+  markdown = cases.markdown(cases.data())
+  order = list(results(markdown))
   assert order == ["Retrained", "Original", "FT", "NG+", "SRL", "CT", "MSG", "KDE", "GA", "FF"]
 
 
 def test_clean_test_accuracy_is_shown_where_labels_are_random():
   made = cases.data(SMALL, config=cases.config(random_labels=0.1))
-  texts = report.render(made)
-  shown = main_table(texts["report.md"])["FT"]
+  markdown = cases.markdown(made)
+  shown = results(markdown)["FT"]
   mean = made.rows[made.rows["method"] == "ft"]["TA_clean"].mean()
   assert shown["TA (clean labels)"].startswith(f"{mean:.3f}") and "TA" not in shown
-  assert "10 % of all samples got a random label" in texts["report.html"]
-  assert "random label" not in report.render(cases.data(SMALL))["report.html"]
+  assert "10 % of all samples got a random label" in markdown
+  assert "random label" not in cases.markdown(cases.data(SMALL))
 
 
 def test_the_csv_is_tidy_and_exact():
   made = cases.data(SMALL)
-  tidy = pd.read_csv(io.StringIO(report.render(made)["report.csv"]))
+  tidy = pd.read_csv(io.StringIO(writers.csv(benchmark.compose(made))))
   wanted = ["method", "metric", "n", "mean", "sd", "median", "q25", "q75", "low", "high"]
   wanted += ["seeds_low", "seeds_high"]
   assert list(tidy.columns) == wanted and not tidy.duplicated(["method", "metric"]).any()
@@ -151,12 +152,12 @@ def test_best_is_not_named_without_rivals_or_without_a_spread():
 def test_a_destroyed_model_is_never_best():
   made = cases.data()
   found = summary.summarise(made)
-  warned = cautions.find(made, found)
-  lines = {line.method: line for line in table.lines(made, found, warned)}
-  place = [c.key for c in table.columns(made)].index("Indisc")
+  table = main_table.main(cases.judged(made))
+  lines = {row.method: row for row in table.rows}
+  place = [column.label for column in table.columns].index("Indisc")
   assert found.cell("ff", "Indisc").mean > found.cell("ct", "Indisc").mean
-  assert lines["ff"].entries[place].standing == ""
-  assert lines["ct"].entries[place].standing == table.SHARED
+  assert lines["ff"].cells[place].standing == ""
+  assert lines["ct"].cells[place].standing == SHARED
 
 
 def test_the_floor_is_the_deviation_between_retrained_models():
@@ -183,8 +184,8 @@ def test_a_clock_becomes_an_efficiency_only_where_models_ran_alone(chunk, device
   made = cases.data(SMALL, range(2), manifest=cases.manifest(SMALL, chunk=chunk, device=device))
   for name, seconds in (("retrained", 90.0), ("ft", 4.5)):
     made.timings[name] = dataclasses.replace(made.timings[name], wall_s=seconds)
-  assert table.wall_rte(made).get("ft") == (20.0 if shown else None)
-  header = main_table(report.render(made)["report.md"])["FT"]
+  assert main_table.wall_rte(made).get("ft") == (20.0 if shown else None)
+  header = results(cases.markdown(made))["FT"]
   assert header.get("RTE (clock)") == ("20.0" if shown else None)
   assert header["RTE"] == "13.7"
 

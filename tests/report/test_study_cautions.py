@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support import study_cases as cases
 
+from jaxmu.audit import rules
 from jaxmu.audit.study import judgement, study_cautions, study_verdict
 from jaxmu.audit.study.study_statistics import ACCURACY, METRICS, POPULATION
 from jaxmu.store.records import Attack
@@ -158,7 +159,7 @@ def test_weak_designs_are_named(run, change, code):
 
 def test_the_gravest_come_first(run):
   found = run({"retrained": {"accuracy": (0.6, 0.59, 0.61)}}, study=cases.study(splits=3))[1]
-  levels = [study_cautions.LEVELS.index(c.level) for c in found]
+  levels = [rules.LEVELS.index(c.level) for c in found]
   assert levels == sorted(levels) and len(set(levels)) > 1
 
 

@@ -5,8 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import sweeps
+from support.report_page import Page
 
 from jaxmu import data
+from jaxmu.audit import rules, text
+from jaxmu.audit.metrics import METRICS
+from jaxmu.audit.results import Cell
+from jaxmu.report import blocks, facts, figures, source
 from jaxmu.store import Run, inspection
 from jaxmu.store.record import Record
 from jaxmu.studies import STUDIES, plan
@@ -46,13 +51,77 @@ def tables(finished, say):
   say(f"{len(rows)} rows")
 
 
-def report(run):
-  (run.path / "report.md").write_text(run.rows().groupby("method")["TA"].mean().to_string())
-  return [run.path / "report.md"]
-
-
-KIND = Study(stages, tables, report, lambda run, folder: [], lambda outline: ["two sets a seed"])
+KIND = Study(stages, tables, lambda run: report(run), lambda outline: ["two sets a seed"])
 # End of the kind.
+
+
+# Its report: what it shows and says, the rest is every report's.
+def report(run):
+  about, rows = source.about(run), run.rows()
+  names, cells = list(dict.fromkeys(rows["method"])), cells_of(rows)
+  main = blocks.Table(
+    "Accuracies and attack of every method",
+    tuple(blocks.Column(METRICS[name].label, METRICS[name].ideal) for name in SHOWN),
+    tuple(
+      blocks.Row(
+        about.label(name),
+        tuple(blocks.Cell(text.spread(cells[name, metric])) for metric in SHOWN),
+        name,
+        name in ("original", "retrained"),
+        tuple(c for c in warned(about, names, cells) if c.method == name),
+      )
+      for name in names
+    ),
+    name="main",
+  )
+  pairs = {name: (cells[name, "T_strongest"], cells[name, "T_MIA"]) for name in names}
+  title = "Attacks per method"
+  plot = figures.strip("attack", title, "strongest", "attack accuracy", pairs, about.label, 0.5)
+  lost = cells["retrained", "TA"].mean - cells["twice", "TA"].mean
+  return blocks.Report(
+    title=about.title,
+    kind="study of two forget sets",
+    subject=f"{facts.task(about)}, two forget sets a seed",
+    header=facts.header(about, [("Rows", str(len(rows)))], "two splits"),
+    first=blocks.Section(
+      "In short", (blocks.Text(f"Unlearning twice costs {lost:.3f} in accuracy."),), "verdict"
+    ),
+    sections=(
+      blocks.Section("Results", (main,), "results"),
+      blocks.Section("Warnings", (blocks.Warnings(warned(about, names, cells), "None."),)),
+      blocks.Section("Figures", (blocks.Drawings((blocks.Drawing(plot),)),), page_only=True),
+      blocks.Section("Methods", (facts.method_cards(about, names),)),
+      blocks.Section("Provenance", (facts.provenance(about),)),
+    ),
+    marks=about.marks,
+    main=main,
+    numbers=rows,
+  )
+
+
+SHOWN = ("RA", "FA", "TA", "T_MIA", "T_strongest")
+
+
+def cells_of(rows):
+  """Aggregate over the members of each method."""
+  return {
+    (name, metric): Cell(len(part), part[metric].mean(), part[metric].std())
+    for name, part in rows.groupby("method")
+    for metric in SHOWN
+  }
+
+
+def warned(about, names, cells):
+  words = ("Nothing is left to attack.", "Nothing can be compared.")
+  found = []
+  for name in names:
+    reference = None if name in ("original", "retrained") else cells["retrained", "TA"]
+    trained = rules.Trained({"Test accuracy": cells[name, "TA"]}, reference=reference)
+    found += rules.collapsed(name, about.label(name), trained, about.chance, *words)
+  return tuple(found)
+
+
+# End of the report.
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +192,22 @@ def test_a_kind_that_nobody_knows_is_one_line(folder, tmp_path, capsys):
   assert "unknown 'benchmrk'; did you mean 'benchmark'?" in capsys.readouterr().err
 
 
-def test_the_kind_is_short():
-  """What the architecture promises: about sixty lines."""
-  source = Path(__file__).read_text(encoding="utf-8")
-  kind = source.split("# A kind: ")[1].split("# End of the kind.")[0]
+def test_its_report_has_what_every_report_has(own, folder):
+  run = Run.open(sweeps.only_run(folder))
+  page = (run.path / "report.html").read_text()
+  Page(page)
+  assert "study of two forget sets" in page and "Unlearning twice costs" in page
+  assert 'id="fig-attack-title"' in page and 'id="main-twice"' in page
+  markdown = (run.path / "report.md").read_text()
+  mean = run.rows().query("method == 'twice'")["FA"].mean()
+  assert f"| {mean:.3f}" in markdown and "## Provenance" in markdown
+  assert r"\begin{tabular}{lrrrrr}" in (run.path / "report.tex").read_text()
+
+
+def test_the_kind_and_its_report_are_short():
+  """What the architecture promises: about sixty lines, and eighty for the report."""
+  text = Path(__file__).read_text(encoding="utf-8")
+  kind = text.split("# A kind: ")[1].split("# End of the kind.")[0]
   assert len(kind.splitlines()) <= 60
+  words = text.split("# Its report: ")[1].split("# End of the report.")[0]
+  assert len(words.splitlines()) <= 80

@@ -5,15 +5,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from jaxmu.audit.breakdown import CLASS_COLUMNS, ROC_COLUMNS
 from jaxmu.audit.metrics import columns, derive
-from jaxmu.report.data import (
-  CURVE_COLUMNS,
-  ReportData,
-  ReportedConfig,
-  ReportedEvaluation,
-  ReportedLabels,
-  ReportedModel,
-)
+from jaxmu.report import benchmark, writers
+from jaxmu.report.benchmark.benchmark_data import CURVE_COLUMNS, Judged, ReportData, judge
+from jaxmu.report.source import ReportedConfig, ReportedEvaluation, ReportedLabels, ReportedModel
 from jaxmu.store import Run, files
 from jaxmu.store.groups import Cost
 from jaxmu.store.run import RESULTS
@@ -94,6 +90,21 @@ def fail(table: pd.DataFrame, method: str, seeds, steps="epoch 3 (steps 40-59)")
   return table
 
 
+def texts(made: ReportData) -> dict[str, str]:
+  """Write a report; its page draws every figure, which takes a second."""
+  return writers.texts(benchmark.compose(made))
+
+
+def markdown(made: ReportData) -> str:
+  """Write a report as Markdown, without any figure."""
+  return writers.markdown.document(benchmark.compose(made))
+
+
+def judged(made: ReportData) -> Judged:
+  """Aggregate and judge."""
+  return judge(made)
+
+
 def concat(*tables: pd.DataFrame) -> pd.DataFrame:
   return pd.concat(tables, ignore_index=True)
 
@@ -146,6 +157,8 @@ def data(methods=tuple(LIKE_CIFAR), seeds=range(10), table=None, **changes) -> R
     manifest=manifest(methods),
     rows=rows(methods, seeds) if table is None else table,
     curves=curves(methods, seeds),
+    classes=classes(methods, seeds),
+    roc=roc(methods, seeds),
     timings={
       m: Cost(wall_s=12.5 + k, compile_s=3.1, predict_s=0.4, steps=1200 + k)
       for k, m in enumerate(methods)
@@ -163,3 +176,33 @@ def config(name="resnet18_cifar10", random_labels=0.0) -> ReportedConfig:
     training={"num_epochs": 60, "batch_size": 256, "learning_rate": 0.1},
     evaluation=ReportedEvaluation(bootstrap=500),
   )
+
+
+def classes(methods, seeds, count=10) -> pd.DataFrame:
+  """Make accuracies by class around those of a method."""
+  rows = []
+  for method in methods:
+    like = LIKE_CIFAR.get(method, LIKE_CIFAR["ft"])
+    for seed in seeds:
+      rng = np.random.default_rng([len(method), seed])
+      for part, centre in (("forget", like[1]), ("test", like[3])):
+        values = np.clip(centre + 0.05 * rng.standard_normal(count), 0, 1)
+        rows += [(method, seed, part, k, 100, float(v)) for k, v in enumerate(values)]
+  return pd.DataFrame(rows, columns=list(CLASS_COLUMNS))
+
+
+def roc(methods, seeds) -> pd.DataFrame:
+  """Make ROC curves that lie above the diagonal as far as a method's attack does."""
+  rates = np.geomspace(1e-3, 1, 30)
+  rows = [
+    (
+      method,
+      seed,
+      float(x),
+      float(x ** (1 - 2 * abs(LIKE_CIFAR.get(method, LIKE_CIFAR["ft"])[5] - 0.5))),
+    )
+    for method in methods
+    for seed in seeds
+    for x in rates
+  ]
+  return pd.DataFrame(rows, columns=list(ROC_COLUMNS))

@@ -1,11 +1,13 @@
 """Synthetic U-LiRA studies: what a run directory holds, from numbers that a test chooses."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
 
-from jaxmu.report.study import from_run
+from jaxmu.report import ulira, writers
+from jaxmu.report.ulira.ulira_data import from_run
 from jaxmu.store import Run, files
 from jaxmu.store.groups import Cost
 from jaxmu.store.manifest import Device, Manifest
@@ -209,10 +211,20 @@ def data(root, *arguments, **parts):
   return from_run(save(root, *arguments, **parts))
 
 
+def texts(made) -> dict[str, str]:
+  """Write a report."""
+  return writers.texts(ulira.compose(made))
+
+
+def markdown(made) -> str:
+  """Write a report as Markdown, without any figure."""
+  return writers.markdown.document(ulira.compose(made))
+
+
 def tables(markdown):
-  """Read the tables back: section -> label -> column -> text."""
+  """Read the tables back: section, of any level -> label -> column -> text."""
   found = {}
-  for part in markdown.split("\n## ")[1:]:
+  for part in re.split(r"\n#{2,4} ", markdown)[1:]:
     rows = [
       [cell.strip() for cell in line.strip("|").split("|")]
       for line in part.splitlines()

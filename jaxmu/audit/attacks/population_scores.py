@@ -6,6 +6,7 @@ All scores are larger for "member". Beside `population_mia`, whose score is the 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import stats
 from scipy.stats import rankdata
 
 from jaxmu.audit.attacks.fits import blocks
@@ -127,11 +128,58 @@ def roc_points(
   with two logarithmic axes shows them.
   """
   ordered, total = cumulative(others, weights)
-  rates = np.geomspace(1 / len(others), 1, count)
-  thresholds = np.append(thresholds_of(ordered, total, rates), [ordered[-1], -np.inf])
+  thresholds = _roc_thresholds(ordered, total, count)
   fpr = 1 - total[np.searchsorted(ordered, thresholds, "right")] / total[-1]
   tpr = 1 - np.searchsorted(np.sort(members), thresholds, "right") / len(members)
   return np.unique(np.stack([fpr, tpr], 1), axis=0)
+
+
+def roc_band(
+  members: tuple[np.ndarray, np.ndarray],
+  others: tuple[np.ndarray, np.ndarray],
+  weights: np.ndarray,
+  points: np.ndarray,
+  level: float = 0.95,
+) -> np.ndarray:
+  """Return bounds of the true-positive rate at each point of a ROC curve, [n, 2], within [0, 1].
+
+  Each group is left out once (jackknife), and the curve of the rest is read at the same
+  false-positive rate; a t interval with one degree of freedom less than there are groups. NaN
+  everywhere where fewer than two groups have members, or fewer than two have others.
+
+  Args:
+    members, others: scores and the group of each (splits of a study), as two arrays.
+    weights: of the others.
+    points: of `roc_points` for the same scores.
+  """
+  groups = np.union1d(members[1], others[1])
+  if len(groups) < 2:
+    return np.full((len(points), 2), np.nan)
+  thresholds = _roc_thresholds(*cumulative(others[0], weights))
+  above = lambda scores, worth: _above(scores, worth, thresholds)
+  hits = np.stack([above(members[0][members[1] == g], None) for g in groups])
+  alarms = np.stack([above(others[0][others[1] == g], weights[others[1] == g]) for g in groups])
+  left_out = [counts.sum(0) - counts for counts in (hits, alarms)]
+  if not all((rest[:, -1] > 0).all() for rest in left_out):  # one group has all of a side
+    return np.full((len(points), 2), np.nan)
+  rates = [rest / rest[:, -1:] for rest in left_out]
+  at = [np.interp(points[:, 0], fpr, tpr) for tpr, fpr in zip(*rates)]
+  spread = np.square(at - np.mean(at, 0)).sum(0) * (len(groups) - 1) / len(groups)
+  reach = stats.t.ppf((1 + level) / 2, len(groups) - 1) * np.sqrt(spread)
+  return np.clip(points[:, 1:] + np.stack([-reach, reach], 1), 0.0, 1.0)
+
+
+def _roc_thresholds(ordered: np.ndarray, total: np.ndarray, count: int = 200) -> np.ndarray:
+  """Return scores above which false positives are counted, falling; the last is below all."""
+  rates = np.geomspace(1 / len(ordered), 1, count)
+  found = np.append(thresholds_of(ordered, total, rates), [ordered[-1], -np.inf])
+  return np.sort(found)[::-1]
+
+
+def _above(scores: np.ndarray, weights: np.ndarray | None, thresholds: np.ndarray) -> np.ndarray:
+  """Return the weight of the scores above each threshold, rising with falling thresholds."""
+  ordered, total = cumulative(scores, weights)
+  return total[-1] - total[np.searchsorted(ordered, thresholds, "right")]
 
 
 def sample_auc(

@@ -66,6 +66,7 @@ TA = _accuracy(
   "An average: it can hide a class or a group that got worse.",
   title="accuracy on the test set",
   tables={MAIN: 0, MEMBERS: 0, AUDIT: 0},
+  paired=RETRAINED,
 )
 TA_CLEAN = _accuracy(
   *("TA_clean", CLEAN, "TA (clean labels)", AS_RETRAINED),
@@ -74,6 +75,7 @@ TA_CLEAN = _accuracy(
   title="accuracy on the test samples whose label was not changed by `data.random_labels`; equals "
   "`TA` without it",
   tables={MEMBERS: 0},
+  paired=RETRAINED,
 )
 LOSS_RETAIN = _loss("retain", "retain")
 LOSS_FORGET = _loss("forget", "forget", {DETAIL: 7})

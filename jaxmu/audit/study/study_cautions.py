@@ -2,12 +2,12 @@
 
 import math
 
-from jaxmu.audit.cautions import LEVELS, Caution
-from jaxmu.audit.outcome import useless
+from jaxmu.audit import rules
 from jaxmu.audit.results import MODEL, REFERENCES, RETAINED, StudyResults
+from jaxmu.audit.rules import Caution, Trained
 from jaxmu.audit.study.judgement import direction, has_signal, over_forgotten, unbiased
 from jaxmu.audit.study.study_statistics import ACCURACY, HELD_OUT, METRICS, NET
-from jaxmu.audit.text import MISSING, factor, listing, number, plural, value
+from jaxmu.audit.text import MISSING, listing, number, plural, value
 
 FEW_SPLITS = 8  # intervals over fewer are rough
 FEW_MODELS = 16  # positive models per sample below which own variances are noise, spec 9.6
@@ -24,7 +24,7 @@ def find(data: StudyResults) -> list[Caution]:
     if method not in REFERENCES:
       found += _over_forgotten(data, method)
       found += _retain_risk(data, method)
-  return sorted(found, key=lambda caution: LEVELS.index(caution.level))
+  return rules.gravest_first(found)
 
 
 def _reference(data: StudyResults) -> list[Caution]:
@@ -59,7 +59,7 @@ def _signal(data: StudyResults) -> list[Caution]:
     "the attack cannot tell the samples to forget from unseen ones, so it cannot tell a method "
     "that forgets from one that does not. Train longer, on fewer samples, or use more splits."
   )
-  return [Caution("severe", "no_signal", "", "The original models show no membership signal", text)]
+  return [rules.no_signal(text)]
 
 
 def _second_opinions(data: StudyResults) -> list[Caution]:
@@ -76,12 +76,11 @@ def _second_opinions(data: StudyResults) -> list[Caution]:
 
 
 def _design(data: StudyResults) -> list[Caution]:
-  found = []
-  splits = int(data.study["splits"])
-  if splits < FEW_SPLITS:
-    rest = "no interval can be given" if splits < 2 else "intervals are rough; read them as a range"
-    text = f"This study has {plural(splits, 'split')}, the unit that is resampled: {rest}."
-    found.append(Caution("note", "few_splits", "", "Few splits", text))
+  rest = {
+    True: ", the unit that is resampled: no interval can be given.",
+    False: ", the unit that is resampled: intervals are rough; read them as a range.",
+  }
+  found = rules.few(int(data.study["splits"]), "split", FEW_SPLITS, "This study", rest)
   attack = data.study.get("attack") or {}
   count = (data.study.get("forgotten_per_sample") or {}).get("mean", math.nan)
   if attack.get("variance") == "sample" and count < FEW_MODELS:
@@ -109,9 +108,8 @@ def _failed(data: StudyResults, method: str) -> list[Caution]:
     if failed >= total
     else "Models that survive may flatter the method."
   )
-  level = "severe" if failed >= total else "caution"
-  title = f"{data.label(method)}: {plural(failed, 'diverged model')}"
-  return [Caution(level, "failed", method, title, text)]
+  counts, label = (failed, total), data.label(method)
+  return rules.failed(method, label, "failed", "diverged", "model", counts, text)
 
 
 def _collapsed(data: StudyResults, method: str) -> list[Caution]:
@@ -119,23 +117,24 @@ def _collapsed(data: StudyResults, method: str) -> list[Caution]:
   reference = data.cell("retrained", HELD_OUT.name, MODEL)
   usable = method not in REFERENCES and reference.mean > 0
   ratio = accuracy.mean / reference.mean if usable else math.nan
-  broken = useless(accuracy.mean, ratio, data.chance)
-  if not (broken or (ratio < DAMAGED and accuracy.bounds[1] < reference.bounds[0])):
-    return []
-  text = f"Held-out accuracy is {value(accuracy)}"
-  if usable:
-    text += f", {factor(ratio)} times that of the retrained models ({value(reference)})"
-  if math.isfinite(data.chance):
-    text += f"; guessing gives {number(data.chance)}"
-  name = data.label(method)
-  if method in REFERENCES:
-    text += ". Nothing here can be compared with such a reference."
-    return [Caution("severe", "collapse", method, f"{name}: the models have not learned", text)]
-  if broken:
-    text += ". A useless model has nothing left to attack: an attack at one half is no success."
-    return [Caution("severe", "collapse", method, f"{name} destroyed the model", text)]
-  text += ". What it forgets it pays for with models that generalise worse."
-  return [Caution("caution", "damage", method, f"{name} costs accuracy", text)]
+  beside = f" ({value(reference)})"
+  found = rules.collapsed(
+    method,
+    data.label(method),
+    Trained(
+      {"Held-out accuracy": accuracy}, ratio, None if method in REFERENCES else reference, beside
+    ),
+    data.chance,
+    "A useless model has nothing left to attack: an attack at one half is no success.",
+    "Nothing here can be compared with such a reference.",
+  )
+  if found or not (ratio < DAMAGED and accuracy.bounds[1] < reference.bounds[0]):
+    return found
+  text = (
+    f"Held-out accuracy is {value(accuracy)}{rules.times(ratio, beside)}"
+    f"{rules.guessing(data.chance)}. What it forgets it pays for with models that generalise worse."
+  )
+  return [Caution("caution", "damage", method, f"{data.label(method)} costs accuracy", text)]
 
 
 def _over_forgotten(data: StudyResults, method: str) -> list[Caution]:

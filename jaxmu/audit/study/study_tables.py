@@ -11,7 +11,7 @@ import numpy as np
 from jaxmu.audit import further_questions as further
 from jaxmu.audit import questions
 from jaxmu.audit.attacks.crossed import Interval
-from jaxmu.audit.attacks.population_scores import roc_points
+from jaxmu.audit.attacks.population_scores import roc_band, roc_points
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, role_counts
 from jaxmu.audit.attacks.worst import Confirmed
 from jaxmu.audit.questions import Answer, Attacker, Case
@@ -27,7 +27,7 @@ class Tables(NamedTuple):
     samples: by method a column [N] by name: accuracy, n_forgotten, n_never, score_forgotten,
       score_never, confirmed (accuracy of the half of the splits that did not choose the sample; NaN
       where neither chose it) and exposed (0 for the sample that stands out most; -1 likewise).
-    roc: by method points (FPR, TPR), [n, 2].
+    roc: by method points (FPR, TPR) and bounds of the latter over splits, [n, 4].
   """
 
   exposures: Exposures
@@ -42,9 +42,9 @@ class Tables(NamedTuple):
   def roc_rows(self) -> list[dict]:
     """Return rows of roc.parquet."""
     return [
-      {"method": name, "fpr": x, "tpr": y}
+      {"method": name} | dict(zip(("fpr", "tpr", "low", "high"), point))
       for name, points in self.roc.items()
-      for x, y in points.tolist()
+      for point in points.tolist()
     ]
 
 
@@ -79,7 +79,7 @@ def tables(
       _merge(answers, _further(name, case, forgot, attacker, original, retrained, sorted_by))
     found |= {(name, q, s): value for q, table in answers.items() for s, value in table.items()}
     samples[name] = _samples(case, forgot)
-    rocs[name] = _roc(forgot.scores, case.roles)
+    rocs[name] = _roc(forgot.scores, case)
   return Tables(found, samples, rocs)
 
 
@@ -139,14 +139,17 @@ def _confirmed(worst: Confirmed | None, size: int) -> dict[str, np.ndarray]:
   return {"confirmed": confirmed, "exposed": order}
 
 
-def _roc(scores: np.ndarray, roles: np.ndarray) -> np.ndarray:
+def _roc(scores: np.ndarray, case: Case) -> np.ndarray:
   """Return points of the pooled curve; a sample's non-members weigh as much as its members."""
-  known = ~np.isnan(scores)
+  known, roles = ~np.isnan(scores), case.roles
   members, others = known & (roles == FORGOTTEN), known & (roles == NEVER)
   n, m = members.sum(0), others.sum(0)
   both = (n > 0) & (m > 0)
   if not both.any():
-    return np.zeros((0, 2))
+    return np.zeros((0, 4))
   worth = np.broadcast_to(n / np.maximum(m, 1), scores.shape)
-  others = others & both
-  return roc_points(scores[members & both], scores[others], worth[others])
+  members, others = members & both, others & both
+  groups = np.broadcast_to(np.asarray(case.splits)[:, None], scores.shape)
+  points = roc_points(scores[members], scores[others], worth[others])
+  sides = [(scores[side], groups[side]) for side in (members, others)]
+  return np.concatenate([points, roc_band(*sides, worth[others], points)], 1)

@@ -1,7 +1,10 @@
 """The study in one paragraph, computed from the numbers."""
 
-from jaxmu.audit.cautions import Caution, destroyed
+from collections.abc import Sequence
+
+from jaxmu.audit import rules
 from jaxmu.audit.results import StudyResults
+from jaxmu.audit.rules import Caution, destroyed
 from jaxmu.audit.study.judgement import has_signal, raised, unbiased, unseen
 from jaxmu.audit.study.study_statistics import AUC, POPULATION, TAILS, Statistic
 from jaxmu.audit.text import interval, listing, value
@@ -15,7 +18,7 @@ _TROUBLES = {  # of one method or several
 }
 
 
-def write(data: StudyResults, cautions: list[Caution]) -> list[str]:
+def write(data: StudyResults, cautions: Sequence[Caution]) -> list[str]:
   """Return sentences: can this study be trusted, what leaks, what a population attack misses."""
   sound = [name for name in data.unlearners if name not in destroyed(cautions)]
   sentences = [
@@ -23,7 +26,7 @@ def write(data: StudyResults, cautions: list[Caution]) -> list[str]:
     _signal(data),
     *_leaks(data, sound),
     _missed(data, sound),
-    _troubled(data, cautions),
+    rules.troubles(cautions, data.label, _TROUBLES),
   ]
   return [sentence for sentence in sentences if sentence]
 
@@ -101,12 +104,3 @@ def _missed(data: StudyResults, sound: list[str]) -> str:
     return ""
   names = listing(data.label(name) for name in missed)
   return f"A population attack, one threshold for all samples, does not show this for {names}."
-
-
-def _troubled(data: StudyResults, cautions: list[Caution]) -> str:
-  parts = []
-  for code, phrase in _TROUBLES.items():
-    names = [data.label(c.method) for c in cautions if c.code == code and c.method]
-    if names:
-      parts.append(f"{listing(names)} {phrase}")
-  return f"Warnings: {'; '.join(parts)}." if parts else ""

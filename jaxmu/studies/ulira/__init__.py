@@ -5,7 +5,7 @@ import numpy as np
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.data.shadow_splits import ShadowStudy, shadow_study
 from jaxmu.errors import DataError
-from jaxmu.report import study as report_study
+from jaxmu.report.ulira import report
 from jaxmu.settings import Settings
 from jaxmu.studies.study import Member, Outline, Stage, Stages, Study
 from jaxmu.studies.ulira import attack_tables
@@ -78,4 +78,4 @@ def about(outline: Outline) -> list[str]:
   ]
 
 
-ULIRA = Study(stages, attack_tables.write, report_study.write, report_study.write_figures, about)
+ULIRA = Study(stages, attack_tables.write, report, about)

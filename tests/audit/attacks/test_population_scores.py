@@ -12,6 +12,7 @@ from jaxmu.audit.attacks.population_scores import (
   auc,
   population_attacks,
   population_scores,
+  roc_band,
   roc_points,
   sample_auc,
   threshold_accuracy,
@@ -177,3 +178,52 @@ def test_area_per_sample_equals_scikit_learn(monkeypatch):
 def test_labels_must_fit():
   with pytest.raises(ValueError, match=r"logits \(2, 4, 3\) and labels \(5,\)"):
     population_scores(np.zeros((2, 4, 3)), np.zeros(5, int))
+
+
+def simulated(rng, groups=8, size=40, shift=0.0):
+  """Scores of both sides in groups that have something in common; the members' are higher by 1."""
+  common = np.repeat(shift * rng.standard_normal(groups), size)
+  group = np.repeat(np.arange(groups), size)
+  draw = lambda: rng.standard_normal(groups * size)
+  return (draw() + 1 + common, group), (draw() + common, group)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_the_band_of_a_roc_curve_covers_the_truth_in_19_of_20_studies(shift):
+  rng = np.random.default_rng(0)
+  truth_of = lambda fpr: 1 - norm.cdf(norm.ppf(1 - fpr) - 1 / np.sqrt(1 + shift**2))
+  hits = []
+  for _ in range(300):
+    members, others = simulated(rng, shift=shift)
+    weights = np.ones(len(others[0]))
+    points = roc_points(members[0], others[0], weights)
+    low, high = roc_band(members, others, weights, points).T
+    k = int(np.argmin(abs(points[:, 0] - 0.1)))
+    hits.append(low[k] <= truth_of(points[k, 0]) <= high[k])
+  assert 0.88 <= np.mean(hits) <= 0.99
+
+
+def test_the_band_is_that_of_leaving_out_group_by_group():
+  rng = np.random.default_rng(1)
+  members, others = simulated(rng, groups=4, size=3000, shift=0.3)
+  weights = rng.uniform(0.5, 2, len(others[0]))
+  points = roc_points(members[0], others[0], weights)
+  found = roc_band(members, others, weights, points)
+  at = []
+  for g in range(4):
+    keep, kept = members[1] != g, others[1] != g
+    label = np.r_[np.ones(keep.sum()), np.zeros(kept.sum())]
+    worth = np.r_[np.ones(keep.sum()), weights[kept]]
+    score = np.r_[members[0][keep], others[0][kept]]
+    fpr, tpr, _ = roc_curve(label, score, sample_weight=worth, drop_intermediate=False)
+    at.append(np.interp(points[:, 0], fpr, tpr))
+  error = np.sqrt(3 / 4 * np.square(at - np.mean(at, 0)).sum(0))
+  wanted = np.clip(points[:, 1] + 3.182446 * error, 0, 1)  # t with three degrees of freedom
+  inside = points[:, 0] > 0.05  # between the grid's thresholds both interpolate
+  np.testing.assert_allclose(found[inside, 1], wanted[inside], atol=0.01)
+
+
+def test_one_group_has_no_band():
+  members, others = simulated(np.random.default_rng(2), groups=1)
+  points = roc_points(members[0], others[0])
+  assert np.isnan(roc_band(members, others, np.ones(40), points)).all()

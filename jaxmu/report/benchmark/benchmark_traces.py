@@ -1,0 +1,155 @@
+"""Figures of a benchmark in depth: the order of the methods, traces of the forget set, classes."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from jaxmu.audit.results import REFERENCES, Cell
+from jaxmu.audit.rules import destroyed
+from jaxmu.audit.text import number, value
+from jaxmu.report import figures as shared
+from jaxmu.report.benchmark import benchmark_figures as figures
+from jaxmu.report.benchmark.benchmark_data import Judged
+from jaxmu.report.blocks import Drawing
+from jaxmu.report.charts.plots import Axis, Curve, Grid, Ranking
+from jaxmu.report.facts import class_name
+
+CLASSES = 12  # most that a figure shows
+
+
+def order(judged: Judged) -> tuple[Drawing, ...]:
+  """Return the methods in order, by what of it is no chance."""
+  titles = {"RetDev": "RetDev above the best", "T_strongest": "attack accuracy above the best"}
+  found = [_ranking(judged, metric, label) for metric, label in titles.items()]
+  return tuple(
+    Drawing(
+      plot,
+      "Paired differences (same seeds, same samples) from the method with the lowest mean, with "
+      "95 % intervals. Methods joined by a bar at the right cannot be told apart. Beside a name: "
+      "its mean rank over seeds.",
+    )
+    for plot in found
+    if plot
+  )
+
+
+def _ranking(judged: Judged, metric: str, label: str) -> Ranking | None:
+  data, summary = judged.data, judged.summary
+  shown, _ = figures.without_outliers(summary, destroyed(judged.cautions))
+  cells = {n: summary.cell(n, metric) for n in shown if n in summary.methods}
+  names = sorted(
+    (n for n, c in cells.items() if math.isfinite(c.mean)), key=lambda n: cells[n].mean
+  )
+  if len(names) < 2:
+    return None
+  gap = lambda one, other: summary.difference(one, other, metric)
+  gaps = {names[0]: Cell(1, 0.0)} | {name: gap(name, names[0]) for name in names[1:]}
+  sound = data.rows[data.rows["finite"].astype(bool) & data.rows["method"].isin(names)]
+  ranks = sound.pivot(index="seed", columns="method", values=metric).rank(axis=1).mean()
+  words = "; ".join(f"{data.label(n)} {number(gaps[n].mean)}" for n in names)
+  return Ranking(
+    f"order-{metric.lower().replace('_', '-')}",
+    f"Order of the methods: {label}",
+    f"{label}: {words}.",
+    Axis(label),
+    gaps,
+    {n: float(ranks[n]) for n in names},
+    tuple(together(names, lambda one, other: not gap(one, other).off(0))),
+    {n: f"{data.label(n)}: {value(gaps[n])}, mean rank {ranks[n]:.1f}" for n in names},
+  )
+
+
+def together(names: Sequence[str], alike: Callable[[str, str], bool]) -> Iterator[tuple[str, ...]]:
+  """Yield the longest runs of neighbours of which no two can be told apart."""
+  reached = 0
+  for start in range(len(names)):
+    end = start + 1
+    while end < len(names) and all(alike(one, names[end]) for one in names[start:end]):
+      end += 1
+    if end - start > 1 and end > reached:
+      yield tuple(names[start:end])
+    reached = max(reached, end)
+
+
+def traces(judged: Judged) -> tuple[Drawing, ...]:
+  """Return what is left of the forget set: in accuracy and attack, and at few false alarms."""
+  data, summary = judged.data, judged.summary
+  shown, _ = figures.without_outliers(summary, destroyed(judged.cautions))
+  found = []
+  if summary.has("T_strongest"):
+    attack = ("T_strongest", Axis("accuracy of the strongest attack"))
+    plane = figures.plane(judged, "forget-attack", ("FA", Axis("forget accuracy")), attack, shown)
+    of = data.rows[(data.rows["method"] == "retrained") & data.rows["finite"].astype(bool)]
+    cloud = {"retrained": of[["FA", "T_strongest"]].to_numpy(float)} if len(of) > 1 else {}
+    caption = (
+      "The small dots are retrained models, one per seed: where a method should land. Higher is a "
+      "trace that an attack finds; right of the cloud is memory, left of it damage."
+    )
+    found.append(Drawing(plane._replace(cloud=cloud), caption))
+  if len(data.roc):
+    curves = {n: _mean_roc(data.roc, n) for n in summary.order if n in set(data.roc["method"])}
+    plot = shared.roc("one threshold on the loss", curves, data.label, 1e-4)
+    caption = (
+      "How many forgotten samples are recognised (up) at how many false alarms (right) by one "
+      "threshold on the loss; the diagonal is guessing. Mean over seeds; the shade of retrained "
+      "and original models reaches from the lowest to the highest seed."
+    )
+    found.append(Drawing(plot, caption))
+  return tuple(found)
+
+
+def _mean_roc(table: pd.DataFrame, method: str) -> Curve:
+  """Aggregate over seeds at the same false-positive rate; only references show their range."""
+  part = table[table["method"] == method]
+  place = part.groupby("seed").cumcount()  # sets of other seeds may have other sizes
+  found = (
+    part.assign(place=place)
+    .groupby("place")
+    .agg(fpr=("fpr", "mean"), tpr=("tpr", "mean"), low=("tpr", "min"), high=("tpr", "max"))
+  )
+  x, y, low, high = (found[key].to_numpy(float) for key in ("fpr", "tpr", "low", "high"))
+  hidden = np.full(len(x), np.nan)
+  return Curve(x, y, low, high) if method in REFERENCES else Curve(x, y, hidden, hidden)
+
+
+def classes(judged: Judged) -> tuple[Drawing, ...]:
+  """Return accuracies class by class, beside the retrained models of the same seeds."""
+  titles = {"forget": "forget accuracy", "test": "test accuracy"}
+  caption = (
+    "Accuracy on each class minus that of the retrained models of the same seeds, mean over seeds: "
+    "blue lost, orange kept or gained."
+  )
+  found = [_grid(judged, name, label) for name, label in titles.items()]
+  return tuple(Drawing(plot, caption + more) for plot, more in (one for one in found if one))
+
+
+def _grid(judged: Judged, part: str, label: str) -> tuple[Grid, str] | None:
+  data, table = judged.data, judged.data.classes
+  shown, _ = figures.without_outliers(judged.summary, destroyed(judged.cautions))
+  names = [n for n in shown if n != "retrained"]
+  chosen = table[table["set"] == part]
+  wide = chosen.pivot_table(index=["class", "seed"], columns="method", values="accuracy")
+  if "retrained" not in wide or not len(wide) or not names:
+    return None
+  gaps = wide.sub(wide["retrained"], axis=0).groupby("class").mean().reindex(columns=names)
+  far = gaps.abs().max(axis=1).sort_values(ascending=False, kind="stable").index[:CLASSES]
+  kept = gaps.loc[sorted(far)]
+  columns = tuple(class_name(data, int(one)) for one in kept.index)
+  more = f" The {CLASSES} classes of {len(gaps)} that changed most." if len(gaps) > CLASSES else ""
+  words = "; ".join(
+    f"{data.label(n)} {number(kept[n].min())} to {number(kept[n].max())}" for n in names
+  )
+  return (
+    Grid(
+      f"classes-{part}",
+      f"{label.capitalize()} by class, beside retrained models",
+      f"Least and largest difference: {words}.",
+      tuple(names),
+      columns,
+      kept.T.to_numpy(float),
+      label,
+    ),
+    more,
+  )
