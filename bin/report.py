@@ -11,14 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from jaxmu.command import cli
-
-ASKED = {
-  "max_attack": "most that the strongest attack may reach",
-  "min_test_accuracy": "least test accuracy",
-  "max_forget_gap": "most that forget accuracy may differ from retraining's",
-  "min_speedup": "least number of times that a method is cheaper than retraining",
-}
+from jaxmu.command import cli, report_flags
 
 
 def main(args: argparse.Namespace) -> None:
@@ -28,7 +21,7 @@ def main(args: argparse.Namespace) -> None:
   from jaxmu.studies import study_of
 
   runs = [Run.open(path) for path in args.run]
-  asked = {name: getattr(args, name) for name in ASKED if getattr(args, name) is not None}
+  asked = report_flags.asked(args)
   for run in runs:
     run.config = {**run.config, "report": {**run.config.get("report", {}), **asked}}
   short = len({run.path.name for run in runs}) == len(runs)
@@ -51,7 +44,5 @@ if __name__ == "__main__":
   flags.add_argument(
     "--figures", metavar="FOLDER", help="write each figure there as .pdf, .svg and .png"
   )
-  for name, words in ASKED.items():
-    dashed = f"--{name.replace('_', '-')}"
-    flags.add_argument(dashed, type=float, metavar="X", help=f"{words}, in place of the config's")
+  report_flags.add(flags)
   sys.exit(cli.run(main, flags))

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from jaxmu.audit.cautions import found_by, markable
+from jaxmu.audit.cautions import found_by
 from jaxmu.audit.decision import (
   Check,
   Criterion,
   Decision,
   Judgement,
-  Thresholds,
   cheaper,
   choose,
 )
@@ -17,6 +16,7 @@ from jaxmu.audit.results import Cell, Results
 from jaxmu.audit.rules import Caution, destroyed
 from jaxmu.audit.summary import Summary, best, split_resolution
 from jaxmu.audit.text import amount, factor, interval, number, plural, value
+from jaxmu.settings import ReportSettings
 
 LEAST = 3  # seeds from which the noise of retraining can be told at all
 UNPROVEN = (
@@ -27,7 +27,7 @@ UNPROVEN = (
 
 
 def decide(
-  data: Results, summary: Summary, cautions: Sequence[Caution], asked: Thresholds
+  data: Results, summary: Summary, cautions: Sequence[Caution], asked: ReportSettings
 ) -> Decision:
   """Check every method; nothing is recommended where the benchmark cannot tell methods apart."""
   test, noise = data.test_metric, _noise(data, summary)
@@ -65,7 +65,7 @@ def _noise(data: Results, summary: Summary) -> dict[str, float]:
   return {k: math.sqrt(2) * c.sd if c.n >= LEAST else math.nan for k, c in cells.items()}
 
 
-def _criteria(asked: Thresholds, noise: dict[str, float]) -> tuple[Criterion, ...]:
+def _criteria(asked: ReportSettings, noise: dict[str, float]) -> tuple[Criterion, ...]:
   forget, test = (number(v) for v in noise.values())
   attack = (
     f"no attack above {asked.max_attack:g} (upper end of the interval)"
@@ -113,7 +113,7 @@ def _works(summary: Summary, cautions: Sequence[Caution], method: str) -> Check:
 
 
 def _attack(
-  data: Results, summary: Summary, cautions: Sequence[Caution], asked: Thresholds, method: str
+  data: Results, summary: Summary, cautions: Sequence[Caution], asked: ReportSettings, method: str
 ) -> Check:
   column = "T_strongest" if summary.cell(method, "T_strongest").n else "T_MIA"
   cell = summary.cell(method, found_by(data, summary, method) or column)
@@ -124,12 +124,11 @@ def _attack(
   else:
     suspect = {"attacks_disagree", "hidden_signal", "over_unlearned"}
     warned = any(c.method == method and c.code in suspect for c in cautions)
-    recognised = method not in markable(data, summary, ()) or warned
-    met = not recognised if cell.has_interval else None
+    met = not (found_by(data, summary, method) or warned) if cell.has_interval else None
   return Check(met, number(cell.mean), interval(cell))
 
 
-def _test(summary: Summary, asked: Thresholds, noise: float, metric: str, method: str) -> Check:
+def _test(summary: Summary, asked: ReportSettings, noise: float, metric: str, method: str) -> Check:
   if asked.min_test_accuracy:
     cell = summary.cell(method, metric)
     return Check(cell.mean >= asked.min_test_accuracy if cell.n else None, number(cell.mean))
@@ -137,7 +136,7 @@ def _test(summary: Summary, asked: Thresholds, noise: float, metric: str, method
   return _within(gap, gap.mean >= -noise, noise)
 
 
-def _forget(summary: Summary, asked: Thresholds, noise: float, method: str) -> Check:
+def _forget(summary: Summary, asked: ReportSettings, noise: float, method: str) -> Check:
   gap, most = summary.difference(method, "retrained", "FA"), asked.max_forget_gap or noise
   return _within(gap, abs(gap.mean) <= most, most)
 
@@ -148,7 +147,7 @@ def _within(gap: Cell, met: bool, noise: float) -> Check:
   return Check(bool(met) if known else None, f"{sign}{number(gap.mean)}", interval(gap))
 
 
-def _cheap(summary: Summary, asked: Thresholds, method: str) -> Check:
+def _cheap(summary: Summary, asked: ReportSettings, method: str) -> Check:
   cell = summary.cell(method, "RTE_work")
   return Check(cell.mean > asked.min_speedup if cell.n else None, f"{factor(cell.mean)} ×")
 

@@ -5,30 +5,10 @@ follows, in words for those who decide.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from jaxmu.audit.text import factor, listing, plural
-
-
-@dataclass(frozen=True)
-class Thresholds:
-  """What a method must reach, as `config.report` has it; 0 stands for the default in brackets.
-
-  Attributes:
-    max_attack: upper end of the interval of the strongest attack [no higher than retraining's].
-    min_test_accuracy: test accuracy [that of retrained models, less what seeds move].
-    max_forget_gap: forget accuracy beside that of retrained models [what seeds move].
-    min_speedup: times cheaper than retraining.
-  """
-
-  max_attack: float = 0.0
-  min_test_accuracy: float = 0.0
-  max_forget_gap: float = 0.0
-  min_speedup: float = 1.0
-
-
-DEFAULTS = Thresholds()
+from jaxmu.settings import ReportSettings
 
 
 class Criterion(NamedTuple):
@@ -88,7 +68,7 @@ class Decision(NamedTuple):
     return tuple(one.method for one in self.judgements if one.accepted)
 
 
-def cheaper(asked: Thresholds) -> Criterion:
+def cheaper(asked: ReportSettings) -> Criterion:
   """Ask that a method costs less than retraining, by as much as a user wants."""
   rate = asked.min_speedup
   words = "cheaper than retraining" if rate == 1 else f"more than {rate:g} times cheaper than it"

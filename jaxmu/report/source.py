@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from jaxmu.audit.decision import DEFAULTS, Thresholds
 from jaxmu.audit.results import Described
 from jaxmu.audit.text import duration, plural
 from jaxmu.errors import StoreError
 from jaxmu.report.marks import Mark, assign
+from jaxmu.settings import ReportSettings
 from jaxmu.store import Run, typed_json
 from jaxmu.store.groups import Cost
 from jaxmu.store.manifest import Manifest
@@ -50,7 +50,7 @@ class ReportedConfig:
   model: ReportedModel
   training: Mapping[str, Any]
   evaluation: ReportedEvaluation
-  report: Thresholds = DEFAULTS
+  report: ReportSettings = field(default_factory=ReportSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

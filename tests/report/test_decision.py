@@ -5,9 +5,10 @@ from support import report_cases as cases
 from support import study_cases
 
 from jaxmu.audit import criteria, decision
-from jaxmu.audit.decision import Check, Criterion, Judgement, Thresholds
+from jaxmu.audit.decision import Check, Criterion, Judgement
 from jaxmu.audit.study import study_cautions, study_criteria
 from jaxmu.report import benchmark, ulira
+from jaxmu.settings import ReportSettings
 
 SMALL = ("original", "retrained", "ft", "ga", "msg")
 # FT and MSG do everything that is asked, GA is recognised.
@@ -23,7 +24,7 @@ GOOD = {
 def decide(seeds=range(10), asked=None, **means):
   table = cases.rows(SMALL, seeds, **{**GOOD, **means})
   judged = cases.judged(cases.data(SMALL, seeds, table=table))
-  return criteria.decide(*judged, asked or Thresholds()), judged.data
+  return criteria.decide(*judged, asked or ReportSettings()), judged.data
 
 
 def checks(found, method):
@@ -66,7 +67,7 @@ def test_each_criterion_refuses_what_misses_it(change, criterion):
     table = cases.rows(SMALL, range(10), **GOOD)
     table.loc[table["method"] == "msg", "l2_original"] = 0.0
     judged = cases.judged(cases.data(SMALL, table=table))
-    found = criteria.decide(*judged, Thresholds())
+    found = criteria.decide(*judged, ReportSettings())
   else:
     found, _ = decide(msg=means)
   assert checks(found, "msg")[criterion] is False and "msg" not in found.accepted
@@ -80,11 +81,11 @@ def test_nothing_is_left_to_attack_in_a_destroyed_model():
 @pytest.mark.parametrize(
   ("asked", "accepted"),
   [
-    (Thresholds(max_attack=0.6), ("ft", "ga", "msg")),
-    (Thresholds(max_attack=0.49), ()),
-    (Thresholds(min_test_accuracy=0.9), ()),
-    (Thresholds(min_speedup=10), ("ft",)),
-    (Thresholds(max_forget_gap=0.0001), ()),
+    (ReportSettings(max_attack=0.6), ("ft", "ga", "msg")),
+    (ReportSettings(max_attack=0.49), ()),
+    (ReportSettings(min_test_accuracy=0.9), ()),
+    (ReportSettings(min_speedup=10), ("ft",)),
+    (ReportSettings(max_forget_gap=0.0001), ()),
   ],
 )
 def test_thresholds_are_the_users(asked, accepted):
@@ -98,7 +99,11 @@ def test_thresholds_are_the_users(asked, accepted):
 
 
 def test_thresholds_stand_in_the_words():
-  found, data = decide(asked=Thresholds(0.55, 0.8, 0.05, 2.0))
+  found, data = decide(
+    asked=ReportSettings(
+      max_attack=0.55, min_test_accuracy=0.8, max_forget_gap=0.05, min_speedup=2.0
+    )
+  )
   (words,) = [w for w in decision.sentences(found, data.label) if w.startswith("Asked")]
   for part in ("no attack above 0.55", "at least 0.8", "within 0.05", "more than 2 times cheaper"):
     assert part in words
@@ -162,7 +167,7 @@ def test_the_choice_is_the_cheapest_of_those_that_cannot_be_told_from_the_best()
 def study(tmp_path, changes, asked=None):
   data = study_cases.data(tmp_path, changes=changes)
   passes = {name: cost.passes for name, cost in data.timings.items()}
-  found = study_criteria.decide(data, study_cautions.find(data), asked or Thresholds(), passes)
+  found = study_criteria.decide(data, study_cautions.find(data), asked or ReportSettings(), passes)
   return found, data
 
 
@@ -213,5 +218,5 @@ def test_a_study_that_cannot_be_trusted_recommends_nothing(tmp_path, changes, wh
 
 
 def test_a_study_takes_thresholds_too(tmp_path):
-  found, _ = study(tmp_path, {"ft": CALM}, Thresholds(max_attack=0.7, min_test_accuracy=0.5))
+  found, _ = study(tmp_path, {"ft": CALM}, ReportSettings(max_attack=0.7, min_test_accuracy=0.5))
   assert set(found.accepted) == {"ft", "ga"}

@@ -1,7 +1,6 @@
 """The files of a report: written whole, the same every time, readable without a network."""
 
 import re
-import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -217,19 +216,6 @@ def test_figures_are_written_for_papers(tmp_path):
       assert ElementTree.fromstring(path.read_text()).tag == "{http://www.w3.org/2000/svg}svg"
     else:
       assert path.read_bytes()[:4] in (b"%PDF", b"\x89PNG")
-
-
-@pytest.fixture
-def script(monkeypatch, capsys):
-  """Run bin/report.py with arguments; returns exit code, stdout and stderr."""
-
-  def call(*arguments):
-    monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-      runpy.run_path(str(ROOT / "bin" / "report.py"), run_name="__main__")
-    return stopped.value.code, *capsys.readouterr()
-
-  return call
 
 
 def test_the_script_writes_a_report_again(tmp_path, script):

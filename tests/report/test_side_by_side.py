@@ -1,9 +1,5 @@
 """Several runs on one page: what differs, every number, and differences seed by seed."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import pytest
 from support import manifests, study_cases
 from support import report_cases as cases
@@ -15,7 +11,6 @@ from jaxmu.report import benchmark, ulira
 from jaxmu.report.writers import html, markdown
 from jaxmu.store.manifest import SplitOrigin
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("original", "retrained", "ft", "ga")
 
 
@@ -78,17 +73,6 @@ def test_a_study_stands_beside_a_study_and_not_beside_a_benchmark(tmp_path):
     report.compare({"a": study, "b": composed()})
 
 
-@pytest.fixture
-def script(monkeypatch, capsys):
-  def call(*arguments):
-    monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-      runpy.run_path(str(ROOT / "bin" / "report.py"), run_name="__main__")
-    return stopped.value.code, *capsys.readouterr()
-
-  return call
-
-
 def test_the_script_puts_runs_on_one_page_and_takes_thresholds(tmp_path, script):
   runs = [cases.save(tmp_path / name, cases.data(SMALL, range(3))) for name in ("a", "b")]
   code, out, error = script(*(run.path for run in runs), "--output", tmp_path / "both")
@@ -97,3 +81,10 @@ def test_the_script_puts_runs_on_one_page_and_takes_thresholds(tmp_path, script)
   code, _, _ = script(runs[0].path, "--max-attack=0.7", "--min-speedup=3")
   text = (runs[0].path / "report.md").read_text()
   assert code == 0 and "no attack above 0.7" in text and "more than 3 times cheaper" in text
+
+
+def test_the_script_refuses_a_threshold_outside_its_range(tmp_path, script):
+  run = cases.save(tmp_path, cases.data(SMALL, range(2)))
+  code, out, error = script(run.path, "--max-attack=7")
+  assert (code, out) == (2, "")
+  assert error == "error: --max-attack is 7; expected a number at least 0 and below 1\n"
