@@ -4,10 +4,13 @@ import collections
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jaxmu.audit.metric import Number
 from jaxmu.audit.text import MISSING
-from jaxmu.report.blocks import Cards, Facts, MethodCard
+from jaxmu.report.blocks import Cards, Facts, Meaning, MethodCard, Section, Table, Text
 from jaxmu.report.source import RunData
 from jaxmu.store.manifest import Manifest
+
+TOUCH = "Struck-through sets do not exist for a method: the program does not hand them over."
 
 
 def header(data: RunData, asked: Iterable[tuple[str, str]], sizes: str, split: str = "") -> Facts:
@@ -64,9 +67,23 @@ def lowerings(table: Mapping[str, str]) -> str:
   return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or MISSING
 
 
-def method_cards(data: RunData, order: Iterable[str]) -> Cards:
+def methods(data: RunData, order: Iterable[str]) -> Section:
   """Describe the methods as the manifest does."""
-  return Cards(tuple(_card(data, name) for name in order))
+  cards = Cards(tuple(_card(data, name) for name in order))
+  return Section("Methods", (Text(TOUCH), cards), "methods")
+
+
+def meanings(shown: Iterable[Number], short: str) -> Section:
+  """Explain numbers, for those who read a page; `short` stands in its list of sections."""
+  cards = tuple(Meaning(one.label, one.ideal, one.explanation, one.limits) for one in shown)
+  return Section("What the numbers mean", (Cards(cards),), "metrics", short, page_only=True)
+
+
+def results(legend: str, marks: str, main: Table) -> Section:
+  """Show the main table between how to read it and what its columns mean."""
+  words = Facts(tuple((column.label, column.words) for column in main.columns), wide=True)
+  more = Text(f"{marks} ⚠ leads to a warning.", small=True)
+  return Section("Results", (Text(legend, small=True), main, more, words), "results")
 
 
 def _card(data: RunData, name: str) -> MethodCard:

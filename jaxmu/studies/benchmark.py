@@ -1,12 +1,12 @@
 """The benchmark: per seed an original, a retrained model, and every method from the original."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxmu import data
 from jaxmu.audit import breakdown, comparison, distances, evaluation, metrics
 from jaxmu.audit.attacks.population_mia import MINIMUM
-from jaxmu.audit.attacks.scores import usable
+from jaxmu.audit.influence import Influence
 from jaxmu.errors import DataError
 from jaxmu.report.benchmark import report
 from jaxmu.studies.study import Finished, Member, Outline, Stage, Stages, Study
@@ -49,29 +49,41 @@ def tables(finished: Finished, say: Callable[[str], None]) -> None:
   run, record, names = finished.run, finished.record, [s.name for s in finished.stages]
   params = {name: _params(finished, name) for name in ANCHORS}
   retrained = _measure(finished, "retrained")
-  compared = comparison.Comparison(*retrained)
-  rows = []
+  compared = comparison.Comparison(retrained.rows, retrained.influences)
+  rows: list[dict] = []
+  classes: list[dict] = []
+  curves: list[dict] = []
   for name in names:
     found = retrained if name == "retrained" else _measure(finished, name)
     own = params[name] if name in params else _params(finished, name)
     whole = metrics.derive(distances.add_distances(found.rows, own, **params), retrained.rows)
     compared.add(name, whole, found.influences)
     rows += whole
+    classes += found.classes
+    curves += found.roc
   found_tables = compared.tables()
   run.write_rows(rows, metrics.columns())
   run.write_table("intervals", found_tables.intervals)
   run.write_table("differences", found_tables.differences, ("method",))
   run.write_table("curves", [row for name in names for row in record.curves(name)], ("seed",))
-  details = [_details(finished, name) for name in names]
-  run.write_table("classes", [row for classes, _ in details for row in classes])
-  run.write_table("roc", [row for _, curves in details for row in curves])
+  run.write_table("classes", classes)
+  run.write_table("roc", curves)
   run.write_json("timings.json", {name: record.cost(name) for name in names})
 
 
-def _measure(finished: Finished, name: str) -> evaluation.Measured:
-  """Evaluate each member of a stage on its own split."""
+class Measured(NamedTuple):
+  """What the logits of a stage's members say: rows, influences, and what they break down into."""
+
+  rows: list[dict]
+  influences: list[Influence]
+  classes: list[dict]
+  roc: list[dict]
+
+
+def _measure(finished: Finished, name: str) -> Measured:
+  """Evaluate each member of a stage on its own split; failed ones have no breakdown."""
   record, dataset = finished.record, finished.dataset
-  found = evaluation.Measured([], [])
+  found = Measured([], [], [], [])
   for member, known, logits in zip(
     finished.stage(name).members, record.members(name), record.logits(name)
   ):
@@ -87,24 +99,14 @@ def _measure(finished: Finished, name: str) -> evaluation.Measured:
     )
     found.rows.extend(one.rows)
     found.influences.extend(one.influences)
-  return found
-
-
-def _details(finished: Finished, name: str) -> tuple[list[dict], list[dict]]:
-  """Return accuracies by class and ROC curves of a stage's members; failed ones have none."""
-  record, dataset = finished.record, finished.dataset
-  classes: list[dict] = []
-  curves: list[dict] = []
-  for member, known, logits in zip(
-    finished.stage(name).members, record.members(name), record.logits(name)
-  ):
-    if known.failure or not usable(logits).all():
+    if not one.rows[0]["finite"]:
       continue
-    lead, sets = {"method": name, "seed": member.at["seed"]}, member.sets
-    parts = {"forget": sets.forget, "test": sets.test}
-    classes += [lead | row for row in breakdown.by_class(logits, dataset.labels, parts)]
-    curves += [lead | p for p in breakdown.roc(logits, dataset.labels, sets.forget, sets.test)]
-  return classes, curves
+    lead = {"method": name, "seed": member.at["seed"]}
+    forget, test = member.sets.forget, member.sets.test
+    sets = {"forget": forget, "test": test}
+    found.classes.extend(lead | row for row in breakdown.by_class(logits, dataset.labels, sets))
+    found.roc.extend(lead | row for row in breakdown.roc(logits, dataset.labels, forget, test))
+  return found
 
 
 def _params(finished: Finished, name: str) -> Any:

@@ -175,7 +175,7 @@ def test_names_in_a_plane_cover_neither_each_other_nor_markers():
   places = {f"m{k}": tuple(rng.uniform((0.2, 0.2), (0.8, 0.8))) for k in range(12)}
   cells = {n: (Cell(1, x), Cell(1, y)) for n, (x, y) in places.items()}
   plot = Plane("p", "", "", Axis("x"), Axis("y"), cells, {})
-  with theme.settings():
+  with theme.settings("p"):
     figure = planes.plane(plot, looks(*places), theme.PAGE)
     figure.canvas.draw()
   (ax,) = figure.axes

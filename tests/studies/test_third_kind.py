@@ -1,5 +1,8 @@
 """A kind of study of one's own: a short file gets resume, growth, plan, status and reports."""
 
+import contextlib
+import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +93,7 @@ def report(run):
       blocks.Section("Results", (main,), "results"),
       blocks.Section("Warnings", (blocks.Warnings(warned(about, names, cells), "None."),)),
       blocks.Section("Figures", (blocks.Drawings((blocks.Drawing(plot),)),), page_only=True),
-      blocks.Section("Methods", (facts.method_cards(about, names),)),
+      facts.methods(about, names),
       blocks.Section("Provenance", (facts.provenance(about),)),
     ),
     marks=about.marks,
@@ -125,13 +128,20 @@ def warned(about, names, cells):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  return tmp_path_factory.mktemp("kinds")
+def own():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(STUDIES, "two_sets", KIND)
+    yield
 
 
-@pytest.fixture
-def own(monkeypatch):
-  monkeypatch.setitem(STUDIES, "two_sets", KIND)
+@pytest.fixture(scope="module")
+def folder(own, tmp_path_factory):
+  """One finished study, which the tests read, in any order and on any worker."""
+  made = tmp_path_factory.mktemp("kinds")
+  with contextlib.redirect_stdout(io.StringIO()) as said:
+    assert sweeps.call(*arguments(made)) == 0
+  assert "12 rows" not in said.getvalue()  # what a study says is no output
+  return made
 
 
 def arguments(folder, *overrides):
@@ -139,8 +149,7 @@ def arguments(folder, *overrides):
   return sweeps.arguments(folder, *given)
 
 
-def test_it_runs_and_is_told_of(own, folder, capsys):
-  assert sweeps.call(*arguments(folder)) == 0
+def test_it_runs_and_is_told_of(folder):
   run = Run.open(sweeps.only_run(folder))
   rows = run.rows()
   assert set(rows["method"]) >= {"original", "retrained", "ft", "twice"}
@@ -150,13 +159,13 @@ def test_it_runs_and_is_told_of(own, folder, capsys):
     [1, 0],
     [1, 1],
   ]
-  assert rows["V_MIA"].between(0, 1).all() and "12 rows" not in capsys.readouterr().out
+  assert rows["V_MIA"].between(0, 1).all()
   about = {stage["stage"]: stage for stage in inspection.inspect(run.path)["stages"]}
   assert about["original"]["done"] == about["original"]["members"] == 4
   assert about["twice"]["done"] == (rows["method"] == "twice").sum() > 0
 
 
-def test_twice_starts_from_what_was_unlearned_before(own, folder):
+def test_twice_starts_from_what_was_unlearned_before(folder):
   record = Record(sweeps.only_run(folder))
   kernel = lambda stage, seed: record.variables(stage, {"seed": seed, "set": 1})["params"]["head"]
   before, after, other = kernel("ft", 0), kernel("twice", 0), kernel("ft", 1)
@@ -164,7 +173,8 @@ def test_twice_starts_from_what_was_unlearned_before(own, folder):
   assert 0 < moved < 0.5 * np.abs(after["kernel"] - other["kernel"]).mean()
 
 
-def test_it_grows_in_place_and_is_planned(own, folder, capsys):
+def test_it_grows_in_place_and_is_planned(folder, tmp_path, capsys):
+  folder = shutil.copytree(folder, tmp_path / "grown")
   settings = lambda *words: sweeps.settings(*arguments(folder, *words))
   units = plan.plan(settings()).units
   assert {unit.state for unit in units} == {"done"}
@@ -187,12 +197,12 @@ def test_it_grows_in_place_and_is_planned(own, folder, capsys):
   assert sorted(set(grown["seed"])) == [0, 1, 2]
 
 
-def test_a_kind_that_nobody_knows_is_one_line(folder, tmp_path, capsys):
+def test_a_kind_that_nobody_knows_is_one_line(tmp_path, capsys):
   assert sweeps.call(*sweeps.arguments(tmp_path, "--config.study=benchmrk")) == 2
   assert "unknown 'benchmrk'; did you mean 'benchmark'?" in capsys.readouterr().err
 
 
-def test_its_report_has_what_every_report_has(own, folder):
+def test_its_report_has_what_every_report_has(folder):
   run = Run.open(sweeps.only_run(folder))
   page = (run.path / "report.html").read_text()
   Page(page)

@@ -15,14 +15,12 @@ from jaxmu.report.benchmark import main_table as tables
 from jaxmu.report.benchmark.benchmark_data import Judged, ReportData, from_run, judge
 from jaxmu.report.blocks import (
   Block,
-  Cards,
   Cell,
   Column,
   Drawings,
   Facts,
   Fold,
   Legend,
-  Meaning,
   Report,
   Row,
   Section,
@@ -81,7 +79,6 @@ APART = (
   "trainable parameters only. Distances never rank methods: networks with the same behaviour can "
   "lie far apart."
 )
-TOUCH = "Struck-through sets do not exist for a method: the program does not hand them over."
 
 
 def report(run: Run) -> Report:
@@ -107,11 +104,11 @@ def compose(data: ReportData) -> Report:
     sections=(
       Section("What the numbers say", tuple(map(Text, sentences)), "numbers"),
       Section("How to read this", (READING,), page_only=True),
-      _results(main, legend),
+      facts.results(f"{legend} Methods are sorted by RetDev.", tables.STANDING, main),
       Section("Warnings", (Warnings(judged.cautions, CALM),), "warnings"),
       _figures(judged),
-      _meanings(),
-      _methods(judged),
+      facts.meanings(metrics.shown(MAIN), "Metrics"),
+      facts.methods(data, judged.summary.order),
       _details(judged),
     ),
     marks=data.marks,
@@ -136,20 +133,6 @@ def _seeds(seeds: list[int]) -> str:
   if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
     return f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
   return ", ".join(map(str, seeds))
-
-
-def _results(main: Table, legend: str) -> Section:
-  definitions = Facts(tuple((column.label, column.words) for column in main.columns), wide=True)
-  return Section(
-    "Results",
-    (
-      Text(f"{legend} Methods are sorted by RetDev.", small=True),
-      main,
-      Text(f"{tables.STANDING} ⚠ leads to a warning.", small=True),
-      definitions,
-    ),
-    "results",
-  )
 
 
 def _figures(judged: Judged) -> Section:
@@ -193,17 +176,6 @@ def _curves(judged: Judged) -> list[Block]:
     tiles = Drawings(unlearning, small=True)
     found.append(Section("Unlearning", (Text(small, small=True), tiles)))
   return found
-
-
-def _meanings() -> Section:
-  shown = metrics.shown(MAIN)
-  cards = tuple(Meaning(m.label, m.ideal, m.explanation, m.limits) for m in shown)
-  return Section("What the numbers mean", (Cards(cards),), "metrics", "Metrics", page_only=True)
-
-
-def _methods(judged: Judged) -> Section:
-  cards = facts.method_cards(judged.data, judged.summary.order)
-  return Section("Methods", (Text(TOUCH), cards), "methods")
 
 
 def _details(judged: Judged) -> Section:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -43,7 +42,8 @@ _ROLES = {colour: f"var(--{role})" for role, colour in COLOURS.items()}
 
 def inline(plot: Plot, marks: Mapping[str, Mark]) -> Markup:
   """Return a plot as an element of a page, which names itself to a screen reader."""
-  text = _themed(_svg(plot, marks, PAGE))
+  with settings(plot.name):
+    text = _themed(_clean(_draw(plot, marks, PAGE), transparent=True))
   box, ident = re.search(r'viewBox="([^"]*)"', text), f"fig-{plot.name}"
   assert box
   opened = Markup(
@@ -56,41 +56,36 @@ def inline(plot: Plot, marks: Mapping[str, Mark]) -> Markup:
 
 def symbol(method: str, marks: Mapping[str, Mark]) -> Markup:
   """Return a method's marker alone, 14 units wide, for legends and tables."""
-  with settings(), _salted(f"mark-{method}"):
+  with settings(f"mark-{method}"):
     sheet = Sheet(PAGE, dict(marks), 14, 14)
     ax = sheet.axes(0, 0, 0, 0)
     ax.set(xlim=(0, 14), ylim=(0, 14))
     ax.set_axis_off()
     sheet.marker(ax, method, 7, 7, 4.6)
-    text = _themed(_clean(sheet.figure))
+    text = _themed(_clean(sheet.figure, transparent=True))
   return Markup(text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")])
 
 
 def files(plot: Plot, marks: Mapping[str, Mark]) -> dict[str, bytes]:
   """Return a plot as files of a paper's column by name: vectors with text as text, and pixels."""
-  with settings():
+  with settings(plot.name):
     figure = _draw(plot, marks, PAPER)
     saved = {}
     for kind in ("pdf", "png"):
       buffer, stamp = io.BytesIO(), {"CreationDate": None} if kind == "pdf" else None
       figure.savefig(buffer, format=kind, dpi=300, metadata=stamp)
       saved[f"{plot.name}.{kind}"] = buffer.getvalue()
-  return saved | {f"{plot.name}.svg": _svg(plot, marks, PAPER).encode()}
+    return saved | {f"{plot.name}.svg": _clean(figure).encode()}
 
 
 def _draw(plot: Plot, marks: Mapping[str, Mark], look: Look) -> Figure:
   return DRAW[type(plot)](plot, dict(marks), look)
 
 
-def _svg(plot: Plot, marks: Mapping[str, Mark], look: Look) -> str:
-  with settings(), _salted(plot.name):
-    return _clean(_draw(plot, marks, look))
-
-
-def _clean(figure: Figure) -> str:
+def _clean(figure: Figure, transparent: bool = False) -> str:
   """Write as SVG; what a marker says becomes its title, and what nobody reads goes."""
   buffer = io.StringIO()
-  figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+  figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
   waste = r"<metadata>.*?</metadata>|<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>"
   text = re.sub(waste, "", buffer.getvalue(), flags=re.S)
   text = re.sub(r'<g id="hint:([^"]*)">', r'<g class="mark"><title>\1</title>', text)
@@ -104,8 +99,3 @@ def _clean(figure: Figure) -> str:
 def _themed(text: str) -> str:
   """Put the page's variables in the place of colours."""
   return re.sub(r"#[0-9a-f]{6}\b", lambda found: _ROLES.get(found[0], found[0]), text)
-
-
-def _salted(name: str) -> Any:
-  """Give the parts of a figure names of their own: several stand in one page."""
-  return mpl.rc_context({"svg.hashsalt": name})

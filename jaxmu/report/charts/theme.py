@@ -127,9 +127,12 @@ class Sheet:
       )
 
 
-def settings() -> Any:
-  """Return the context in which figures are drawn."""
-  return mpl.rc_context(SETTINGS)
+def settings(name: str) -> Any:
+  """Return the context in which a figure is drawn.
+
+  Its parts get names of their own, made from `name`: several figures stand in one page.
+  """
+  return mpl.rc_context({**SETTINGS, "svg.hashsalt": name})
 
 
 def span(values: list[float], log: bool = False) -> tuple[float, float]:

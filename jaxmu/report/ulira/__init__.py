@@ -23,12 +23,10 @@ from jaxmu.audit.text import plural
 from jaxmu.report import facts
 from jaxmu.report.blocks import (
   Block,
-  Cards,
   Drawings,
   Facts,
   Fold,
   Legend,
-  Meaning,
   Report,
   Section,
   Steps,
@@ -127,7 +125,6 @@ PUSHED = (
   "Positive differences mean that forgotten samples are still known better than samples never "
   "seen, negative ones that they are known less than that (over-forgetting)."
 )
-TOUCH = "Struck-through sets do not exist for a method: the program does not hand them over."
 
 
 def report(run: Run) -> Report:
@@ -155,14 +152,14 @@ def compose(data: StudyData) -> Report:
     sections=(
       Section("What the numbers say", tuple(map(Text, sentences)), "numbers"),
       Section("How to read this", (READING,), page_only=True),
-      _results(main, legend),
+      facts.results(legend, tables.LEGEND, main),
       Section("Warnings", (Warnings(cautions, CALM),), "warnings"),
       _figures(data),
       _retained(data),
       _more(data),
       _exposed(data),
-      _meanings(),
-      Section("Methods", (Text(TOUCH), facts.method_cards(data, data.order)), "methods"),
+      facts.meanings(METRICS, "Numbers"),
+      facts.methods(data, data.order),
       Section("Cost", _costs(data), "cost"),
       _making(data),
     ),
@@ -178,12 +175,6 @@ def _header(data: StudyData) -> Facts:
   known = vars(data.record.sizes).items()
   sizes = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in known)
   return facts.header(data, [("Models per method", f"{data.record.models:,}")], sizes)
-
-
-def _results(main: Table, legend: str) -> Section:
-  words = Facts(tuple((column.label, column.words) for column in main.columns), wide=True)
-  read = Text(f"{legend} {tables.LEGEND} ⚠ leads to a warning.", small=True)
-  return Section("Results", (read, main, words), "results")
 
 
 def _figures(data: StudyData) -> Section:
@@ -237,11 +228,6 @@ def _exposed(data: StudyData) -> Section:
   return Section(
     "Most exposed samples", blocks if listed.rows else (pictures,), "exposed", "Most exposed"
   )
-
-
-def _meanings() -> Section:
-  cards = tuple(Meaning(m.label, m.ideal, m.explanation, m.limits) for m in METRICS)
-  return Section("What the numbers mean", (Cards(cards),), "metrics", "Numbers", page_only=True)
 
 
 def _costs(data: StudyData) -> tuple[Block, ...]:
