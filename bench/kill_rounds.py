@@ -172,9 +172,15 @@ class Play:
     return next((name for name in self.reference.stages if name not in done), None)
 
   def _legs(self) -> dict[str, tuple[int, int]]:
-    """Return phase and epoch of the last saved leg of each stage."""
+    """Return phase and epoch of the last saved leg of each stage, of units that are not finished.
+
+    A kill between a unit's commit and the removal of its legs leaves these behind.
+    """
+    done = {path.parts[-3:-1] for path in self.out.glob("*/stages/*/*/marker.json")}
     found: dict[str, tuple[int, int]] = {}
     for path in self.out.glob("*/legs/*/*/[0-9]*-*/metadata.json"):
+      if path.parts[-4:-2] in done:
+        continue
       phase, epoch = map(int, path.parts[-2].split("-"))
       found[path.parts[-4]] = max(found.get(path.parts[-4], (0, 0)), (phase, epoch))
     return found
