@@ -66,7 +66,7 @@ def test_captions_are_short_and_notes_stand_beneath():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex and booktabs (texlive-latex-recommended)")
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs texlive-latex-recommended")
 def test_the_latex_document_compiles_by_itself(tmp_path):
   awkward = cases.replace(cases.data(SMALL), config=cases.config("a_b & 5 % #1 ~^ \\ ß 学"))
   (tmp_path / "report.tex").write_text(latex.document(benchmark.compose(awkward)))
