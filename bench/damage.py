@@ -121,7 +121,10 @@ def report(run: Path) -> str:
   path = run / "report.md"
   text = path.read_text(encoding="utf-8") if path.exists() else ""
   text = re.sub(r"^- (Date|Commit|Command): .*$", "", text, flags=re.MULTILINE)
-  return re.sub(r"^## (Time|Cost)$.*?(?=^## )", "", text, flags=re.MULTILINE | re.DOTALL)
+  text = re.sub(
+    r" \([\d.,]+ (s|min|h) here for .*? together\)", "", text
+  )  # the price of retraining
+  return re.sub(r"^#+ (Time|Cost)$.*?(?=^#+ )", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def judged(reader: str, run: Path, said: Said, before: Said, faults: list[str]) -> str:
