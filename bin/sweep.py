@@ -12,107 +12,12 @@ share the work. Exit codes: 0 done, 2 a mistake in what was asked, 69 a unit lac
 from, 75 stopped or held elsewhere (come again), 130 Ctrl-C.
 """
 
-import json
-import shlex
-import sys
+import functools
 
-from jaxmu.command import cli, endings
-from jaxmu.engine import runtime
-from jaxmu.errors import SettingsError
-from jaxmu.stopping import parse_duration
+from jaxmu.command import cli, endings, run_study
 
-
-def flags() -> cli.Parser:
-  made = cli.parser(__doc__)
-  add = made.add_argument
-  add("--plan", action="store_true", help="print units, cost and progress, run nothing")
-  add("--json", action="store_true", help="with --plan: print it as JSON")
-  add(
-    "--images-per-second",
-    type=float,
-    metavar="N",
-    help="training speed of the whole machine that --plan assumes (default: what this study's "
-    "finished units reached, or else 2 CPU cores)",
-  )
-  add("--workers", type=int, metavar="N", help="share the work among N processes on this machine")
-  add("--prepare", action="store_true", help="make the run directory, train nothing")
-  add("--unit", metavar="STAGE/GROUP", default="", help="work one unit of the plan, then end")
-  add("--only-units", action="store_true", help="work units, but write no tables and no report")
-  add("--repair", action="store_true", help="delete damaged units first; they are made anew")
-  add("--stop-after", metavar="55m", help="stop by then, saved; the same command goes on")
-  return made
-
-
-def main(args) -> int:
-  from jaxmu.settings import Settings
-  from jaxmu.studies import catalog
-
-  settings = Settings.from_config(args.config, catalog())
-  if args.plan:
-    from jaxmu.command import plan_text
-    from jaxmu.studies import plan
-
-    found = plan.plan(settings, images_per_second=args.images_per_second)
-    print(json.dumps(found.to_dict(), indent=1) if args.json else plan_text.render(found))
-    return 0
-  if args.stop_after:
-    args.stop.limit(parse_duration(args.stop_after))
-  ends_early = args.unit or args.only_units or args.prepare
-  if args.workers is not None and (code := _share(args)):
-    return code
-  runtime.configure(settings.population.devices)
-  from jaxmu import studies
-  from jaxmu.studies.run import Part
-
-  # Where there were workers, they have repaired what was damaged before.
-  repair = args.repair and args.workers is None
-  part = Part(args.unit, args.prepare, not ends_early, repair)
-  command = shlex.join(["python", *_words(sys.argv)])
-  run = studies.run(settings, command=command, stop=args.stop, part=part)
-  if not ends_early:
-    print((run.path / "report.md").read_text(encoding="utf-8"))
-    print(f"report: {run.path / 'report.html'}")
-    print(f"models: python bin/inspect.py {run.path}")
-  return 0
-
-
-def _share(args) -> int:
-  """Let other processes make the run directory and work the units; what they leave is done here.
-
-  This process touches no device meanwhile: on a GPU its memory would be theirs.
-
-  Returns:
-    0, or the code of a mistake that was told already.
-  """
-  from jaxmu.command import workers
-
-  if args.workers < 1 or args.unit:
-    raise SettingsError(f"--workers={args.workers}: expected at least 1, and no --unit")
-  words = [sys.executable, *_words(sys.argv)]
-  first = [*words, "--prepare", *(["--repair"] if args.repair else [])]
-  (code,) = workers.work(first, 1, args.stop)
-  if code:
-    return code
-  for code in workers.work([*words, "--only-units"], args.workers, args.stop):
-    if code:
-      print(f"a worker ended with code {code}; what it left is done here", file=sys.stderr)
-  return 0
-
-
-def _words(argv: list[str]) -> list[str]:
-  """Leave out what says how the work is done, not what is done."""
-  kept, words = [], iter(argv)
-  for word in words:
-    if word in ("--repair", "--prepare", "--only-units"):
-      continue
-    name, equals, _ = word.partition("=")
-    if name in ("--workers", "--unit", "--stop-after"):
-      if not equals:
-        next(words, None)
-      continue
-    kept.append(word)
-  return kept
-
+main = run_study.main
+flags = functools.partial(run_study.flags, __doc__)
 
 if __name__ == "__main__":
   endings.leave(cli.run(main, flags()))

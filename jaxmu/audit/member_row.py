@@ -1,11 +1,14 @@
 """What is measured of one model the moment it is finished."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxmu.audit import evaluation
+from jaxmu.audit.attacks.population_mia import population_mia_many
+from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.audit.formulas import accuracy
 
 SETS = {"RA": "retain", "FA": "forget", "VA": "val", "TA": "test"}
@@ -53,3 +56,27 @@ def metrics(
   )
   (row,) = found.rows
   return {name: value for name, value in row.items() if name not in _KNOWN}
+
+
+def validation(logits: np.ndarray, labels: np.ndarray, sets: Sequence[Any]) -> list[float]:
+  """Attack members with the population attack, forget against validation samples (V_MIA).
+
+  Args:
+    logits: [K, N, C] of all samples of the data set.
+    sets: the split of every member; those that share one are attacked together.
+
+  Returns:
+    One accuracy per member; NaN where a loss is not finite.
+  """
+  together: dict[int, list[int]] = {}
+  for k, split in enumerate(sets):
+    together.setdefault(id(split), []).append(k)
+  found = [math.nan] * len(sets)
+  for own in together.values():
+    split = sets[own[0]]
+    losses = [
+      cross_entropy(logits[own][:, index], labels[index]) for index in (split.val, split.forget)
+    ]
+    for k, result in zip(own, population_mia_many(*losses)):
+      found[k] = result.accuracy
+  return found

@@ -1,6 +1,6 @@
 """Names that a config and a room above both know. They stand in the lowest room that needs them."""
 
-BENCHMARK, ULIRA = "benchmark", "ulira"  # kinds of study
+BENCHMARK, ULIRA, SEARCH = "benchmark", "ulira", "search"  # kinds of study
 # How a convolution can be computed; `kernels` has a function for each, but for XLA's own ("lax").
 LOWERINGS = ("lax", "canonical", "taps", "mixed", "patches", "dense", "winograd")
 COMPUTE = ("float32", "bfloat16")  # of a network's forward and backward pass
@@ -8,3 +8,7 @@ FIDELITIES = ("default", "reference", "fixed")
 # The Gaussians of the attack on shadow models.
 FITS = ("normal", "robust", "median")
 VARIANCES = ("sample", "fixed", "scaled")
+# How a search draws configurations, from which ranges, and which one of them it chooses.
+SAMPLERS = ("nsga3", "tpe", "random", "fixed")
+SEARCH_RANGES = ("amended", "reference")
+CHOICES = ("reference", "robust")

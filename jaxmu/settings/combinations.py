@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jaxmu.errors import SettingsError, shown
-from jaxmu.settings.choices import BENCHMARK, ULIRA
+from jaxmu.settings.choices import BENCHMARK, SEARCH, ULIRA
 from jaxmu.settings.ranges import SEED
-from jaxmu.settings.sections import DataSettings
+from jaxmu.settings.sections import DataSettings, SearchSettings
 
 
 class Entries(Protocol):
@@ -20,6 +20,8 @@ class Entries(Protocol):
   def data(self) -> DataSettings: ...
   @property
   def seeds(self) -> tuple[int, ...]: ...
+  @property
+  def search(self) -> SearchSettings: ...
 
 
 def check(settings: Entries) -> None:
@@ -28,22 +30,25 @@ def check(settings: Entries) -> None:
   _check_forget_list(settings)
   _check_one_seed(settings)
   _check_split_seeds(settings)
+  _check_fresh_seeds(settings)
 
 
 def check_study_is_named(given: Mapping[str, Any]) -> None:
-  """Raise SettingsError where a config has entries of `ulira`, and leaves it open who reads them.
+  """Raise SettingsError where a config has entries of a kind of study, and does not say which.
 
   Where it names the study they may stand there: other studies leave them unread.
 
   Args:
     given: the config as it was given, without defaults.
   """
-  if given.get("ulira") and "study" not in given:
-    entry = next(iter(given["ulira"]))
-    raise SettingsError(
-      f"config.ulira.{entry} is given, but config.study is not, and a {BENCHMARK} does not read "
-      f"it; say which study is meant: set --config.study={ULIRA}, or --config.study={BENCHMARK}"
-    )
+  for study in (ULIRA, SEARCH):
+    if given.get(study) and "study" not in given:
+      entry = next(iter(given[study]))
+      raise SettingsError(
+        f"config.{study}.{entry} is given, but config.study is not, and a {BENCHMARK} does not "
+        f"read it; say which study is meant: set --config.study={study}, or "
+        f"--config.study={BENCHMARK}"
+      )
 
 
 def _check_path(settings: Entries) -> None:
@@ -83,8 +88,8 @@ def check_forget_list_is(given: str, found: str, path: str) -> None:
 
 
 def _check_one_seed(settings: Entries) -> None:
-  seeds = len(settings.seeds)
-  if settings.study == ULIRA and seeds > 1:
+  seeds, shadows = len(settings.seeds), settings.study == SEARCH and settings.search.splits
+  if seeds > 1 and (settings.study == ULIRA or shadows):
     raise SettingsError(
       f"config.seeds has {seeds} seeds, but all models of a U-LiRA study begin with the same "
       f"weights; expected one: set --config.seeds=0, or --config.study={BENCHMARK}"
@@ -93,10 +98,31 @@ def _check_one_seed(settings: Entries) -> None:
 
 def _check_split_seeds(settings: Entries) -> None:
   """Refuse splits of their own whose seeds, sums of two, no generator takes."""
-  data, largest = settings.data, max(settings.seeds)
+  asked = settings.search
+  further = (*asked.robust_seeds, *asked.check_seeds) if settings.study == SEARCH else ()
+  data, largest = settings.data, max((*settings.seeds, *further))
   drawn = data.split_per_seed and settings.study != ULIRA  # whose models share one pool
   if drawn and not SEED.holds(data.split_seed + largest):
     raise SettingsError(
       f"config.data.split_seed is {data.split_seed} and config.seeds goes up to {largest}; with "
       f"config.data.split_per_seed their sum is a seed, at most {SEED.high}: give smaller ones"
     )
+
+
+def _check_fresh_seeds(settings: Entries) -> None:
+  """Refuse to check a choice on seeds that it was made on."""
+  asked = settings.search
+  if settings.study == SEARCH and asked.splits and (asked.robust_seeds or asked.check_seeds):
+    raise SettingsError(
+      f"config.search.splits is {asked.splits}, so the search is of shadow models, which have no "
+      "further seeds; expected robust_seeds and check_seeds to be empty"
+    )
+  taken = {seed: "config.seeds" for seed in settings.seeds}
+  for name, given in (("robust_seeds", asked.robust_seeds), ("check_seeds", asked.check_seeds)):
+    twice = [seed for seed in given if seed in taken]
+    if settings.study == SEARCH and twice:
+      raise SettingsError(
+        f"config.search.{name} has seed {twice[0]}, which is one of {taken[twice[0]]}; expected "
+        "others, as a configuration looks better than it is on the seeds that it was chosen on"
+      )
+    taken |= dict.fromkeys(given, f"config.search.{name}")

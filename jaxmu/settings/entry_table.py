@@ -69,7 +69,7 @@ def _rows(cls: type, kinds: dict, prefix: str) -> Iterator[Row]:
 def _default(value: object) -> str:
   if value is REQUIRED:
     return "required"
-  return "empty" if value == "" else str(value).lower()
+  return "empty" if value in ("", ()) else str(value).lower()
 
 
 def _code(names) -> str:

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from jaxmu.errors import SettingsError, shown
 from jaxmu.settings import combinations, hyper_parameters, readers, refusals
 from jaxmu.settings.catalog import Catalog
-from jaxmu.settings.choices import BENCHMARK, FIDELITIES, ULIRA
+from jaxmu.settings.choices import BENCHMARK, FIDELITIES, SEARCH, ULIRA
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
 from jaxmu.settings.ranges import NOT_NEGATIVE
@@ -27,6 +27,7 @@ from jaxmu.settings.sections import (
   ModelSettings,
   PopulationSettings,
   ReportSettings,
+  SearchSettings,
   TrainingSettings,
   UliraSettings,
 )
@@ -50,7 +51,8 @@ class Settings:
   study: Annotated[
     str,
     Entry(
-      "{studies}: members of other seeds, or [shadow models](shadow_models.md) of other splits",
+      "{studies}: members of other seeds, [shadow models](shadow_models.md) of other splits, or a "
+      "[search](search.md) for hyper-parameters",
       read=readers.known("studies"),
     ),
   ] = BENCHMARK
@@ -83,6 +85,16 @@ class Settings:
     ),
   ]
   training: TrainingSettings
+  tuned: Annotated[
+    str,
+    Entry(
+      "hyper-parameters that a [search](search.md) found: `reference` or `robust` (that rule's, "
+      "which the package ships for some data sets and networks), or a search's run directory. "
+      "What `unlearning` says goes first. Empty: none",
+      read=readers.file_path,
+      incidental=True,
+    ),
+  ] = ""
   unlearning: Annotated[
     HyperParameters,
     Entry(
@@ -100,6 +112,7 @@ class Settings:
   population: PopulationSettings
   evaluation: EvaluationSettings
   ulira: UliraSettings
+  search: SearchSettings
   report: ReportSettings
   checkpoint_seconds: Annotated[
     float,
@@ -158,10 +171,12 @@ class Settings:
     if self.data.forget:
       del kept["data"]["forget_fraction"]  # which is not read
     kept["unlearning"] = json.loads(json.dumps(_written(self.unlearning.changed)))
-    if self.study == ULIRA:
+    if self.study == ULIRA or (self.study == SEARCH and self.search.splits):
       kept["seeds"] = list(self.seeds)  # one, with which all its models begin
     else:
       del kept["ulira"]
+    if self.study != SEARCH:
+      del kept["search"]
     return kept
 
   @property

@@ -48,11 +48,12 @@ def read(given: Any, info: ValidationInfo) -> HyperParameters:
   known = info.context.methods
   if not isinstance(given, Mapping):
     raise missing_section("config.unlearning", given)
-  clean = {}
+  clean = _tuned(info)
   for method, entries in given.items():
     if method not in known:
       raise Refusal(f": unknown method {shown(method)}; {closest(method, known)}")
-    clean[method] = _entries(f"config.unlearning.{method}", entries, known[method])
+    own = _entries(f"config.unlearning.{method}", entries, known[method])
+    clean[method] = clean.get(method, {}) | own
   chosen = info.data.get("methods", ())  # absent where they are refused themselves
   complete, changed = {}, {}
   for method in (*chosen, *(method for method in clean if method not in chosen)):
@@ -61,6 +62,20 @@ def read(given: Any, info: ValidationInfo) -> HyperParameters:
     if differs := {name: value for name, value in own.items() if value != defaults[name]}:
       changed[method] = differs
   return HyperParameters(complete, changed)
+
+
+def _tuned(info: ValidationInfo) -> dict[str, Values]:
+  """Return what a search found, by method; it is checked as what a config says is."""
+  asked, dataset, model = (info.data.get(name) for name in ("tuned", "dataset", "model"))
+  if not asked or not dataset or not model:  # the last two are absent where they are refused
+    return {}
+  known = info.context.methods
+  found = info.context.tuned(asked, dataset, model.name)
+  return {
+    method: _entries(f"config.tuned.{method}", values, known[method])
+    for method, values in found.items()
+    if method in known
+  }
 
 
 def _defaults(known: Mapping[str, HyperParameter]) -> Values:

@@ -45,6 +45,9 @@ DEVICES = Range(0, 1_024)  # of one machine
 RESAMPLES = Range(1, 1_000_000)
 SHADOW_SPLITS = Range(2, 10_000)  # only models of other splits never saw a sample
 FORGET_SETS = Range(1, 1_000)
+SEARCHED_SPLITS = Range(0, 10_000)
+TRIALS = Range(1, 100_000)  # of a search
+CANDIDATES = Range(0, 1_000)  # of them those that run again
 FINITE = Range()
 NOT_NEGATIVE = Range(0)
 POSITIVE = Range(0, low_open=True)

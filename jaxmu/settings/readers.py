@@ -91,6 +91,17 @@ def auto_or(within: Range) -> Callable[[Any, ValidationInfo], int | str]:
 def seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
   """Read the members' seeds: 0, '0,1,2', '0..4,7', or a tuple of whole numbers and such texts."""
   del info
+  return _distinct(_seeds(given), "at least one whole number, such as 0,1,2 or 0..9")
+
+
+def further_seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
+  """Read seeds as `seeds` does, or none."""
+  del info
+  found = _seeds(given)
+  return _distinct(found, "") if found else ()
+
+
+def _seeds(given: Any) -> list[int]:
   found: list[int] = []
   for part in given if isinstance(given, tuple | list) else (given,):
     for single in part.split(",") if isinstance(part, str) else (part,):
@@ -103,7 +114,7 @@ def seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
         raise UnfitPart(text, str(error)) from None
       if not MEMBERS.holds(len(found)):
         raise Refusal(f" has more than {MEMBERS.high} seeds; expected one per member: give fewer")
-  return _distinct(found, "at least one whole number, such as 0,1,2 or 0..9")
+  return found
 
 
 def _seed(given: Any) -> int:

@@ -5,6 +5,7 @@ Fields stand in the order in which they are written.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,38 @@ class ExposedRecord:
   samples: tuple[int, ...]
   labels: tuple[int, ...]
   original_labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CheckedScore:
+  """Mean S of a configuration over n seeds that were not searched, with its interval."""
+
+  n: int
+  value: float
+  low: float
+  high: float
+
+
+@dataclass(frozen=True)
+class TunedRecord:
+  """What a search chose for one method, and where that comes from.
+
+  Attributes:
+    hyperparameters: rule ("reference", "robust") -> complete hyper-parameters.
+    searched: the least S of all trials: too good, as it is the best of many.
+    checked: "given" (what the config had), and the rules -> S on seeds that were not searched.
+    trials: of all seeds together.
+    search: name of the run directory.
+  """
+
+  method: str
+  dataset: str
+  network: str
+  hyperparameters: Mapping[str, Mapping[str, Any]]
+  searched: float
+  checked: Mapping[str, CheckedScore]
+  trials: int
+  seeds: tuple[int, ...]
+  search: str
+  date: str
+  versions: Mapping[str, str]

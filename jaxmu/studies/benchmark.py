@@ -1,6 +1,6 @@
 """The benchmark: per seed an original, a retrained model, and every method from the original."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxmu import data
@@ -9,6 +9,7 @@ from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.audit.influence import Influence
 from jaxmu.errors import DataError
 from jaxmu.report.benchmark import report
+from jaxmu.settings import Settings
 from jaxmu.studies.study import Finished, Member, Outline, Stage, Stages, Study
 from jaxmu.unlearning import ANCHORS, get, hyperparameters
 
@@ -21,16 +22,28 @@ def stages(outline: Outline) -> Stages:
   """
   settings = outline.settings
   splits = dict(zip(settings.seeds, data.splits_for(settings, outline.indices, outline.num_train)))
-  check_attackable(splits[settings.seeds[0]].sizes)
-  for name in (*ANCHORS, *settings.methods):
-    hp, anchor = hyperparameters(settings, name), name in ANCHORS
+  yield from anchors(settings, splits)
+  for name in settings.methods:
+    hp = hyperparameters(settings, name)
     members = tuple(
-      Member({"seed": seed}, split, hp, (seed,), None if anchor else {"seed": seed})
-      for seed, split in splits.items()
+      Member({"seed": s}, split, hp, (s,), {"seed": s}) for s, split in splits.items()
     )
-    # As in the reference, all seeds of an anchor see one batch order; a method's members do not.
-    order = settings.training.data_seed if anchor else None
-    yield Stage(name, get(name), members, None if anchor else "original", order_seed=order)
+    yield Stage(name, get(name), members, "original")
+
+
+def anchors(settings: Settings, splits: Mapping[int, data.Split]) -> Stages:
+  """Yield original and retrained models of every seed; any study of these members shares them.
+
+  As in the reference, all seeds see one batch order; a method's members do not.
+
+  Raises:
+    DataError: the split leaves a set too small to be attacked.
+  """
+  check_attackable(next(iter(splits.values())).sizes)
+  for name in ANCHORS:
+    hp, order = hyperparameters(settings, name), settings.training.data_seed
+    members = tuple(Member({"seed": s}, split, hp, (s,)) for s, split in splits.items())
+    yield Stage(name, get(name), members, order_seed=order)
 
 
 def check_attackable(sizes: dict[str, int]) -> None:

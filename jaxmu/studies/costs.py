@@ -77,17 +77,22 @@ class Costs:
     return self._asked or measured or assumed
 
   def of(self, stage: Stage, members: Sequence[Member]) -> Cost:
-    """Return the cost of some members of a stage, which have the same sizes."""
+    """Return the cost of some members of a stage; steps are those of the longest one.
+
+    Their sets have equal sizes.
+    """
     if not members:
       return Cost(0, 0.0, 0, 0.0)
-    steps, passes = accounting.work(
-      stage.method,
-      members[0].hp,
-      members[0].sets.sizes,
-      fidelity=self._settings.fidelity,
-      num_classes=self.outline.num_classes,
-    )
-    passes *= len(members)
+    steps, passes = 0, 0.0
+    for alike in _alike(members):
+      own_steps, own_passes = accounting.work(
+        stage.method,
+        alike[0].hp,
+        alike[0].sets.sizes,
+        fidelity=self._settings.fidelity,
+        num_classes=self.outline.num_classes,
+      )
+      steps, passes = max(steps, own_steps), passes + own_passes * len(alike)
     kept = self._bytes(stage) * len(members)
     return Cost(steps, passes * self.flops / 1e15, kept, passes / 3 / self.speed)
 
@@ -112,3 +117,11 @@ class Costs:
       "scores": 5 * samples,
     }
     return sum(count for name, count in kept.items() if name in stage.keep)
+
+
+def _alike(members: Sequence[Member]) -> list[list[Member]]:
+  """Group members that share their hyper-parameters."""
+  found: dict[int, list[Member]] = {}
+  for member in members:
+    found.setdefault(id(member.hp), []).append(member)
+  return list(found.values())

@@ -15,7 +15,7 @@ from jaxmu.store.manifest import Manifest
 from jaxmu.studies.study import Member, Stage
 
 # What a member says itself, and what only says which members there are.
-_OF_MEMBERS = ("study", "seeds", "methods", "unlearning", "ulira")
+_OF_MEMBERS = ("study", "seeds", "methods", "unlearning", "ulira", "search")
 
 
 class Identities:

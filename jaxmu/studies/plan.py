@@ -1,6 +1,6 @@
 """What a study will cost, and what of it is done, without touching data or a device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -92,7 +92,8 @@ def plan(settings: Settings, *, images_per_second: float | None = None) -> Plan:
   identities = Identities(settings, None if opened is None else opened.manifest)
   planned: dict[str, list[PlannedUnit]] = {}
   keys: dict[tuple[str, str], str] = {}
-  for stage in known(study.stages(outline), lambda stage: _rows(record, stage)):
+  rows = lambda stage: _rows(record, stage, study.assumed)
+  for stage in known(study.stages(outline), rows):
     expected = identities.add(stage)
     if record is not None:
       record.expect(stage.name, expected)
@@ -104,11 +105,15 @@ def plan(settings: Settings, *, images_per_second: float | None = None) -> Plan:
   return Plan(settings.name, settings.study, about, str(folder), costs.speed, every)
 
 
-def _rows(record: Record | None, stage: Stage) -> list[Row]:
-  """Return the results of a stage; NotKnown while it is not finished."""
-  if record is None or record.missing(stage.name):
+def _rows(
+  record: Record | None, stage: Stage, assumed: Callable[[Stage], list[Row]] | None
+) -> list[Row]:
+  """Return the results of a stage, or what is assumed; NotKnown where nothing can be."""
+  if record is not None and not record.missing(stage.name):
+    return record.rows(stage.name)
+  if assumed is None:
     raise NotKnown(stage.name)
-  return record.rows(stage.name)
+  return assumed(stage)
 
 
 def _of_stage(
@@ -128,10 +133,12 @@ def _of_stage(
   found, left = [], dict.fromkeys(range(len(expected)))
   if record is not None:
     size = min(record.size(stage.name) or size, size)
-    identities = {member.identity: k for k, member in enumerate(expected)}
+    identities: dict[str, list[int]] = {}  # members that are alike in everything share one
+    for k, member in enumerate(expected):
+      identities.setdefault(member.identity, []).append(k)
     for group in record.groups(stage.name):
-      places = [identities.get(member.identity) for member in group.members]
-      own = [k for k in places if k is not None and k in left]
+      places = [k for member in group.members for k in identities.get(member.identity, ())]
+      own = [k for k in dict.fromkeys(places) if k in left]
       for k in own:
         del left[k]
       if own:

@@ -4,13 +4,14 @@ from jaxmu import data, models
 from jaxmu.data import forget_list
 from jaxmu.errors import StoreError
 from jaxmu.settings import Catalog
-from jaxmu.store import Run
+from jaxmu.store import Run, tuned
 from jaxmu.studies.benchmark import BENCHMARK
+from jaxmu.studies.search import SEARCH
 from jaxmu.studies.study import Study
 from jaxmu.studies.ulira import ULIRA
 from jaxmu.unlearning import METHODS
 
-STUDIES: dict[str, Study] = {"benchmark": BENCHMARK, "ulira": ULIRA}
+STUDIES: dict[str, Study] = {"benchmark": BENCHMARK, "ulira": ULIRA, "search": SEARCH}
 
 
 def catalog() -> Catalog:
@@ -21,6 +22,7 @@ def catalog() -> Catalog:
     methods={name: method.hyper for name, method in METHODS.items()},
     studies=tuple(STUDIES),
     forget_sha256=forget_list.identify,
+    tuned=tuned.read,
   )
 
 

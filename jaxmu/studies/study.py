@@ -42,9 +42,11 @@ class Stage(NamedTuple):
   Attributes:
     name: of its folder, its rows, and the random numbers of its members.
     parent: the stage from whose models it starts.
-    keep: what is stored of each member: "variables", "logits", "scores", "curves", "metrics".
+    keep: what is stored of each member: "variables", "logits", "scores", "curves", "metrics", or
+      "validation", those metrics that a search reads.
     order_seed: the seed of one batch order for all members; None: each has its own.
     samples: positions whose logits or scores are kept, int [N]; None: all of the data set.
+    room: least places of its units, so that stages with fewer members share compiled programs.
   """
 
   name: str
@@ -54,6 +56,7 @@ class Stage(NamedTuple):
   keep: frozenset[str] = frozenset({"variables", "logits", "curves"})
   order_seed: int | None = None
   samples: np.ndarray | None = None
+  room: int = 0
 
 
 class Outline(NamedTuple):
@@ -148,9 +151,12 @@ class Study(NamedTuple):
     tables: writes the tables that the report reads.
     report: reads a run and says what it shows.
     about: what a plan says before its table, in lines.
+    assumed: rows that a plan takes for those of a stage that is not finished, where the number of
+      later members does not depend on them; None: it does, and a plan ends there.
   """
 
   stages: Callable[[Outline], Stages]
   tables: Callable[[Finished, Callable[[str], None]], None]
   report: Callable[[Run], Report]
   about: Callable[[Outline], list[str]]
+  assumed: Callable[[Stage], list[Row]] | None = None

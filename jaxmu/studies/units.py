@@ -3,13 +3,14 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxmu.settings import Settings
 from jaxmu.store.groups import Expected
 from jaxmu.studies.study import Member, Stage
 
 LARGEST = 64  # members of a group, so that what is done is safe now and then
+Kind = tuple[tuple[str, Any], ...]
 
 
 class Unit(NamedTuple):
@@ -17,7 +18,8 @@ class Unit(NamedTuple):
 
   Attributes:
     members, expected: the same ones, in the order of the stage.
-    room: members of the largest unit of the stage; units of equal room share compiled programs.
+    room: places for members; units of one kind and of equal room share compiled programs.
+    kind: the static hyper-parameters, which the members share.
   """
 
   stage: Stage
@@ -25,6 +27,7 @@ class Unit(NamedTuple):
   members: tuple[Member, ...]
   expected: tuple[Expected, ...]
   room: int
+  kind: Kind = ()
 
   @property
   def key(self) -> str:
@@ -42,15 +45,31 @@ def divide(
 ) -> list[Unit]:
   """Divide the missing members of a stage into units of at most `size`.
 
-  The stage is cut into even blocks, and a unit is what is missing in a block. So processes that ask
-  at different times, when some units are finished, get the same ones.
+  The stage is cut into even blocks of members with equal static hyper-parameters, and a unit is
+  what is missing in a block. So processes that ask at different times, when some units are
+  finished, get the same ones.
   """
-  each = math.ceil(len(expected) / math.ceil(len(expected) / max(size, 1)))
-  blocks: dict[int, list[int]] = {}
-  for position in missing:
-    blocks.setdefault(position // each, []).append(position)
-  room = max(map(len, blocks.values()), default=0)
-  return [_unit(stage, expected, block, room) for block in blocks.values()]
+  absent, found = set(missing), []
+  for kind, own in _kinds(stage).items():
+    each = math.ceil(len(own) / math.ceil(len(own) / max(size, 1)))
+    blocks = [own[k : k + each] for k in range(0, len(own), each)]
+    left = [[k for k in block if k in absent] for block in blocks]
+    room = max(map(len, left), default=0)
+    room = max(room, min(stage.room, size))
+    found += [_unit(stage, expected, block, room, kind) for block in left if block]
+  return found
+
+
+def _kinds(stage: Stage) -> dict[Kind, list[int]]:
+  """Group the members of a stage by their static hyper-parameters, which a population shares."""
+  static = sorted(stage.method.static)
+  found: dict[Kind, list[int]] = {}
+  known: tuple[Any, Kind] = None, ()  # most stages have one for all members
+  for k, member in enumerate(stage.members):
+    if member.hp is not known[0]:
+      known = member.hp, tuple((name, member.hp.get(name)) for name in static)
+    found.setdefault(known[1], []).append(k)
+  return found
 
 
 def most(settings: Settings) -> int:
@@ -64,9 +83,11 @@ def count(some: Sequence[Unit]) -> int:
   return sum(len(unit.members) for unit in some)
 
 
-def _unit(stage: Stage, expected: Sequence[Expected], block: Sequence[int], room: int) -> Unit:
+def _unit(
+  stage: Stage, expected: Sequence[Expected], block: Sequence[int], room: int, kind: Kind
+) -> Unit:
   own = tuple(expected[k] for k in block)
-  return Unit(stage, _name(own), tuple(stage.members[k] for k in block), own, room)
+  return Unit(stage, _name(own), tuple(stage.members[k] for k in block), own, room, kind)
 
 
 def _name(own: Sequence[Expected]) -> str:

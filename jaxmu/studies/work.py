@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ from jaxmu.store.groups import Cost, GroupRecord, MemberRecord
 from jaxmu.store.legs import Legs
 from jaxmu.store.record import Record
 from jaxmu.studies.study import Stage
-from jaxmu.studies.units import Unit
+from jaxmu.studies.units import Kind, Unit
 
 
 class TooLarge(Exception):
@@ -43,19 +44,19 @@ class Worker:
 
   def __init__(self, setup: Setup, record: Record, stop: Stop, ahead: CompileAhead):
     self.setup, self.record, self.stop, self.ahead = setup, record, stop, ahead
-    self._coming: dict[str, Future[None]] = {}
+    self._coming: dict[tuple[str, Kind], Future[None]] = {}
 
   @property
   def settings(self) -> Settings:
     return self.setup.settings
 
   def announce(self, units: Sequence[Unit]) -> None:
-    """Have programs of coming units compiled; those of a stage have the same ones."""
-    first = {unit.stage.name: unit for unit in reversed(units)}
-    for name, unit in reversed(first.items()):
-      if name not in self._coming:
+    """Have programs of coming units compiled; those of one stage and kind have the same ones."""
+    first = {_programs(unit): unit for unit in reversed(units)}
+    for programs, unit in reversed(first.items()):
+      if programs not in self._coming:
         self.setup.arrays(unit.stage.samples)  # placed here, once, for all threads
-        self._coming[name] = self.ahead.submit(lambda unit=unit: self._job(unit))
+        self._coming[programs] = self.ahead.submit(lambda unit=unit: self._job(unit))
 
   def _job(self, unit: Unit) -> Job:
     return Job(
@@ -76,8 +77,8 @@ class Worker:
       Interrupted: the process was asked to stop; the last leg is saved.
     """
     self.stop.check()
-    if unit.stage.name in self._coming:
-      self._coming[unit.stage.name].cancel()  # too late, unless it is begun
+    if (coming := _programs(unit)) in self._coming:
+      self._coming[coming].cancel()  # too late, unless it is begun
     progress = Progress(unit.stage.name, len(unit.members))
     folder = self.record.legs(unit.stage.name, unit.name)
     legs = Legs(folder, unit.identity, self.settings.checkpoint_seconds)
@@ -160,7 +161,11 @@ class Worker:
       passes=sum(outcome.passes),
       steps=sum(row.steps for row in legs.curves if row.member == 0),
     )
-    members = tuple(self._member(unit, k, logits[k], outcome) for k in range(len(logits)))
+    rows = self._rows(unit, logits, outcome)
+    members = tuple(
+      MemberRecord(one.at, one.identity, failure, passes, row)
+      for one, failure, passes, row in zip(unit.expected, outcome.failures, outcome.passes, rows)
+    )
     kept = Kept(
       variables=problem.population.collect(outcome.variables) if "variables" in keep else None,
       about={"stage": stage.name, "hyperparameters": [dict(m.hp) for m in unit.members]},
@@ -178,13 +183,22 @@ class Worker:
     phi = logit_scaled_confidence(logits, labels).astype(np.float32)
     return phi, logits.argmax(-1) == labels
 
-  def _member(self, unit: Unit, k: int, logits: np.ndarray, outcome: Outcome) -> MemberRecord:
-    stage, dataset, expected = unit.stage, self.setup.dataset, unit.expected[k]
-    sets, failure, passes = unit.members[k].sets, outcome.failures[k], outcome.passes[k]
-    row = member_row.accuracies(logits, dataset.labels, sets, stage.samples)
+  def _rows(self, unit: Unit, logits: np.ndarray, outcome: Outcome) -> list[dict[str, Any]]:
+    """Measure every member."""
+    stage, dataset, sets = unit.stage, self.setup.dataset, [member.sets for member in unit.members]
+    each = list(zip(logits, sets, outcome.failures, outcome.passes))
+    rows = [member_row.accuracies(of, dataset.labels, own, stage.samples) for of, own, *_ in each]
     if "metrics" in stage.keep:
-      row |= member_row.metrics(logits, dataset, sets, failure=failure, passes=passes)
-    return MemberRecord(expected.at, expected.identity, failure, passes, row)
+      more = (member_row.metrics(of, dataset, own, failure=f, passes=p) for of, own, f, p in each)
+      rows = [row | dict(found) for row, found in zip(rows, more)]
+    if "validation" in stage.keep:
+      found = member_row.validation(logits, dataset.labels, sets)
+      rows = [row | {"V_MIA": value} for row, value in zip(rows, found)]
+    return rows
+
+
+def _programs(unit: Unit) -> tuple[str, Kind]:
+  return unit.stage.name, unit.kind
 
 
 def _order_keys(stage: Stage, members: int) -> jax.Array | None:

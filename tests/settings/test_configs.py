@@ -14,10 +14,12 @@ FOLDER = Path(__file__).parents[2] / "configs"
 ARGUMENTS = {
   "cnn_digits": ("",),
   "resnet18_cifar10": ("", "mini", "tiny"),
+  "search_digits": ("",),
   "tinyvit_cifar10": ("", "tiny"),
   "ulira_cifar10": ("", "mini"),
   "ulira_digits": ("",),
 }
+SEARCHES = ("search_digits",)
 STUDIES = ("ulira_cifar10", "ulira_digits")
 SPECS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
@@ -40,7 +42,7 @@ def test_config_builds(name, argument):
     assert settings.ulira.splits >= 16
     assert set(settings.methods) <= set(METHODS)
   else:
-    assert settings.study == "benchmark"
+    assert settings.study == ("search" if name in SEARCHES else "benchmark")
     assert settings.methods == tuple(METHODS)
   small = build(name, argument, [("methods", "msg,ct"), ("seeds", "0"), ("data_dir", "/data")])
   assert (small.methods, small.seeds, small.data_dir) == (("msg", "ct"), (0,), "/data")
@@ -49,7 +51,8 @@ def test_config_builds(name, argument):
 @pytest.mark.parametrize(("name", "argument"), SPECS)
 def test_config_says_what_it_is(name, argument):
   text = (FOLDER / f"{name}.py").read_text().split('"""')[1]
-  assert f"python bin/sweep.py --config=configs/{name}.py" in text
+  program = "search" if name in SEARCHES else "sweep"
+  assert f"python bin/{program}.py --config=configs/{name}.py" in text
   assert "Hardware:" in text
   assert "Expected" in text
   assert not argument or f":{argument}" in text
@@ -77,6 +80,7 @@ def test_only_digits_have_random_labels():
   shares = {name: build(name).data.random_labels for name in ARGUMENTS}
   assert {name: share for name, share in shares.items() if share} == {
     "cnn_digits": 0.1,
+    "search_digits": 0.1,
     "ulira_digits": 0.15,
   }
 

@@ -39,15 +39,19 @@ def test_defaults_are_those_of_settings():
   assert required == {"name", "dataset", "model.name", "seeds", "methods"}
   for row in entry_table.rows(CATALOG):
     if row.name not in required:
-      assert row.default == (str(made[row.name]).lower() or "empty")
+      value = made[row.name]
+      assert row.default == ("empty" if value in ("", []) else str(value).lower())
 
 
 def test_decisive_entries_are_those_of_the_hash():
   study = {"name": "x", "dataset": "digits", "model": {"name": "cnn"}, "seeds": 0, "methods": "ft"}
-  made = settings.Settings.from_config(study | {"study": "ulira"}, CATALOG)
   decisive = {row.name for row in entry_table.rows(CATALOG) if row.decisive}
-  one_seed = {"seeds"}  # of this kind of study alone; elsewhere seeds are what it grows by
-  assert decisive | one_seed == set(flat(made.identity() | {"unlearning": ""}))
+  found = set()
+  for kind in ("ulira", "search"):
+    made = settings.Settings.from_config(study | {"study": kind}, CATALOG)
+    found |= set(flat(made.identity() | {"unlearning": ""}))
+  one_seed = {"seeds"}  # of a U-LiRA study alone; elsewhere seeds are what it grows by
+  assert decisive | one_seed == found
 
 
 @pytest.mark.parametrize("section", SECTIONS)

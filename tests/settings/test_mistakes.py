@@ -169,7 +169,7 @@ WRONG = {
     "config.ulira.splits is 1; expected a whole number",
   ),
   "unknown study": ({"study": "uliras"}, "config.study: unknown 'uliras'; did you mean 'ulira'?"),
-  "no study": ({"study": ""}, "config.study is empty; expected one of benchmark, ulira"),
+  "no study": ({"study": ""}, "config.study is empty; expected one of benchmark, search, ulira"),
   "study with seeds": (
     {"study": "ulira"},
     "config.seeds has 2 seeds, but all models of a U-LiRA study begin with the same weights; "
@@ -214,6 +214,8 @@ COUNTS = (
   *("population.chunk", "population.devices", "population.members_at_once", "seeds"),
   *("evaluation.batch_size", "evaluation.bootstrap", "ulira.splits", "ulira.forgets", "ulira.pool"),
   *("unlearning.ft.num_epochs", "unlearning.ft.batch_size"),
+  *("search.trials", "search.batch", "search.robust", "search.check_seeds"),
+  *("search.robust_seeds", "search.splits"),
 )
 
 

@@ -1,0 +1,263 @@
+"""The report of a search: what was chosen, what it is worth, and how the trials went."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmu.audit.rules import Caution
+from jaxmu.audit.text import MISSING, interval, listing, number, plural, spread
+from jaxmu.report import facts
+from jaxmu.report.blocks import (
+  MET,
+  MISSED,
+  SHARED,
+  Block,
+  Cell,
+  Column,
+  Drawing,
+  Drawings,
+  Facts,
+  Legend,
+  Report,
+  Row,
+  Section,
+  Steps,
+  Table,
+  Text,
+  Warnings,
+)
+from jaxmu.report.charts.plots import Axis, Curve, Grid, Lines
+from jaxmu.report.search.search_data import GIVEN, REFERENCE, ROBUST, SearchData, from_run
+from jaxmu.store import Run
+
+READING = Steps(
+  (
+    "Every trial unlearns one original model with hyper-parameters that were drawn, and is "
+    "compared with the model retrained from the same seed. **S** is the norm of four numbers: a "
+    "third of each difference in retain, forget and validation accuracy, and |2 MIA − 1| of the "
+    "attack on validation samples. 0 is ideal. Test samples play no part.",
+    "The least S of many trials is **too good**: part of it is luck. So configurations are run "
+    "again on seeds that had no part in the choice, and only those numbers compare them.",
+    "Two rules choose. **Reference**: the one trial of least S on any seed. **Robust**: the best "
+    "trials of each seed run on all searched seeds and on further ones, and the least mean counts.",
+    "A configuration is better than the given one where the interval of the paired difference lies "
+    "above zero (✓), worse where it lies below (✗), and cannot be told apart otherwise (≈).",
+  )
+)
+CALM = "None of the checks found anything."
+TRIALS = (
+  "The least S so far, trial by trial: mean over the searched seeds, the shade from the lowest to "
+  "the highest. Where it still falls at the right end, more trials would help."
+)
+IMPORTANCE = (
+  "How much of the difference between good and other trials each hyper-parameter accounts for "
+  "(PED-ANOVA), 1 for all of it. Empty fields: the method does not have it."
+)
+ONE_SEED = "A configuration that suits one model need not suit others; search on two seeds or more."
+NOT_CHECKED = (
+  "The S of the best trial is too good: it is the least of many. Give seeds that are not searched, "
+  "--config.search.check_seeds=3..9."
+)
+COMMON = ("learning_rate", "weight_decay", "batch_size", "num_epochs")
+
+
+def report(run: Run) -> Report:
+  """Read a run and say what it shows; StoreError where a table is missing or damaged."""
+  return compose(from_run(run))
+
+
+def compose(data: SearchData) -> Report:
+  """Say what a search found."""
+  main = _main(data)
+  total = sum(one.trials for one in data.tuned.values())
+  searched = f"{plural(total, 'trial')} on {data.place}s {', '.join(map(str, data.places))}"
+  return Report(
+    title=data.title,
+    kind="hyper-parameter search",
+    subject=f"{facts.task(data)}, {searched}",
+    header=_header(data, searched),
+    first=Section("In short", tuple(map(Text, _sentences(data))), "verdict"),
+    sections=(
+      Section("How to read this", (READING,), page_only=True),
+      Section("Results", (main,), "results"),
+      Section("Warnings", (Warnings(_cautions(data), CALM),), "warnings"),
+      Section("Configurations", (_configurations(data),), "configurations"),
+      _figures(data),
+      Section("Provenance", (facts.provenance(data),), "provenance"),
+    ),
+    marks=data.marks,
+    main=main,
+    numbers=_numbers(data),
+    stored="tables",
+  )
+
+
+def _header(data: SearchData, searched: str) -> Facts:
+  asked = data.search
+  known = data.manifest.split.sizes
+  sizes = ", ".join(f"{name} {known[name]:,}" for name in ("retain", "forget", "val"))
+  drawn = f"{asked.sampler}, {asked.ranges} ranges, batches of {asked.batch}"
+  more = [
+    ("Trials", searched),
+    ("Sampler", drawn),
+    ("Checked on", f"seeds {', '.join(map(str, asked.check_seeds)) or MISSING}"),
+  ]
+  return facts.header(data, more, sizes, data.manifest.split.sha256[:12])
+
+
+def _sentences(data: SearchData) -> list[str]:
+  """Say in a few sentences whether the search was worth it."""
+  label, rule = data.label, data.best
+  compared = {m: data.gain(m, rule) for m in data.methods}
+  compared = {m: cell for m, cell in compared.items() if cell.n}
+  if not compared:
+    return [
+      "Nothing was compared on seeds that were not searched (config.search.check_seeds is empty), "
+      "so the S of what was chosen is better than it will be."
+    ]
+  better = [m for m, cell in compared.items() if cell.above(0)]
+  lower = [m for m, cell in compared.items() if cell.mean > 0]
+  worse = [m for m, cell in compared.items() if cell.below(0)]
+  fresh = plural(len(data.search.check_seeds), "seed")
+  found = [
+    f"On {fresh} that were not searched, the configurations chosen by the {rule} rule have a lower "
+    f"S than those of the config for {len(lower)} of {plural(len(compared), 'method')}, for "
+    f"{len(better)} of them beyond doubt (95 % interval of the paired difference)."
+  ]
+  if worse:
+    found.append(f"The search made {listing(map(label, worse))} worse.")
+  curses = [c for m in data.methods if np.isfinite(c := data.curse(m))]
+  if curses:
+    found.append(
+      f"The best single trial promised too much: on fresh seeds the same configuration has an S "
+      f"{number(float(np.median(curses)), 1)} times as large (median over methods)."
+    )
+  ranked = sorted(compared, key=lambda m: data.score(m, rule).mean)
+  best = ranked[0]
+  score = data.score(best, rule)
+  found.append(f"Lowest S of all: {label(best)}, {number(score.mean)} {interval(score)}.")
+  return found
+
+
+def _main(data: SearchData) -> Table:
+  """Compare configurations on seeds that were not searched."""
+  columns = (
+    Column("Best trial", "0", "least S of all trials, which is too good"),
+    Column("Given", "0", "S of the config's hyper-parameters on seeds that were not searched"),
+    Column("Reference", "0", "S there of the configuration of the best single trial"),
+    Column("Robust", "0", "S there of the configuration of least mean S over searched seeds"),
+    Column("Gain", "", "Given minus the recommended rule's, paired by seed"),
+    Column("Failed", "0", "trials whose model turned non-finite"),
+  )
+  rows = []
+  for method in sorted(data.methods, key=lambda m: _sorting(data, m)):
+    gain = data.gain(method, data.best)
+    scores = [data.score(method, choice) for choice in (GIVEN, REFERENCE, ROBUST)]
+    cells = (
+      Cell(number(data.tuned[method].searched)),
+      *(Cell(spread(one), interval(one)) for one in scores),
+      Cell(number(gain.mean), interval(gain), _standing(gain)),
+      Cell(str(data.failed(method))),
+    )
+    rows.append(Row(data.label(method), cells, method))
+  caption = "S of configurations, mean ± SD over seeds that were not searched"
+  return Table(caption, columns, tuple(rows), explained=True, name="main")
+
+
+def _sorting(data: SearchData, method: str) -> float:
+  score = data.score(method, data.best).mean
+  return score if np.isfinite(score) else data.tuned[method].searched
+
+
+def _standing(gain: Any) -> str:
+  if not gain.has_interval:
+    return ""
+  return MET if gain.above(0) else MISSED if gain.below(0) else SHARED
+
+
+def _configurations(data: SearchData) -> Table:
+  """List what was chosen; of what the config gives only that which differs."""
+  rows = []
+  for method in data.methods:
+    for choice in (GIVEN, REFERENCE, ROBUST):
+      hp = data.hyperparameters(method, choice)
+      if hp is not None:
+        rows.append(Row(f"{data.label(method)}, {choice}", (Cell(_written(hp)),), method))
+  return Table("Configurations", (Column("hyper-parameters"),), tuple(rows), name="configurations")
+
+
+def _written(hp: Mapping[str, Any]) -> str:
+  short = lambda value: f"{value:.3g}" if isinstance(value, float) else facts.plain(value)
+  return ", ".join(f"{name} {short(value)}" for name, value in hp.items())
+
+
+def _figures(data: SearchData) -> Section:
+  runs = {method: data.running(method) for method in data.methods}
+  tiles = tuple(Drawing(_line(data, m, each), data.label(m)) for m, each in runs.items())
+  found: list[Block] = [
+    Legend(data.methods),
+    Section("S against trial", (Text(TRIALS, small=True), Drawings(tiles, small=True))),
+  ]
+  if len(data.importance):
+    drawn = Drawings((Drawing(_importance(data)),))
+    found.append(Section("Which hyper-parameters matter", (Text(IMPORTANCE, small=True), drawn)))
+  return Section("Figures", tuple(found), "figures", page_only=True)
+
+
+def _line(data: SearchData, method: str, runs: np.ndarray) -> Lines:
+  finite = np.where(np.isfinite(runs), runs, np.nan)
+  known = np.isfinite(finite).all(0)
+  x = np.arange(1, runs.shape[1] + 1)[known]
+  y, low, high = finite.mean(0)[known], finite.min(0)[known], finite.max(0)[known]
+  words = f"{data.label(method)}: from {number(y[0])} to {number(y[-1])}." if len(y) else ""
+  axes = Axis("trial"), Axis("least S", True)
+  curve = {method: Curve(x, y, low, high)} if len(y) else {}
+  hints = {method: words}
+  return Lines(f"trials-{method}", "Least S so far", words, *axes, curve, hints, small=True)
+
+
+def _importance(data: SearchData) -> Grid:
+  table = data.importance.pivot(index="method", columns="hyperparameter", values="importance")
+  own = table.drop(columns=[name for name in COMMON if name in table])
+  shown = table[[name for name in COMMON if name in table]].assign(own=own.sum(axis=1))
+  if not own.shape[1]:
+    shown = shown.drop(columns="own")
+  shown = shown.reindex([m for m in data.methods if m in shown.index])
+  words = "; ".join(f"{data.label(m)}: {row.idxmax()}" for m, row in shown.iterrows())
+  columns = tuple(name.replace("_", " ") for name in shown.columns)
+  return Grid(
+    "importance",
+    "Importance of hyper-parameters",
+    f"Most important: {words}.",
+    tuple(shown.index),
+    columns,
+    shown.to_numpy(float),
+    "importance",
+  )
+
+
+def _cautions(data: SearchData) -> tuple[Caution, ...]:
+  found = []
+  if len(data.places) < 2:
+    found.append(Caution("caution", "one-searched-seed", "", "One searched seed", ONE_SEED))
+  if not data.search.check_seeds:
+    found.append(Caution("caution", "not-checked", "", "Nothing was checked", NOT_CHECKED))
+  for method in data.methods:
+    failed, total = data.failed(method), data.tuned[method].trials
+    if failed > total / 2:
+      words = f"{failed} of {total} trials turned non-finite; its ranges do not suit this problem."
+      title = f"{data.label(method)}: most trials failed"
+      found.append(Caution("caution", "trials-failed", method, title, words))
+  return tuple(found)
+
+
+def _numbers(data: SearchData) -> pd.DataFrame:
+  rows = [
+    {"method": method, "choice": choice, **cell._asdict()}
+    for method in data.methods
+    for choice in (GIVEN, REFERENCE, ROBUST)
+    if (cell := data.score(method, choice)).n
+  ]
+  return pd.DataFrame(rows)

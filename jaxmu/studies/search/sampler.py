@@ -1,0 +1,106 @@
+"""Ask for configurations and tell what they achieved: one search of one method on one seed.
+
+Draws depend on the seed and on what was told, on nothing else. So a search that goes on after a
+stop is made anew, asked and told the same, and asks for the same configurations as before.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from jaxmu.audit.formulas import search_score
+from jaxmu.studies.search.space import Space
+from jaxmu.training.hyper import Distribution
+
+if TYPE_CHECKING:
+  import optuna
+
+Hp = dict[str, Any]
+OBJECTIVES = 4
+
+
+class Searching(Protocol):
+  """What is asked for configurations, and told what they achieved."""
+
+  def ask(self, count: int) -> list[Hp]:
+    """Return complete hyper-parameters of that many trials."""
+    ...
+
+  def tell(self, values: Sequence[np.ndarray]) -> None:
+    """Say what the last trials achieved, in their order: [trials, 4], inf for failures."""
+    ...
+
+
+class Fixed:
+  """A search that draws nothing: its configurations are given, and repeat."""
+
+  def __init__(self, given: Sequence[Hp]):
+    self.given = given
+
+  def ask(self, count: int) -> list[Hp]:
+    """Return as many of the configurations as asked for."""
+    return [self.given[k % len(self.given)] for k in range(count)]
+
+  def tell(self, values: Sequence[np.ndarray]) -> None:
+    """Learn nothing."""
+
+
+class Search:
+  """Configurations of one method, drawn batch by batch.
+
+  "nsga3" is the reference's sampler (spec evaluation 6.2) on the four values of the objective; a
+  batch is one of its generations. "tpe" minimises their norm, "random" draws.
+  """
+
+  def __init__(self, space: Space, sampler: str, seed: int, batch: int):
+    self.space = space
+    self._study = _study(sampler, seed, batch)
+    self._single = sampler == "tpe"
+    self._open: list[optuna.trial.Trial] = []
+
+  def first(self, given: Sequence[Mapping[str, Any]]) -> None:
+    """Have these configurations tried before any is drawn; what is not drawn is left out."""
+    for values in given:
+      self._study.enqueue_trial({name: values[name] for name in self.space.drawn if name in values})
+
+  def ask(self, count: int) -> list[Hp]:
+    """Return complete hyper-parameters of that many trials."""
+    found = []
+    for _ in range(count):
+      trial = self._study.ask()
+      self._open.append(trial)
+      drawn = {name: self._suggest(trial, name, each) for name, each in self.space.drawn.items()}
+      found.append(self.space.complete(drawn))
+    return found
+
+  def tell(self, values: Sequence[np.ndarray]) -> None:
+    """Say what the last trials achieved, in their order: [trials, 4], inf for failures."""
+    for trial, found in zip(self._open, values, strict=True):
+      told = [search_score(found)] if self._single else [float(value) for value in found]
+      self._study.tell(trial, told)
+    self._open = []
+
+  def _suggest(self, trial: "optuna.trial.Trial", name: str, each: Distribution) -> Any:
+    high = self.space.high(name)
+    if each.kind == "categorical":
+      return trial.suggest_categorical(name, each.choices)
+    if each.kind == "integer":
+      return trial.suggest_int(name, int(each.low), int(high))
+    return trial.suggest_float(name, each.low, high, log=each.kind == "log_uniform")
+
+
+def _study(sampler: str, seed: int, batch: int) -> "optuna.Study":
+  import optuna
+
+  optuna.logging.set_verbosity(optuna.logging.WARNING)
+  directions: list[Any] = ["minimize"] * (1 if sampler == "tpe" else OBJECTIVES)
+  with warnings.catch_warnings():  # parts of it are marked as experimental
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    made: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+      "nsga3": lambda: optuna.samplers.NSGAIIISampler(seed=seed, population_size=batch),
+      "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+      "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+    }
+    return optuna.create_study(directions=directions, sampler=made[sampler]())

@@ -1,0 +1,116 @@
+"""The stages of a search: batches of trials, candidates on all seeds, and checks on fresh ones."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxmu import data
+from jaxmu.data import Split
+from jaxmu.execution import accounting
+from jaxmu.settings import Settings
+from jaxmu.studies import benchmark, ulira
+from jaxmu.studies.search.choice import Trial
+from jaxmu.studies.search.sampler import Hp
+from jaxmu.studies.study import Member, Outline, Stage
+from jaxmu.studies.study import Stages as AllStages
+from jaxmu.studies.units import LARGEST
+from jaxmu.training.method import Method
+from jaxmu.unlearning import get
+
+AGAIN = "again"
+KEPT = frozenset({"validation"})
+
+
+class Builder:
+  """Makes stages of members that start from the original of their place.
+
+  A place is a seed, or the first forget set of a split of shadow models. Its coordinate is the
+  first one of a member.
+
+  Attributes:
+    splits: of every place, searched or checked, by its number.
+  """
+
+  def __init__(self, outline: Outline):
+    self.settings, self.num_classes = outline.settings, outline.num_classes
+    self.splits: dict[int, Split]
+    if count := self.settings.search.splits:
+      drawn = ulira.draw(self.settings, outline.num_train)
+      self.splits = {number: drawn.split(number, 0) for number in range(count)}
+    else:
+      every = seeds(self.settings)
+      asked = dataclasses.replace(self.settings, seeds=every)
+      splits = data.splits_for(asked, outline.indices, outline.num_train)
+      self.splits = dict(zip(every, splits))
+
+  @property
+  def places(self) -> tuple[int, ...]:
+    """Numbers of the places that are searched."""
+    return tuple(self.splits) if self.settings.search.splits else self.settings.seeds
+
+  def sampler_seed(self, place: int) -> int:
+    """Return the seed of a place's search: its own, or that of all shadow models."""
+    return self.settings.seeds[0] if self.settings.search.splits else place
+
+  def anchors(self) -> AllStages:
+    """Yield original and retrained models of every place."""
+    if not self.settings.search.splits:
+      yield from benchmark.anchors(self.settings, self.splits)
+      return
+    for stage in benchmark.anchors(self.settings, self.splits):
+      shared = [self._member({"split": member.at["seed"]}, member.hp) for member in stage.members]
+      # As in a U-LiRA study, all begin with the same weights.
+      members = tuple(m._replace(key=self.settings.seeds, parent=None) for m in shared)
+      yield stage._replace(members=members)
+
+  def batch(self, method: str, number: int, first: int, drawn: Mapping[int, list[Hp]]) -> Stage:
+    """Return a batch of trials: those of each place, numbered from `first`."""
+    members = [
+      self._member({self._coordinate: place, "trial": first + k}, hp)
+      for place, trials in drawn.items()
+      for k, hp in enumerate(trials)
+    ]
+    return self._stage(method, str(number), members)
+
+  def again(self, method: str, found: Sequence[Trial]) -> Stage:
+    """Return candidates on all seeds of the search, and on further ones."""
+    members = [
+      self._member({"seed": seed, "found": trial.place, "trial": trial.at["trial"]}, trial.hp)
+      for seed in (*self.settings.seeds, *self.settings.search.robust_seeds)
+      for trial in found
+    ]
+    return self._stage(method, AGAIN, members)
+
+  def check(self, method: str, choice: str, hp: Mapping[str, Any]) -> Stage:
+    """Return a configuration on seeds that were not searched."""
+    members = [self._member({"seed": seed}, hp) for seed in self.settings.search.check_seeds]
+    return self._stage(method, choice, members)
+
+  def _member(self, at: Mapping[str, int], hp: Mapping[str, Any]) -> Member:
+    place = next(iter(at.values()))
+    seeds = self.settings.seeds
+    key = (seeds[0], place, 0) if self.settings.search.splits else (place,)
+    return Member(at, self.splits[place], hp, key, {self._coordinate: place})
+
+  @property
+  def _coordinate(self) -> str:
+    return "split" if self.settings.search.splits else "seed"
+
+  def _stage(self, method: str, what: str, members: Sequence[Member]) -> Stage:
+    """Order members by work, so that those of a unit end together, and give all stages one room.
+
+    Programs depend on the places of a unit: with room for the largest, stages of a method share
+    them.
+    """
+    known = get(method)
+    ordered = sorted(members, key=lambda member: -self._work(known, member))
+    return Stage(f"{method}.{what}", known, tuple(ordered), "original", KEPT, room=LARGEST)
+
+  def _work(self, method: Method, member: Member) -> float:
+    options = {"fidelity": self.settings.fidelity, "num_classes": self.num_classes}
+    return accounting.work(method, member.hp, member.sets.sizes, **options)[1]
+
+
+def seeds(settings: Settings) -> tuple[int, ...]:
+  """Return the seeds of all models: searched ones, those of candidates, those of checks."""
+  return (*settings.seeds, *settings.search.robust_seeds, *settings.search.check_seeds)

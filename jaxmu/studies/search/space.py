@@ -1,0 +1,57 @@
+"""From a method's declared ranges to configurations: what a search draws, and what that means."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxmu.settings import Settings
+from jaxmu.training.hyper import Distribution
+from jaxmu.training.method import Method
+from jaxmu.unlearning import get
+
+REFERENCE = "reference"
+LONGEST = 0.2  # of training's epochs: the most that unlearning may take (spec evaluation 6.3)
+
+
+class Space:
+  """What a search draws for one method; hyper-parameters that nobody reads are left out."""
+
+  def __init__(self, method: Method, training_epochs: int, ranges: str = "amended"):
+    """Resolve ranges: those of the reference, or methods.md 10.4's where it amends them."""
+    self.method, self.longest = method, math.ceil(LONGEST * training_epochs)
+    chosen = {
+      name: each.search if ranges == REFERENCE else each.amended or each.search
+      for name, each in method.live.items()
+    }
+    self.distributions = {name: each for name, each in chosen.items() if each is not None}
+
+  @classmethod
+  def of(cls, settings: Settings, method: str) -> "Space":
+    """Return what a config's search draws for a method."""
+    return cls(get(method), settings.training.num_epochs, settings.search.ranges)
+
+  @property
+  def drawn(self) -> dict[str, Distribution]:
+    """What is drawn at random: all but constants, in the order of the method."""
+    return {n: each for n, each in self.distributions.items() if each.kind != "constant"}
+
+  def high(self, name: str) -> float:
+    """Return the upper bound of a hyper-parameter, E_max resolved."""
+    high = self.distributions[name].high
+    return float(self.longest) if high is None else high
+
+  def complete(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all hyper-parameters of a draw: constants, bounds by others, and defaults.
+
+    A drawn value above the hyper-parameter that bounds it becomes equal to it, and one below what
+    the method reads (a temperature of 0 in the reference's range) the least that it does.
+    """
+    values = dict(drawn)
+    for name, each in self.distributions.items():
+      if each.kind == "constant":
+        values[name] = each.low
+      values[name] = max(values[name], self.method.hyper[name].within.low)
+    for name, each in self.distributions.items():
+      if each.at_most:
+        values[name] = min(values[name], values[each.at_most])
+    return self.method.hyperparameters(values)
