@@ -3,6 +3,7 @@
   python bin/report.py checkpoints/cnn_digits-0123abcd
   python bin/report.py checkpoints/cnn_digits-0123abcd checkpoints/cnn_digits-4567ef01
   python bin/report.py checkpoints/cnn_digits-0123abcd --figures docs/figures
+  python bin/report.py checkpoints/cnn_mnist-0123abcd checkpoints/cnn_cifar10-89abcdef --cells
 
 Reads only what the run stored, and starts no accelerator.
 """
@@ -25,6 +26,16 @@ def main(args: argparse.Namespace) -> None:
   for run in runs:
     run.config = {**run.config, "report": {**run.config.get("report", {}), **asked}}
   short = len({run.path.name for run in runs}) == len(runs)
+  if args.cells:
+    from jaxmu.report import cells
+
+    whole = cells.report({run.config["name"]: run for run in runs})
+    name = f"cells-{report.folder(run.path.name for run in runs).rpartition('-')[2]}"
+    written = report.write(Path(args.output or runs[0].path.parent / name), whole)
+    if args.figures:
+      written += report.write_figures(whole, args.figures)
+    print("\n".join(map(str, written)))
+    return
   found = {run.path.name if short else str(run.path): study_of(run).report(run) for run in runs}
   if len(found) > 1:
     whole = report.compare(found)
@@ -40,6 +51,12 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == "__main__":
   flags = cli.parser(__doc__, config=False)
   flags.add_argument("run", nargs="+", metavar="RUN", help="run directory below checkpoints/")
+  flags.add_argument(
+    "--cells",
+    action="store_true",
+    help="show several benchmarks, of other data sets or networks, as cells of one: groups of "
+    "methods over all of them",
+  )
   flags.add_argument("--output", metavar="FOLDER", help="where to write (default: into the run)")
   flags.add_argument(
     "--figures", metavar="FOLDER", help="write each figure there as .pdf, .svg and .png"

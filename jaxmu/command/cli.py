@@ -8,7 +8,7 @@ import ast
 import runpy
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,8 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> "Config
     raise SettingsError(f"{where} cannot be used: {_words(error)}") from error
   for key, text in overrides:
     try:
-      _override(config, key, text)
+      for each in _studies(config, key):
+        _override(each, key, text)
     except UserError:
       raise
     except Exception as error:  # frozen configs, references in circles ...
@@ -135,6 +136,29 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> "Config
         f"--config.{key} cannot be set in config file {file}: {_words(error)}"
       ) from error
   return config
+
+
+def without(argv: Sequence[str], *flags: str) -> list[str]:
+  """Return a command line without flags that take a value, and without their values."""
+  kept, words = [], iter(argv)
+  for word in words:
+    name, equals, _ = word.partition("=")
+    if name not in flags:
+      kept.append(word)
+    elif not equals:
+      next(words, None)
+  return kept
+
+
+def _studies(config: "ConfigDict", key: str) -> Iterator["ConfigDict"]:
+  """Yield what an override goes to: a config, or all studies of a matrix."""
+  if "cells" not in config:
+    yield config
+    return
+  if key in config:  # such as output_dir, for what all of them share
+    yield config
+  for cell in config.cells.values():
+    yield from cell.values()
 
 
 def _check_file(file: str) -> None:

@@ -92,14 +92,6 @@ def _share(args: argparse.Namespace) -> int:
 
 def _words(argv: list[str]) -> list[str]:
   """Leave out what says how the work is done, not what is done."""
-  kept, words = [], iter(argv)
-  for word in words:
-    if word in ("--repair", "--prepare", "--only-units"):
-      continue
-    name, equals, _ = word.partition("=")
-    if name in ("--workers", "--unit", "--stop-after"):
-      if not equals:
-        next(words, None)
-      continue
-    kept.append(word)
-  return kept
+  alone = ("--repair", "--prepare", "--only-units")
+  kept = cli.without(argv, "--workers", "--unit", "--stop-after")
+  return [word for word in kept if word not in alone]

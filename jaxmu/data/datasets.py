@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from jaxmu.data import npz_file, tfds_source
+from jaxmu.data import npz_file, tfds_source, utkface
 from jaxmu.data.arrays import Dataset, make
 from jaxmu.errors import DataError, closest
 
@@ -108,6 +108,26 @@ def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
   )
 
 
+def faces(
+  name: str = "utkface", *, data_dir: str | None = None, path: str | None = None
+) -> Dataset:
+  """Load UTKFace from a folder of the user's: five classes of age, 224 pixels, not augmented.
+
+  A fifth of a fixed permutation is the test part (spec data_models 1.1).
+  """
+  images, labels = utkface.read(path, data_dir)
+  order, num_train = own_split(len(labels))
+  return make(
+    name,
+    images[order],
+    labels[order],
+    num_train,
+    class_names=utkface.CLASSES,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+  )
+
+
 def synthetic(
   name: str = "synthetic",
   *,
@@ -141,6 +161,7 @@ DATASETS: Mapping[str, Callable[..., Dataset]] = {
   "fashion_mnist": prepared,
   "cifar10": prepared,
   "cifar100": prepared,
+  "utkface": faces,
   "npz": npz,
   "synthetic": synthetic,
 }

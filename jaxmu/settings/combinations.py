@@ -57,7 +57,7 @@ def _check_path(settings: Entries) -> None:
     raise SettingsError(
       "config.data.path is empty; expected the file of data set 'npz': set --config.data.path=FILE"
     )
-  if path and dataset != "npz":
+  if path and dataset not in ("npz", "utkface"):
     raise SettingsError(
       f"config.data.path is '{path}', but data set '{dataset}' reads no file; expected an empty "
       "path: set --config.dataset=npz, or leave the path out"

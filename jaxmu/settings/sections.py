@@ -51,7 +51,9 @@ class DataSettings:
   path: Annotated[
     str,
     Entry(
-      "file of data set `npz` ([format](#your-own-data)); for no other data set", read=file_path
+      "file of data set `npz` ([format](#your-own-data)), or folder of `utkface` (empty: "
+      "`UTKFace` in `data_dir`); for no other data set",
+      read=file_path,
     ),
   ] = ""
   subset_train: Annotated[

@@ -1,0 +1,75 @@
+"""Run the whole benchmark, or any part of it: cells, each with its search, and shadow models.
+
+  python bin/benchmark.py --config=configs/matrix.py --plan
+  python bin/benchmark.py --config=configs/matrix.py:small --workers=2
+  python bin/benchmark.py --config=configs/matrix.py --part=cifar10_resnet18
+  python bin/benchmark.py --config=configs/matrix.py --part=cifar10_resnet18/search --config.seeds=0
+
+An override (--config.ENTRY=VALUE) goes to every part. The same command goes on where it stopped,
+and any number of processes that run it share the work. Where benchmarks of several cells are done,
+one report shows them together. Exit codes as those of bin/sweep.py.
+"""
+
+import functools
+import json
+import shlex
+import sys
+
+from jaxmu.command import cli, endings
+from jaxmu.engine import runtime
+from jaxmu.stopping import parse_duration
+
+
+def flags() -> cli.Parser:
+  made = cli.parser(__doc__)
+  add = made.add_argument
+  add("--plan", action="store_true", help="print models, work and time of every part, run nothing")
+  add("--json", action="store_true", help="with --plan: print it as JSON")
+  add("--part", metavar="CELL[/PART]", default="", help="only this cell, or this part of one")
+  add("--images-per-second", type=float, metavar="N", help="training speed that --plan assumes")
+  add("--workers", type=int, metavar="N", help="share the work among N processes on this machine")
+  add("--stop-after", metavar="55m", help="stop by then, saved; the same command goes on")
+  return made
+
+
+def main(args) -> int:
+  from jaxmu.command import matrix_text
+  from jaxmu.studies import matrix
+
+  every = matrix.by_key(matrix.parts(args.config))
+  chosen = matrix.parts(args.config, args.part)
+  if args.plan:
+    found = list(matrix.lines(chosen, every, args.images_per_second))
+    print(
+      json.dumps(matrix_text.as_json(found), indent=1) if args.json else matrix_text.render(found)
+    )
+    return 0
+  if args.stop_after:
+    args.stop.limit(parse_duration(args.stop_after))
+  if args.workers is not None:
+    from jaxmu.command import workers
+
+    words = [sys.executable, *cli.without(sys.argv, "--workers", "--stop-after")]
+    for code in workers.work(words, args.workers, args.stop):
+      if code:
+        print(f"a worker ended with code {code}; what it left is done here", file=sys.stderr)
+  runtime.configure(0)
+  from jaxmu import report, studies
+
+  command = shlex.join(["python", *sys.argv])
+  say = functools.partial(print, file=sys.stderr, flush=True)
+  work = functools.partial(studies.run, command=command, stop=args.stop)
+  runs = matrix.run(chosen, every, work, say)
+  for key, run in runs.items():
+    print(f"{key}: {run.path / 'report.html'}")
+  together = matrix.cell_runs(runs)
+  if len(together) > 1:
+    from jaxmu.report import cells
+
+    written = report.write(matrix.folder(args.config), cells.report(together))
+    print(f"all cells: {written[-1]}")
+  return 0
+
+
+if __name__ == "__main__":
+  endings.leave(cli.run(main, flags()))

@@ -1,0 +1,174 @@
+"""Cells with a search and a benchmark each: in which order, with which numbers, on one page."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from support import sweeps
+
+from jaxmu.command import cli
+from jaxmu.store import Run
+from jaxmu.studies import matrix
+from jaxmu.studies.matrix import Line, Part
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = str(ROOT / "bin" / "benchmark.py")
+# Two cells of synthetic images with a network of four channels.
+CONFIG = """
+import runpy
+
+import ml_collections
+
+
+def one(split_seed, study):
+  config = runpy.run_path(BASE)["get_config"]()
+  config.update(name=f"{study}_{split_seed}", study=study, dataset="synthetic", seeds=(0, 1))
+  config.data.update({"forget_fraction": 0.1, "split_seed": split_seed})
+  config.model.width = 4
+  config.methods = ("ft", "iu")
+  config.training.num_epochs = 3
+  config.unlearning = {}
+  config.evaluation.bootstrap = 50
+  config.checkpoint_seconds = 0.0
+  config.search = {"trials": 3, "batch": 3, "robust": 1}
+  return config
+
+
+def get_config():
+  config = ml_collections.ConfigDict({"name": "two", "output_dir": "", "rule": "robust"})
+  config.cells = {
+    name: {"benchmark": one(seed, "benchmark"), "search": one(seed, "search")}
+    for name, seed in (("first", 1), ("second", 2))
+  }
+  return config
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+  path = tmp_path_factory.mktemp("configs") / "two.py"
+  base = f"BASE = {str(ROOT / 'configs' / 'cnn_digits.py')!r}\n"
+  path.write_text(base + CONFIG)
+  return path
+
+
+def call(file, folder, *argv):
+  script = runpy.run_path(SCRIPT, run_name="benchmark")
+  given = (f"--config={file}", f"--config.output_dir={folder}", *argv)
+  return cli.run(script["main"], script["flags"](), list(given))
+
+
+@pytest.fixture(scope="module")
+def folder(file, tmp_path_factory):
+  made = tmp_path_factory.mktemp("matrix")
+  assert call(file, made) == 0
+  return made
+
+
+def runs(folder):
+  return {path.name.rpartition("-")[0]: Run.open(path) for path in folder.glob("*-*")}
+
+
+def test_a_benchmark_takes_what_its_search_chose(folder):
+  found = runs(folder)
+  assert set(found) == {"search_1", "search_2", "benchmark_1", "benchmark_2"}
+  for seed in (1, 2):
+    search, benchmark = found[f"search_{seed}"], found[f"benchmark_{seed}"]
+    for method in ("ft", "iu"):
+      chosen = search.record(dict, f"tuned-{method}.json")["hyperparameters"]["robust"]
+      assert benchmark.config["unlearning"][method] == chosen
+    # Original models are trained once: the search lends them.
+    timings = search.record(dict, "timings.json")["original"]
+    assert benchmark.record(dict, "timings.json")["original"] == timings
+
+
+def test_one_page_shows_all_cells(folder):
+  page = (folder / "two" / "report.md").read_text()
+  assert "first and second" in page and "Groups of methods" not in page.split("## Groups")[0]
+  table = pd.read_csv(folder / "two" / "report.csv")
+  assert table.groupby(["cell", "method"]).size().unique().tolist() == [2]
+  rows = runs(folder)["benchmark_2"].rows().set_index(["method", "seed"])
+  for row in table[table["cell"] == "second"].itertuples():
+    assert pytest.approx(rows.loc[(row.method, row.seed), "FA"], abs=1e-12) == row.FA
+
+
+def test_nothing_is_done_twice_and_the_plan_says_so(file, folder, capsys):
+  capsys.readouterr()
+  assert call(file, folder) == 0
+  said = capsys.readouterr().err
+  assert "members done" not in said and said.count("part ") == 4
+  assert call(file, folder, "--plan") == 0
+  plan = capsys.readouterr().out
+  assert plan.count(" done\n") == 5
+  # Of each cell: 4 shared, 2 x 2 x 3 trials with 2 x 2 x 2 candidates at most, 4 unlearned.
+  assert "original and retrained 8, " in plan and "unlearned 8)" in plan
+
+
+def test_a_part_waits_for_its_search(file, tmp_path, capsys):
+  assert call(file, tmp_path, "--part=first/benchmark") == 2
+  assert "takes its hyper-parameters from first/search, which is not finished" in (
+    capsys.readouterr().err
+  )
+  assert call(file, tmp_path, "--part=third") == 2
+  assert "there is no part 'third'; known: first/search, first/benchmark" in capsys.readouterr().err
+
+
+def line(cell, name, anchors, trials, unlearned):
+  return Line(Part(cell, name, {}), anchors, trials, unlearned, 0.0, 0.0, 0)
+
+
+def test_models_are_counted_once():
+  found = [
+    line("a", "search", 6, 100, 0),
+    line("a", "benchmark", 20, 0, 30),
+    line("u", "ulira_search", 4, 10, 0),
+    line("u", "ulira", 8, 0, 12),
+    line("alone", "search", 2, 5, 0),
+  ]
+  assert matrix.total(found) == {
+    "original and retrained": 20 + 8 + 2,
+    "search trials": 115,
+    "unlearned": 42,
+    "of searches alone": 4,
+  }
+
+
+@pytest.mark.slow
+def test_the_plan_of_the_paper_has_its_models():
+  command = [sys.executable, SCRIPT, f"--config={ROOT / 'configs' / 'matrix.py'}", "--plan"]
+  said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+  assert "models of the protocol: 99520 (original and retrained 1,480, " in said
+  assert "search trials 92,400, unlearned 5,640)" in said
+  work = {row.split()[0]: float(row.split()[3]) for row in said.splitlines() if "/" in row[:32]}
+  # EFLOP of spec data_models 9; a search draws its own numbers of epochs.
+  expected = {"cifar10_resnet18": 870, "cifar100_tinyvit": 960, "utkface_resnet18": 4700}
+  for cell, pflop in expected.items():
+    share = 1.18 if cell.startswith("cifar100") else 1  # Fisher forgetting goes back once a class
+    assert work[f"{cell}/search"] == pytest.approx(share * pflop, rel=0.05)
+  assert sum(work.values()) == pytest.approx(18_500, rel=0.05)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same(file, folder, tmp_path):
+  given = [f"--config={file}", f"--config.output_dir={tmp_path}"]
+  both = [subprocess.Popen([sys.executable, SCRIPT, *given], cwd=ROOT) for _ in range(2)]
+  assert [process.wait() for process in both] == [0, 0]
+  for name, run in runs(folder).items():
+    table = "trials" if name.startswith("search") else "rows"
+    pd.testing.assert_frame_equal(runs(tmp_path)[name].table(table), run.table(table))
+
+
+def test_the_sizes_of_the_matrix_are_known_configs():
+  for size in ("", "small", "tiny"):
+    config = cli.load_config(f"{ROOT / 'configs' / 'matrix.py'}" + (f":{size}" if size else ""))
+    every = matrix.by_key(matrix.parts(config))
+    names = {"search", "benchmark"} | ({"ulira", "ulira_search"} if size != "small" else set())
+    assert {part.name for part in every.values()} == names
+    assert len({part.cell for part in every.values()}) == (3 if size == "small" else 11)
+    for part in every.values():
+      known = matrix.settings(part, every)
+      assert known.study == part.name.removeprefix("ulira_") or known.study == "search"
+    assert sweeps.ROOT == ROOT
