@@ -18,6 +18,76 @@ from pathlib import Path
 import ml_collections
 
 HERE = Path(__file__).parent
+# Found by looking at a few runs, for what they are worth.
+HAND = {
+  "ft": {"learning_rate": 0.1, "num_epochs": 10, "batch_size": 64},
+  "ga": {"learning_rate": 5e-3, "num_epochs": 6, "batch_size": 64},
+  "srl": {"learning_rate": 0.02, "num_epochs": 6, "batch_size": 64},
+  "ngplus": {"learning_rate": 5e-3, "num_epochs": 10, "batch_size": 64, "alpha": 0.8},
+  "cfk": {
+    "num_blocks": 2,
+    "learning_rate": 0.05,
+    "sgda_decay_rate": 0.3,
+    "sgda_weight_decay": 1e-3,
+    "num_epochs": 10,
+    "batch_size": 64,
+  },
+  "euk": {
+    "num_blocks": 2,
+    "learning_rate": 0.1,
+    "sgda_decay_rate": 0.3,
+    "sgda_weight_decay": 1e-3,
+    "num_epochs": 10,
+    "batch_size": 64,
+  },
+  "ff": {"alpha": 1.5e-5, "batch_size": 64},
+  "iu": {"alpha": 4.0, "batch_size": 64},
+  "bt": {"learning_rate": 2e-3, "num_epochs": 5, "batch_size": 64},
+  "scrub": {
+    "sgda_learning_rate": 0.02,
+    "sgda_num_epochs": 8,
+    "msteps": 3,
+    "retain_batch_size": 64,
+    "forget_batch_size": 64,
+  },
+  "salun": {
+    "threshold": 0.3,
+    "learning_rate": 0.02,
+    "momentum": 0.9,
+    "num_epochs": 6,
+    "batch_size": 64,
+  },
+  "fcs": {
+    "learning_rate": 5e-3,
+    "forget_optimizer_learning_rate": 3e-3,
+    "retain_optimizer_learning_rate": 0.02,
+    "num_epochs": 6,
+    "batch_size": 64,
+  },
+  "msg": {"learning_rate": 0.02, "num_epochs": 10, "batch_size": 64, "init_rate": 0.3},
+  "cfw": {
+    "start_confuser_std": 0.3,
+    "learning_rate": 0.02,
+    "num_epochs": 6,
+    "batch_size": 64,
+  },
+  "prmq": {"prune_amount": 0.9, "learning_rate": 0.05, "num_epochs": 8.5, "batch_size": 64},
+  "ct": {"learning_rate": 0.05, "num_epochs": 10, "batch_size": 64},
+  "kde": {
+    "learning_rate": 0.02,
+    "retain_optimizer_learning_rate": 0.05,
+    "num_epochs": 3,
+    "retain_num_epochs": 8,
+    "batch_size": 64,
+  },
+  "rni": {
+    "num_epochs": 8,
+    "fine_num_epochs": 4,
+    "learning_rate": 0.02,
+    "fine_optimizer_learning_rate": 0.02,
+    "batch_size": 64,
+  },
+}
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -25,6 +95,8 @@ def get_config() -> ml_collections.ConfigDict:
   config = runpy.run_path(str(HERE / "cnn_digits.py"))["get_config"]()
   config.name = "search_digits"
   config.study = "search"
+  config.tuned = ""
+  config.unlearning = HAND
   config.seeds = (0, 1, 2)
   config.search = {
     "trials": 100,

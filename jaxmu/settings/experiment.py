@@ -89,7 +89,8 @@ class Settings:
     str,
     Entry(
       "hyper-parameters that a [search](search.md) found: `reference` or `robust` (that rule's, "
-      "which the package ships for some data sets and networks), or a search's run directory. "
+      "which the package ships for some data sets and networks), one of these by its name "
+      "(`digits_cnn`), or a search's run directory. "
       "What `unlearning` says goes first. Empty: none",
       read=readers.file_path,
       incidental=True,

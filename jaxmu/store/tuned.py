@@ -25,8 +25,9 @@ def read(asked: str, dataset: str, network: str) -> dict[str, dict[str, Any]]:
 
   Args:
     asked: "reference" or "robust" for what the package ships for this data set and network, by
-      that rule; else a folder or a run directory, whose robust choices are taken where there are
-      any. "PATH:reference" takes those of the other rule.
+      that rule; the name of a cell that it ships, "digits_cnn"; or a folder or a run directory. Of
+      the last three the robust choices are taken where there are any; with ":reference" behind it
+      those of the other rule.
 
   Raises:
     SettingsError: nothing is shipped for them, or there is no such folder.
@@ -78,6 +79,8 @@ def _place(asked: str, dataset: str, network: str) -> tuple[str, Path]:
       f"config.tuned is '{asked}'; expected reference, robust, or a search's run directory, with "
       "':reference' behind it for what that rule chose"
     )
+  if path in shipped():
+    return rule or ROBUST, SHIPPED / path
   if not _listed(Path(path)):
     raise SettingsError(
       f"config.tuned is '{asked}', which is no folder with tuned hyper-parameters; expected "

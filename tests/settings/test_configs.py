@@ -12,6 +12,7 @@ from jaxmu.unlearning import METHODS
 
 FOLDER = Path(__file__).parents[2] / "configs"
 ARGUMENTS = {
+  "cells": ("", "fashion_mnist,cnn,small", "utkface,tinyvit,tiny", "cifar100,resnet18,mini"),
   "cnn_digits": ("",),
   "resnet18_cifar10": ("", "mini", "tiny"),
   "search_digits": ("",),
@@ -30,13 +31,15 @@ def build(name, argument="", overrides=()):
 
 
 def test_every_config_file_is_covered():
-  assert {path.stem for path in FOLDER.glob("*.py")} == set(ARGUMENTS)
+  every = {path.stem for path in FOLDER.glob("*.py")}
+  assert every == {*ARGUMENTS, "matrix"}  # the last one is of several studies (test_matrix.py)
 
 
 @pytest.mark.parametrize(("name", "argument"), SPECS)
 def test_config_builds(name, argument):
   settings = build(name, argument)
-  assert settings.name == f"{name}_{argument}".rstrip("_")
+  if name != "cells":
+    assert settings.name == f"{name}_{argument}".rstrip("_")
   if name in STUDIES:
     assert settings.study == "ulira"
     assert settings.ulira.splits >= 16
@@ -55,7 +58,7 @@ def test_config_says_what_it_is(name, argument):
   assert f"python bin/{program}.py --config=configs/{name}.py" in text
   assert "Hardware:" in text
   assert "Expected" in text
-  assert not argument or f":{argument}" in text
+  assert not argument or name == "cells" or f":{argument}" in text
 
 
 def test_full_recipe_is_the_reference_s():
@@ -88,7 +91,7 @@ def test_only_digits_have_random_labels():
 @pytest.mark.parametrize(
   ("name", "argument", "known"),
   [
-    ("cnn_digits", "", "69f7e7af"),
+    ("cnn_digits", "", "85c73742"),
     ("resnet18_cifar10", "mini", "88923153"),
     ("ulira_digits", "", "6e5293fd"),
   ],
@@ -106,3 +109,23 @@ def test_seeds_of_the_command_line_are_ranges():
 def test_unknown_argument_is_refused():
   with pytest.raises(SettingsError, match="unknown argument 'huge'; expected mini, tiny, or none"):
     build("resnet18_cifar10", "huge")
+
+
+@pytest.mark.parametrize("network", ["resnet18", "tinyvit"])
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "cifar10", "cifar100", "utkface"])
+def test_cells_have_the_recipes_of_the_reference(dataset, network):
+  training = build("cells", f"{dataset},{network}").training
+  assert training.num_epochs == (182 if dataset.startswith("cifar") else 50)
+  assert training.batch_size == (128 if dataset == "utkface" else 256)
+  assert build("cells", f"{dataset},{network}").unlearning.changed == {}
+
+
+def test_the_cell_that_has_a_config_of_its_own_is_the_same():
+  own, cell = build("resnet18_cifar10"), build("cells", "cifar10,resnet18")
+  assert own.identity() | {"name": ""} == cell.identity() | {"name": ""}
+
+
+@pytest.mark.parametrize("cell", ["mnst,cnn", "mnist,vgg", "mnist,cnn,huge", "mnist"])
+def test_an_unknown_cell_is_refused(cell):
+  with pytest.raises(SettingsError, match="unknown '"):
+    build("cells", cell)

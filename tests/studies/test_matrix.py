@@ -34,6 +34,7 @@ def one(split_seed, study):
   config.evaluation.bootstrap = 50
   config.checkpoint_seconds = 0.0
   config.search = {"trials": 3, "batch": 3, "robust": 1}
+  config.tuned = ""
   return config
 
 
@@ -50,7 +51,7 @@ def get_config():
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
   path = tmp_path_factory.mktemp("configs") / "two.py"
-  base = f"BASE = {str(ROOT / 'configs' / 'cnn_digits.py')!r}\n"
+  base = f"BASE = {str(ROOT / 'configs' / 'search_digits.py')!r}\n"
   path.write_text(base + CONFIG)
   return path
 

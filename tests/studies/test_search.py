@@ -128,6 +128,7 @@ SEARCH = (
   "--config.search.trials=6",
   "--config.search.batch=3",
   "--config.search.robust=1",
+  "--config.search.robust_seeds=,",
   "--config.search.check_seeds=2,3",
 )
 

@@ -13,7 +13,9 @@ SWEEP = str(ROOT / "bin" / "sweep.py")
 def arguments(output_dir, *overrides, methods="ft,msg", epochs=3):
   """Return the command line of the tiny benchmark; later overrides win."""
   return [
-    f"--config={ROOT / 'configs' / 'cnn_digits.py'}",
+    f"--config={ROOT / 'configs' / 'search_digits.py'}",  # hyper-parameters chosen by hand
+    "--config.study=benchmark",
+    "--config.name=cnn_digits",
     "--config.dataset=synthetic",
     "--config.data.forget_fraction=0.1",
     "--config.model.width=4",
