@@ -206,14 +206,15 @@ def _sizes(cells: Cells) -> Table:
   return Table("Samples per set", tuple(map(Column, parts)), tuple(rows), Column("Cell"))
 
 
-def _configurations(cells: Cells, methods: list[str]) -> Table:
+def _configurations(cells: Cells, methods: list[str]) -> Facts:
   """List the hyper-parameters that every method ran with."""
-  rows = []
-  for method in methods:
-    for name, one in cells.items():
-      known = one.data.manifest.methods[method].hyperparameters
-      rows.append(Row(f"{one.data.label(method)}, {name}", (Cell(facts.plain(known)),), method))
-  return Table("Hyper-parameters by cell", (Column("hyper-parameters"),), tuple(rows))
+  found = [
+    (f"{one.data.label(method)}, {name}", facts.plain(known.hyperparameters))
+    for method in methods
+    for name, one in cells.items()
+    if (known := one.data.manifest.methods[method])
+  ]
+  return Facts(tuple(found))
 
 
 def _figures(cells: Cells, methods: list[str], marks: Mapping[str, Mark]) -> Section:

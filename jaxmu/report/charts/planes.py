@@ -68,7 +68,7 @@ def _names(sheet: Sheet, ax: Axes, plot: Plane, bars: list[Line2D]) -> None:
       ax=ax,
       arrowprops=line,
       objects=bars or None,
-      expand=(1.1, 1.6),
+      expand=(1.2, 1.9),
       force_static=(0.2, 0.35),
       force_text=(0.8, 1.2),
       min_arrow_len=sheet.pt(8),

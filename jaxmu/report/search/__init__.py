@@ -177,15 +177,15 @@ def _standing(gain: Any) -> str:
   return MET if gain.above(0) else MISSED if gain.below(0) else SHARED
 
 
-def _configurations(data: SearchData) -> Table:
-  """List what was chosen; of what the config gives only that which differs."""
-  rows = []
-  for method in data.methods:
-    for choice in (GIVEN, REFERENCE, ROBUST):
-      hp = data.hyperparameters(method, choice)
-      if hp is not None:
-        rows.append(Row(f"{data.label(method)}, {choice}", (Cell(_written(hp)),), method))
-  return Table("Configurations", (Column("hyper-parameters"),), tuple(rows), name="configurations")
+def _configurations(data: SearchData) -> Facts:
+  """List what was given and what was chosen."""
+  found = [
+    (f"{data.label(method)}, {choice}", _written(hp))
+    for method in data.methods
+    for choice in (GIVEN, REFERENCE, ROBUST)
+    if (hp := data.hyperparameters(method, choice)) is not None
+  ]
+  return Facts(tuple(found))
 
 
 def _written(hp: Mapping[str, Any]) -> str:
