@@ -290,6 +290,14 @@ class SearchSettings:
       choices=SEARCH_RANGES,
     ),
   ] = "amended"
+  start: Annotated[
+    str,
+    Entry(
+      "what other searches chose, tried before anything is drawn: a cell that is shipped "
+      "(`digits_cnn`) or a run directory, as for `tuned`. Empty: nothing",
+      read=file_path,
+    ),
+  ] = ""
   splits: Annotated[
     int,
     Entry(

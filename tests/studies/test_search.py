@@ -87,6 +87,16 @@ def test_every_draw_is_one_that_its_method_takes(name, ranges):
   assert not {key for key, each in METHODS[name].hyper.items() if each.dead} & set(space.drawn)
 
 
+def test_a_head_start_is_tried_first_and_cut_to_the_ranges():
+  given = {"learning_rate": 0.5, "weight_decay": 1e-3, "batch_size": 96, "num_epochs": 99}
+  search = Search(Space(METHODS["ft"], 50), "nsga3", 1, 10)
+  search.first([given])
+  first, second = search.ask(2)
+  assert (first["learning_rate"], first["weight_decay"]) == (0.1, 1e-3)
+  assert (first["num_epochs"], first["batch_size"]) == (10, 64)
+  assert second == drawn(rounds=(2,))[0] | {"num_epochs": second["num_epochs"]}
+
+
 @pytest.mark.parametrize(("epochs", "longest"), [(182, 37), (91, 19), (50, 10), (1, 1)])
 def test_the_longest_unlearning_is_a_fifth_of_training(epochs, longest):
   assert Space(METHODS["ft"], epochs).high("num_epochs") == longest

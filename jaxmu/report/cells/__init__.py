@@ -33,6 +33,7 @@ from jaxmu.report.blocks import (
   Table,
   Text,
 )
+from jaxmu.report.cells import published
 from jaxmu.report.charts.plots import Axis, Ranking
 from jaxmu.report.marks import Mark
 from jaxmu.store import Run
@@ -81,6 +82,7 @@ def compose(cells: Cells) -> Report:
     sections=(
       Section("Groups", (Text(GROUPS, small=True), main), "results"),
       Section("Cell by cell", _single(cells), "cells"),
+      *_published(cells),
       Section("Samples", (_sizes(cells),), "samples"),
       Section("Configurations", (_configurations(cells, methods),), "configurations"),
       _figures(cells, methods, marks),
@@ -195,6 +197,12 @@ def _single(cells: Cells) -> tuple[Block, ...]:
     table = main_table.main(one)._replace(caption=f"{name}: every metric", name=f"cell-{k}")
     found.append(Fold(name, (table,)))
   return tuple(found)
+
+
+def _published(cells: Cells) -> list[Section]:
+  """Show what others published of a cell, where there is any."""
+  tables = [published.beside(name, one) for name, one in cells.items() if published.fits(one)]
+  return [Section("Published by others", tuple(tables), "published")] if tables else []
 
 
 def _sizes(cells: Cells) -> Table:

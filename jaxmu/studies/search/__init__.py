@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping
 from jaxmu.audit.text import plural
 from jaxmu.report.search import report
 from jaxmu.settings import Settings
+from jaxmu.store import tuned
 from jaxmu.studies import benchmark
 from jaxmu.studies.search import choice, search_tables
 from jaxmu.studies.search.choice import Hp, Trial
@@ -118,7 +119,12 @@ def _searches(build: Builder, method: str) -> dict[int, Searching]:
     return {place: Fixed([hyperparameters(settings, method)]) for place in build.places}
   space = Space.of(settings, method)
   begin = lambda place: Search(space, asked.sampler, build.sampler_seed(place), asked.batch)
-  return {place: begin(place) for place in build.places}
+  found = {place: begin(place) for place in build.places}
+  if asked.start:
+    known = tuned.read(asked.start, settings.dataset, settings.model.name)
+    for search in found.values():
+      search.first([known[method]] if method in known else [])
+  return found
 
 
 SEARCH = Study(stages, search_tables.write, report, about, assumed)

@@ -27,7 +27,7 @@ def of(space: Space, trials: Sequence[Trial]) -> list[tuple[str, float]]:
     return []
   study = optuna.create_study()
   for trial in finite:
-    values = {name: _inside(trial.hp[name], each) for name, each in distributions.items()}
+    values = {name: space.inside(name, trial.hp[name]) for name in distributions}
     made = optuna.trial.create_trial(params=values, distributions=distributions, value=trial.score)
     study.add_trial(made)
   with warnings.catch_warnings():
@@ -46,11 +46,3 @@ def _distribution(space: Space, name: str, each: Distribution) -> Any:
     return distributions.IntDistribution(int(each.low), int(space.high(name)))
   log = each.kind == "log_uniform"
   return distributions.FloatDistribution(each.low, space.high(name), log=log)
-
-
-def _inside(value: Any, distribution: Any) -> Any:
-  """Return a value as its distribution has it: a tuple of one as its number, within its bounds."""
-  value = value[0] if isinstance(value, tuple) else value
-  if hasattr(distribution, "choices"):
-    return value
-  return min(max(value, distribution.low), distribution.high)

@@ -61,9 +61,10 @@ class Search:
     self._open: list[optuna.trial.Trial] = []
 
   def first(self, given: Sequence[Mapping[str, Any]]) -> None:
-    """Have these configurations tried before any is drawn; what is not drawn is left out."""
+    """Have these configurations tried before any is drawn, as far as they are drawn, in range."""
     for values in given:
-      self._study.enqueue_trial({name: values[name] for name in self.space.drawn if name in values})
+      known = {n: self.space.inside(n, values[n]) for n in self.space.drawn if n in values}
+      self._study.enqueue_trial(known)
 
   def ask(self, count: int) -> list[Hp]:
     """Return complete hyper-parameters of that many trials."""

@@ -40,6 +40,13 @@ class Space:
     high = self.distributions[name].high
     return float(self.longest) if high is None else high
 
+  def inside(self, name: str, value: Any) -> Any:
+    """Return a value as a draw has it: a tuple of one as its number, within its range."""
+    each, value = self.distributions[name], value[0] if isinstance(value, tuple | list) else value
+    if each.choices:
+      return value if value in each.choices else min(each.choices, key=lambda c: abs(c - value))
+    return type(value)(min(max(value, each.low), self.high(name)))
+
   def complete(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
     """Return all hyper-parameters of a draw: constants, bounds by others, and defaults.
 
