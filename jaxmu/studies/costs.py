@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxmu.errors import SettingsError
 from jaxmu.execution import accounting
 from jaxmu.models import of_settings
 from jaxmu.models.cost import forward_flops, parameter_count
-from jaxmu.settings import Settings
+from jaxmu.settings import ModelSettings, Settings
 from jaxmu.settings.ranges import Range
 from jaxmu.store.record import Record
 from jaxmu.studies.study import Member, Outline, Stage
@@ -18,6 +18,7 @@ from jaxmu.studies.units import Unit
 # finished units reached counts more, and --images-per-second most.
 MEASURED_FLOPS = {"resnet18": 290e9, "tinyvit": 130e9, "cnn": 190e9}
 SPEED = Range(1e-3, 1e12)  # images a second of one machine
+_NETWORKS: dict[tuple[ModelSettings, int, tuple[int, int]], tuple[int, int]] = {}
 
 
 class Cost(NamedTuple):
@@ -62,13 +63,13 @@ class Costs:
     self.outline, self._image, self._record = outline, image, record
     self._asked = images_per_second
 
-  @functools.cached_property
+  @property
   def flops(self) -> int:
-    return forward_flops(self._module, *self._image)
+    return self._network[0]
 
-  @functools.cached_property
+  @property
   def weights(self) -> int:
-    return parameter_count(self._module, *self._image)
+    return self._network[1]
 
   @functools.cached_property
   def speed(self) -> float:
@@ -101,8 +102,13 @@ class Costs:
     return sum(self.of(unit.stage, unit.members).pflop for unit in units)
 
   @property
-  def _module(self) -> Any:
-    return of_settings(self._settings, self.outline.num_classes)
+  def _network(self) -> tuple[int, int]:
+    classes, image = self.outline.num_classes, self._image
+    key = (self._settings.model, classes, image)
+    if key not in _NETWORKS:
+      module = of_settings(self._settings, classes)
+      _NETWORKS[key] = forward_flops(module, *image), parameter_count(module, *image)
+    return _NETWORKS[key]
 
   @property
   def _settings(self) -> Settings:

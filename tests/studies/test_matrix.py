@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from support import sweeps
 
 from jaxmu.command import cli
+from jaxmu.data import tfds_source
 from jaxmu.store import Run
 from jaxmu.studies import matrix
 from jaxmu.studies.matrix import Line, Part
@@ -173,3 +175,33 @@ def test_the_sizes_of_the_matrix_are_known_configs():
       known = matrix.settings(part, every)
       assert known.study == part.name.removeprefix("ulira_") or known.study == "search"
     assert sweeps.ROOT == ROOT
+
+
+def prepared(dataset, folder):
+  """Return the folder of a data set; UTKFace is generated, others must be there."""
+  if dataset == "utkface":
+    from PIL import Image
+
+    (folder / "UTKFace").mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(100):
+      pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+      Image.fromarray(pixels).save(folder / "UTKFace" / f"{(20 * k) % 100}_0_0_{k}.jpg")
+    return folder
+  if tfds_source.find(dataset) is None:
+    pytest.skip(f"{dataset} is not prepared here")
+  return tfds_source.data_root(None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["resnet18", "tinyvit"])
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "cifar10", "cifar100", "utkface"])
+def test_every_cell_runs_at_its_smallest(dataset, network, tmp_path):
+  root = prepared(dataset, tmp_path)
+  given = (f"--part={dataset}_{network}", f"--config.data_dir={root}")
+  assert call(f"{ROOT / 'configs' / 'matrix.py'}:tiny", tmp_path / "runs", *given) == 0
+  found = runs(tmp_path / "runs")
+  (benchmark,) = (run for name, run in found.items() if not name.startswith("search"))
+  rows = benchmark.rows()
+  assert set(rows["method"]) == {"original", "retrained", "ft", "ga"}
+  assert rows[rows["method"] == "retrained"]["TA"].between(0, 1).all()
