@@ -1,11 +1,12 @@
 """Kill studies at random moments, again and again, and compare what they end with, bit for bit.
 
-A tiny benchmark and a tiny U-LiRA study (synthetic data, width 4, every epoch saved) are run once
-undisturbed. Then rounds: one process, or three on one folder, are started, and one of them gets a
-signal at a random moment; it is started again, until the study ends by itself. Everything that is a
-number must then equal the undisturbed run's, nothing may be left over, no finished unit may be
-trained again, and a process must go on from the epoch that was saved. After SIGTERM a process must
-end by itself with code 75, and say how to go on. Of three processes the others finish the study.
+A tiny benchmark, a tiny U-LiRA study and a tiny search (synthetic data, width 4, every epoch saved)
+are run once undisturbed. Then rounds: one process, or three on one folder, are started, and one of
+them gets a signal at a random moment; it is started again, until the study ends by itself.
+Everything that is a number must then equal the undisturbed run's, nothing may be left over, no
+finished unit may be trained again, and a process must go on from the epoch that was saved. After
+SIGTERM a process must end by itself with code 75, and say how to go on. Of three processes the
+others finish the study.
 
 Rounds are noted in FOLDER/rounds.jsonl: the same command goes on where it stopped.
 

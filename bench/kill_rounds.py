@@ -19,7 +19,15 @@ from support import studies, sweeps
 
 from jaxmu.store import Run
 
-STUDIES = {"benchmark": sweeps.arguments, "ulira": studies.arguments}
+
+def search(folder: Path, *overrides: str) -> list[str]:
+  """Return the command line of a tiny search, whose stages are of several units."""
+  given = {"trials": 6, "batch": 3, "robust": 1, "robust_seeds": ",", "check_seeds": "2,3"}
+  words = (f"--config.search.{name}={value}" for name, value in given.items())
+  return sweeps.arguments(folder, "--config.study=search", *words, *overrides, methods="ft")
+
+
+STUDIES = {"benchmark": sweeps.arguments, "ulira": studies.arguments, "search": search}
 LONGER = tuple(
   f"--config.{name}.num_epochs=30" for name in ("training", "unlearning.ft", "unlearning.msg")
 )  # so that many a moment lies between two saved epochs
@@ -83,6 +91,8 @@ class Reference:
 
   def __init__(self, study: str, folder: Path):
     used = [entry for entry in LONGER if study == "benchmark" or "msg" not in entry]
+    if study == "search":
+      used = used[:1]  # trials draw their epochs, up to a fifth of these
     self.study, self.argv = study, lambda output: STUDIES[study](output, *used)
     output = folder / study / "undisturbed"
     if not list(output.glob("*/report.md")):
@@ -209,9 +219,10 @@ class Play:
     left += [str(path.relative_to(run)) for path in run.glob("legs/*/*")]
     if left:
       self._fault(f"left over: {left[:3]}")
-    events = [(e["event"], e["stage"]) for e in Run.open(run).events() if "unit" in e]
+    noted = [e for e in Run.open(run).events() if "unit" in e]
+    events = [(e["event"], f"{e['stage']}/{e['unit']}") for e in noted]
     again = [
-      s for k, (event, s) in enumerate(events) if event == "start" and ("done", s) in events[:k]
+      u for k, (event, u) in enumerate(events) if event == "start" and ("done", u) in events[:k]
     ]
     if again:
       self._fault(f"trained again after it was done: {again[:3]}")
