@@ -99,12 +99,14 @@ class Builder:
   def _stage(self, method: str, what: str, members: Sequence[Member]) -> Stage:
     """Order members by work, so that those of a unit end together, and give all stages one room.
 
-    Programs depend on the places of a unit: with room for the largest, stages of a method share
+    Programs depend on the places of a unit: with room for a whole batch, stages of a method share
     them.
     """
     known = get(method)
     ordered = sorted(members, key=lambda member: -self._work(known, member))
-    return Stage(f"{method}.{what}", known, tuple(ordered), "original", KEPT, room=LARGEST)
+    asked = self.settings.search
+    room = min(LARGEST, min(asked.batch, asked.trials) * len(self.places))
+    return Stage(f"{method}.{what}", known, tuple(ordered), "original", KEPT, room=room)
 
   def _work(self, method: Method, member: Member) -> float:
     options = {"fidelity": self.settings.fidelity, "num_classes": self.num_classes}
