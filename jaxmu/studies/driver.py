@@ -19,7 +19,7 @@ from jaxmu.store.groups import Expected, text
 from jaxmu.store.record import Record
 from jaxmu.studies import units
 from jaxmu.studies.identity import Identities
-from jaxmu.studies.study import Row, Stage, Stages, known
+from jaxmu.studies.study import NotKnown, Row, Stage, Stages, known
 from jaxmu.studies.units import Unit
 from jaxmu.studies.work import TooLarge
 
@@ -67,15 +67,21 @@ class Driver:
 
     Raises:
       SettingsError: there is no such unit.
-      NeedMissing: the models that it starts from are not there.
+      NeedMissing: the models that it starts from, or results that it depends on, are not there.
       Busy: another process works on it.
     """
-    self.add_all(stages, self._rows_that_are_there)
+    unfinished: list[str] = []
+    self.add_all(stages, lambda stage: self._rows_that_are_there(stage, unfinished))
     name, _, group = key.partition("/")
     if self.record.has(name, group):
       self.say(f"{key}: done before")
       return
     found = {unit.key: unit for stage in self.stages for unit in self.units(stage)}
+    if key not in found and unfinished:
+      raise NeedMissing(
+        f"there is no unit '{key}' yet: what comes after stage '{unfinished[0]}' depends on it, "
+        "and it is not finished; work its units first"
+      )
     if key not in found:
       rest = closest(key, found) if found else "all units are done"
       raise SettingsError(f"there is no unit '{key}' to do; {rest}")
@@ -120,9 +126,11 @@ class Driver:
     self._finish()
     return self.record.rows(stage.name)
 
-  def _rows_that_are_there(self, stage: Stage) -> list[Row]:
+  def _rows_that_are_there(self, stage: Stage, unfinished: list[str]) -> list[Row]:
+    """Return a stage's rows, or end the stages here and note which one is not finished."""
     if self.record.missing(stage.name):
-      raise NeedMissing(f"what comes next depends on stage '{stage.name}', which is not finished")
+      unfinished.append(stage.name)
+      raise NotKnown(stage.name)
     return self.record.rows(stage.name)
 
   def _finish(self) -> None:

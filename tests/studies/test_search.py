@@ -228,6 +228,22 @@ def test_the_plan_knows_how_many_trials_there_will_be(folder, tmp_path):
   assert {unit.state for unit in plan.plan(sweeps.settings(*arguments(folder))).units} == {"done"}
 
 
+def test_units_one_by_one_as_far_as_they_are_known(tmp_path, capsys):
+  """What a cluster does: a unit a job, the later ones when the earlier ones are there."""
+  given = arguments(tmp_path, "--config.search.check_seeds=,", methods="iu")
+  assert sweeps.call(*given, "--prepare") == 0
+  worked = []
+  while left := [u for u in plan.plan(sweeps.settings(*given)).units if u.state == "to do"]:
+    assert sweeps.call(*given, f"--unit={left[0].key}") == 0
+    worked.append(left[0].stage)
+    later = [unit.key for unit in left if unit.stage == "iu.2"]
+    if worked == ["original"]:
+      capsys.readouterr()
+      assert sweeps.call(*given, f"--unit={later[0]}") == 69
+      assert "what comes after stage 'retrained' depends on it" in capsys.readouterr().err
+  assert list(dict.fromkeys(worked)) == ["original", "retrained", "iu.1", "iu.2", "iu.again"]
+
+
 def test_trials_that_draw_the_same_are_no_trouble(folder, tmp_path, monkeypatch, capsys):
   copied = shutil.copytree(folder, tmp_path / "copied")
   same = Search(Space(METHODS["ft"], 8), "random", 0, 1).ask(1)[0]
