@@ -26,10 +26,10 @@ __getattr__, __dir__ = door(
     "ModelSettings": "jaxmu.settings.sections",
     "PopulationSettings": "jaxmu.settings.sections",
     "ReportSettings": "jaxmu.settings.sections",
-    "SearchSettings": "jaxmu.settings.sections",
+    "SearchSettings": "jaxmu.settings.study_sections",
     "Settings": "jaxmu.settings.experiment",
     "TrainingSettings": "jaxmu.settings.sections",
-    "UliraSettings": "jaxmu.settings.sections",
+    "UliraSettings": "jaxmu.settings.study_sections",
     "schema": "jaxmu.settings.experiment",
   },
 )

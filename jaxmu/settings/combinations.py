@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from jaxmu.errors import SettingsError, shown
 from jaxmu.settings.choices import BENCHMARK, SEARCH, ULIRA
 from jaxmu.settings.ranges import SEED
-from jaxmu.settings.sections import DataSettings, SearchSettings
+from jaxmu.settings.sections import DataSettings
+from jaxmu.settings.study_sections import SearchSettings
 
 
 class Entries(Protocol):

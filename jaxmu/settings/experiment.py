@@ -27,10 +27,9 @@ from jaxmu.settings.sections import (
   ModelSettings,
   PopulationSettings,
   ReportSettings,
-  SearchSettings,
   TrainingSettings,
-  UliraSettings,
 )
+from jaxmu.settings.study_sections import SearchSettings, UliraSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

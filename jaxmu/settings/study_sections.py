@@ -1,0 +1,151 @@
+"""The sections of a config that one kind of study reads: shadow models, and a search."""
+
+from typing import Annotated
+
+from pydantic.dataclasses import dataclass
+
+from jaxmu.settings.choices import FITS, SAMPLERS, SEARCH_RANGES, VARIANCES
+from jaxmu.settings.entries import Entry
+from jaxmu.settings.ranges import (
+  CANDIDATES,
+  FORGET_SETS,
+  POSITIONS,
+  SEARCHED_SPLITS,
+  SHADOW_SPLITS,
+  TRIALS,
+)
+from jaxmu.settings.readers import file_path, further_seeds
+from jaxmu.settings.sections import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SearchSettings:
+  """Hyper-parameter search (spec evaluation 6), read where `study` is "search".
+
+  `seeds` are then the seeds of the searches. What makes a search longer is incidental: it goes on.
+  """
+
+  trials: Annotated[
+    int,
+    Entry(
+      "trials of each method on each seed; this section is read where `study` is `search` only",
+      within=TRIALS,
+      incidental=True,
+    ),
+  ] = 100
+  sampler: Annotated[
+    str,
+    Entry(
+      "`nsga3` (the reference's), `tpe` (minimises the one number by which configurations are "
+      "chosen), `random`, or `fixed`: one trial of what `unlearning` says",
+      choices=SAMPLERS,
+    ),
+  ] = "nsga3"
+  batch: Annotated[
+    int,
+    Entry(
+      "trials that are drawn together before their results are looked at; a generation of `nsga3`",
+      within=TRIALS,
+    ),
+  ] = 50
+  ranges: Annotated[
+    str,
+    Entry(
+      "what is drawn from: the `reference`'s ranges, or `amended` ones ([why](search.md#ranges))",
+      choices=SEARCH_RANGES,
+    ),
+  ] = "amended"
+  start: Annotated[
+    str,
+    Entry(
+      "what other searches chose, tried before anything is drawn: a cell that is shipped "
+      "(`digits_cnn`) or a run directory, as for `tuned`. Empty: nothing",
+      read=file_path,
+    ),
+  ] = ""
+  splits: Annotated[
+    int,
+    Entry(
+      "search on that many splits of [shadow models](shadow_models.md), on the first forget set of "
+      "each, and not on `seeds`; 0: on `seeds`",
+      within=SEARCHED_SPLITS,
+      incidental=True,
+    ),
+  ] = 0
+  robust: Annotated[
+    int,
+    Entry(
+      "best trials of each seed's search that are run on all seeds, for the rule that chooses by "
+      "the mean; 0: none",
+      within=CANDIDATES,
+      incidental=True,
+    ),
+  ] = 5
+  robust_seeds: Annotated[
+    tuple[int, ...],
+    Entry(
+      "further seeds on which these run as well; none of `seeds`",
+      read=further_seeds,
+      incidental=True,
+    ),
+  ] = ()
+  check_seeds: Annotated[
+    tuple[int, ...],
+    Entry(
+      "seeds on which the configurations chosen, and those that `unlearning` gives, are compared; "
+      "none of `seeds` and `robust_seeds`. Empty: no comparison",
+      read=further_seeds,
+      incidental=True,
+    ),
+  ] = ()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class UliraSettings:
+  """Shadow models (spec evaluation 9), read where `study` is "ulira".
+
+  What makes a study larger, and its attacker, are incidental: a study grows in its place.
+  """
+
+  splits: Annotated[
+    int,
+    Entry(
+      "random halves of the pool; this section is read where `study` is `ulira` only",
+      within=SHADOW_SPLITS,
+      incidental=True,
+    ),
+  ] = 64
+  forgets: Annotated[
+    int, Entry("forget sets in each half", within=FORGET_SETS, incidental=True)
+  ] = 10
+  pool: Annotated[
+    int,
+    Entry(
+      "samples that are attacked, the first of the pool's random order; 0 takes all, 95 % of the "
+      "training part",
+      within=POSITIONS,
+    ),
+  ] = 0
+  share_original: Annotated[
+    bool, Entry("one original model per split, not one per forget set as in the paper")
+  ] = True
+  fit: Annotated[
+    str,
+    Entry(
+      "the attacker's Gaussians: `normal` (mean, standard deviation), `robust` (median, MAD), "
+      "`median` (median, standard deviation)",
+      choices=FITS,
+      incidental=True,
+    ),
+  ] = "normal"
+  variance: Annotated[
+    str,
+    Entry(
+      "of the attacker's Gaussians: `sample` (each sample has its own for each side), `scaled` "
+      "(each sample has its own among models that never saw it, times one ratio for all samples "
+      "where it was forgotten), `fixed` (one for all), or `auto`: scaled below 16 forgetting "
+      "models per sample",
+      choices=("auto", *VARIANCES),
+      incidental=True,
+    ),
+  ] = "auto"
