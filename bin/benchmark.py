@@ -50,10 +50,8 @@ def main(args) -> int:
     from jaxmu.command import workers
 
     words = [sys.executable, *cli.without(sys.argv, "--workers", "--stop-after")]
-    for code in workers.work(words, args.workers, args.stop):
-      if code:
-        print(f"a worker ended with code {code}; what it left is done here", file=sys.stderr)
-  runtime.configure(0)
+    workers.share(words, args.workers, args.stop)
+  runtime.configure(matrix.settings(chosen[0], every).population.devices)
   from jaxmu import report, studies
 
   command = shlex.join(["python", *sys.argv])

@@ -26,23 +26,18 @@ def main(args: argparse.Namespace) -> None:
   for run in runs:
     run.config = {**run.config, "report": {**run.config.get("report", {}), **asked}}
   short = len({run.path.name for run in runs}) == len(runs)
+  named = {run.path.name if short else str(run.path): run for run in runs}
+  beside = runs[0].path.parent
   if args.cells:
     from jaxmu.report import cells
 
-    whole = cells.report({run.config["name"]: run for run in runs})
-    name = f"cells-{report.folder(run.path.name for run in runs).rpartition('-')[2]}"
-    written = report.write(Path(args.output or runs[0].path.parent / name), whole)
-    if args.figures:
-      written += report.write_figures(whole, args.figures)
-    print("\n".join(map(str, written)))
-    return
-  found = {run.path.name if short else str(run.path): study_of(run).report(run) for run in runs}
-  if len(found) > 1:
-    whole = report.compare(found)
-    written = report.write(Path(args.output or runs[0].path.parent / report.folder(found)), whole)
+    whole, folder = cells.report(named), beside / report.folder(named, "cells")
+  elif len(runs) > 1:
+    whole = report.compare({name: study_of(run).report(run) for name, run in named.items()})
+    folder = beside / report.folder(named)
   else:
-    (whole,) = found.values()
-    written = report.write(Path(args.output or runs[0].path), whole)
+    whole, folder = study_of(runs[0]).report(runs[0]), runs[0].path
+  written = report.write(Path(args.output or folder), whole)
   if args.figures:
     written += report.write_figures(whole, args.figures)
   print("\n".join(map(str, written)))

@@ -5,6 +5,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from jaxmu.audit import metrics, statistics
@@ -77,6 +78,16 @@ def _differences(data: Results) -> dict[tuple[str, str, str], Cell]:
         gap = over_members((table[one] - table[other]).to_numpy(float), LEVEL)
         found[one, other, metric] = Cell(int(math.isfinite(gap.value)), *_bounded(gap))
   return found
+
+
+def over_seeds(values: np.ndarray) -> Cell:
+  """Return the mean of one number per seed, SD and t interval; only finite ones count."""
+  kept = values[np.isfinite(values)]
+  if not len(kept):
+    return Cell()
+  value, low, high = over_members(kept, LEVEL)
+  sd = float(kept.std(ddof=1)) if len(kept) > 1 else math.nan
+  return Cell(len(kept), value, sd, low=low, high=high)
 
 
 def _bounded(gap: Interval) -> tuple:

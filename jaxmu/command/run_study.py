@@ -84,9 +84,7 @@ def _share(args: argparse.Namespace) -> int:
   (code,) = workers.work(first, 1, args.stop)
   if code:
     return code
-  for code in workers.work([*words, "--only-units"], args.workers, args.stop):
-    if code:
-      print(f"a worker ended with code {code}; what it left is done here", file=sys.stderr)
+  workers.share([*words, "--only-units"], args.workers, args.stop)
   return 0
 
 

@@ -80,6 +80,20 @@ def work(command: Sequence[str], count: int, stop: Stop) -> list[int]:
   return codes
 
 
+def share(command: Sequence[str], count: int, stop: Stop) -> None:
+  """Let `count` processes share the work; say which of them did not end well.
+
+  Raises:
+    SettingsError: `count` is no number of processes.
+    Interrupted: this process was asked to stop.
+  """
+  if count < 1:
+    raise SettingsError(f"--workers={count}: expected at least 1")
+  for code in work(command, count, stop):
+    if code:
+      print(f"a worker ended with code {code}; what it left is done here", file=sys.stderr)
+
+
 def _start(command: Sequence[str], share: Share) -> subprocess.Popen:
   pin = [sys.executable, "-c", _PINNED, ",".join(map(str, share.cores))] if share.cores else []
   environment = os.environ | share.environment()

@@ -44,9 +44,9 @@ def compare(reports: Mapping[str, Report]) -> Report:
   return compose(reports)
 
 
-def folder(names: Iterable[str]) -> str:
+def folder(names: Iterable[str], kind: str = "comparison") -> str:
   """Name the folder of a page about several runs: the same for the same runs."""
-  return f"comparison-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
+  return f"{kind}-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
 
 
 def _write_all(folder: Path, contents: dict[str, bytes]) -> list[Path]:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from jaxmu.audit.intervals import over_members
 from jaxmu.audit.metrics import METRICS
-from jaxmu.audit.results import LEVEL, REFERENCES
+from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.results import Cell as Number
+from jaxmu.audit.summary import over_seeds
 from jaxmu.audit.text import MISSING, interval, listing, number, plural
 from jaxmu.errors import StoreError
 from jaxmu.report.blocks import (
@@ -157,8 +157,7 @@ def _paired(report: Report, before: str, old: pd.DataFrame, name: str, new: pd.D
 
 def _gap(values: pd.Series) -> Cell:
   """Return a mean difference with its interval over seeds."""
-  found = over_members(values.to_numpy(float), LEVEL)
-  cell = Number(len(values), found.value, low=found.low, high=found.high)
+  cell = over_seeds(values.to_numpy(float))
   return Cell(number(cell.mean), interval(cell))
 
 

@@ -11,4 +11,5 @@ VARIANCES = ("sample", "fixed", "scaled")
 # How a search draws configurations, from which ranges, and which one of them it chooses.
 SAMPLERS = ("nsga3", "tpe", "random", "fixed")
 SEARCH_RANGES = ("amended", "reference")
-CHOICES = ("reference", "robust")
+REFERENCE, ROBUST = RULES = "reference", "robust"
+GIVEN = "given"  # what a config says itself, beside what these rules choose

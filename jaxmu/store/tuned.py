@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxmu.errors import SettingsError, StoreError, closest
+from jaxmu.settings.choices import REFERENCE, ROBUST, RULES
 from jaxmu.store import typed_json
 from jaxmu.store.records import TunedRecord
-from jaxmu.store.run import Run
+from jaxmu.store.run import CONFIG, RESULTS, Run
 
-REFERENCE, ROBUST = "reference", "robust"
 SHIPPED = Path(__file__).parents[1] / "tuned"
 
 
@@ -35,8 +35,7 @@ def read(asked: str, dataset: str, network: str) -> dict[str, dict[str, Any]]:
   """
   rule, folder = _place(asked, dataset, network)
   found = {}
-  for path in _listed(folder):
-    record = typed_json.load(TunedRecord, path)
+  for record in _records(folder):
     known = record.hyperparameters
     if (chosen := known.get(rule, known.get(REFERENCE))) is not None:
       found[record.method] = dict(chosen)
@@ -57,24 +56,24 @@ def export(run: Run, folder: str | Path) -> Iterator[Path]:
   try:
     Path(folder).mkdir(parents=True, exist_ok=True)
     for path in _listed(run.path):
-      record = run.record(TunedRecord, path.name)
+      record = run.record(TunedRecord, path.name)  # verified before it is copied
       yield Path(shutil.copyfile(path, Path(folder) / f"{record.method}.json"))
   except OSError as error:
     raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder") from None
 
 
 def _place(asked: str, dataset: str, network: str) -> tuple[str, Path]:
-  if asked in (REFERENCE, ROBUST):
+  if asked in RULES:
     cell = f"{dataset}_{network}"
     if cell not in shipped():
       raise SettingsError(
         f"config.tuned is '{asked}', but no hyper-parameters are shipped for {dataset} with "
-        f"{network}; {closest(cell, shipped())}; search for some with bin/search.py, or give the "
-        "run directory of a search"
+        f"{network}; {closest(cell, shipped())}; leave it out (--config.tuned=), or search for "
+        "some with bin/search.py and give that run directory"
       )
     return asked, SHIPPED / cell
   path, _, rule = asked.partition(":")
-  if rule not in ("", REFERENCE, ROBUST):
+  if rule not in ("", *RULES):
     raise SettingsError(
       f"config.tuned is '{asked}'; expected reference, robust, or a search's run directory, with "
       "':reference' behind it for what that rule chose"
@@ -89,8 +88,21 @@ def _place(asked: str, dataset: str, network: str) -> tuple[str, Path]:
   return rule or ROBUST, Path(path)
 
 
+def finished(folder: Path) -> bool:
+  """Tell whether a folder is the run of a search that has its results."""
+  return (folder / CONFIG).is_file() and bool(_listed(folder))
+
+
+def _records(folder: Path) -> list[TunedRecord]:
+  """Read what a folder holds; files of a run are verified against its results."""
+  if (folder / CONFIG).is_file():
+    run = Run.open(folder)
+    return [run.record(TunedRecord, path.name) for path in _listed(folder)]
+  return [typed_json.load(TunedRecord, path) for path in _listed(folder)]
+
+
 def _listed(folder: Path) -> list[Path]:
-  """Return the files of a run of a search, else those of a folder, in order."""
-  if (folder / "results.json").is_file():
-    return sorted(folder.glob("tuned-*.json"))
-  return sorted(folder.glob("*.json")) if folder.is_dir() else []
+  """Return the files of a finished run of a search, else those of a folder, in order."""
+  if not (folder / CONFIG).is_file():
+    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+  return sorted(folder.glob("tuned-*.json")) if (folder / RESULTS).is_file() else []

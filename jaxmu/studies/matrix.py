@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jaxmu.errors import SettingsError
 from jaxmu.settings import Settings
 from jaxmu.settings.choices import BENCHMARK, SEARCH
-from jaxmu.store import Run
+from jaxmu.store import Run, tuned
 from jaxmu.store.run import directory
 from jaxmu.studies.plan import TO_DO, Plan, plan
 from jaxmu.studies.registry import catalog
@@ -77,7 +77,7 @@ def settings(part: Part, every: Mapping[str, Part]) -> Settings:
   if part.after:
     before = settings(every[f"{part.cell}/{part.after}"], every)
     folder = directory(before.output_dir, before.name, before.hash8)
-    if (folder / "results.json").is_file():
+    if tuned.finished(folder):
       config["tuned"] = f"{folder}:{part.rule}"
   return Settings.from_config(config, catalog())
 

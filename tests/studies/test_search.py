@@ -1,5 +1,6 @@
 """A search for hyper-parameters: what is drawn, what is chosen, and that batches change nothing."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -16,6 +17,9 @@ from jaxmu.audit import member_row
 from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.audit.formulas import search_objective, search_score
+from jaxmu.errors import SettingsError, StoreError
+from jaxmu.report.search import compose
+from jaxmu.report.search.search_data import from_run
 from jaxmu.store import Run, tuned
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
@@ -270,6 +274,33 @@ def test_what_was_chosen_is_used_by_a_benchmark(folder, tmp_path):
   other = tuned.read(f"{run}:reference", "synthetic", "cnn")["ft"]
   table = tables(folder)["trials"].query("method == 'ft'")
   assert other == json.loads(table.sort_values("S", kind="stable")["hyperparameters"].iloc[0])
+
+
+def test_a_result_that_was_changed_is_not_used(folder, tmp_path):
+  run = sweeps.only_run(shutil.copytree(folder, tmp_path / "copied"))
+  path = run / "tuned-ft.json"
+  path.write_text(path.read_text().replace('"batch_size": 64', '"batch_size": 65', 1))
+  changed = path.read_text() != (sweeps.only_run(folder) / "tuned-ft.json").read_text()
+  path.write_text(path.read_text() + ("" if changed else " "))
+  with pytest.raises(StoreError, match=r"tuned-ft\.json is not what this run wrote"):
+    tuned.read(str(run), "synthetic", "cnn")
+  (run / "results.json").unlink()
+  with pytest.raises(SettingsError, match="no folder with tuned hyper-parameters"):
+    tuned.read(str(run), "synthetic", "cnn")
+
+
+def test_models_that_fail_on_fresh_seeds_are_told(folder):
+  data = from_run(Run.open(sweeps.only_run(folder)))
+  warnings_of = lambda one: next(s for s in compose(one).sections if s.name == "warnings")
+  assert "on fresh seeds" not in str(warnings_of(data))
+  checks = data.checks.copy()
+  lost = (checks["method"] == "ft") & (checks["choice"] == "robust") & (checks["seed"] == 3)
+  checks.loc[lost, "S"] = math.inf
+  failing = dataclasses.replace(data, checks=checks)
+  warned = warnings_of(failing)
+  assert "FT, robust: models failed on fresh seeds" in str(warned)
+  assert "1 of 2 turned non-finite. The mean S of the others is too good." in str(warned)
+  assert failing.score("ft", "robust").n == 1
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from jaxmu.audit import groups
-from jaxmu.audit.intervals import over_members
 from jaxmu.audit.results import Cell as Number
+from jaxmu.audit.summary import over_seeds
 from jaxmu.audit.text import factor, interval, listing, number, plural
 from jaxmu.errors import StoreError
 from jaxmu.report import facts
@@ -39,7 +39,7 @@ from jaxmu.report.marks import Mark
 from jaxmu.store import Run
 
 Cells = Mapping[str, Judged]
-METRICS = {"RetDev": "RetDev", "Disc": "Disc"}  # column -> how rows have it; both are best at 0
+METRICS = ("RetDev", "Disc")  # by which methods are grouped; both are best at 0
 GROUPS = (
   "In every cell the methods are divided by their mean over seeds into three clusters (Ward), G1 "
   "the best; F failed: a seed is not finite, or half of the test accuracy is lost. Counts of "
@@ -71,14 +71,14 @@ def compose(cells: Cells) -> Report:
   """Say what several benchmarks show together."""
   methods = _common(cells)
   marks = next(iter(cells.values())).data.marks
-  tables = {key: rows_of(cells, metric) for key, metric in METRICS.items()}
-  main = _main(cells, methods, marks, tables)
+  found = {metric: groups_by(cells, metric) for metric in METRICS}
+  main = _main(cells, methods, marks, found)
   return Report(
     title=listing(cells),
     kind="benchmark over several cells",
     subject=f"{plural(len(cells), 'cell')}, {plural(len(methods), 'method')}",
     header=Facts(tuple((name, _about(one)) for name, one in cells.items())),
-    first=Section("In short", tuple(map(Text, _sentences(main, cells, tables))), "verdict"),
+    first=Section("In short", tuple(map(Text, _sentences(main, cells, found))), "verdict"),
     sections=(
       Section("Groups", (Text(GROUPS, small=True), main), "results"),
       Section("Cell by cell", _single(cells), "cells"),
@@ -94,7 +94,7 @@ def compose(cells: Cells) -> Report:
   )
 
 
-def rows_of(cells: Cells, metric: str) -> dict[str, dict[str, str]]:
+def groups_by(cells: Cells, metric: str) -> dict[str, dict[str, str]]:
   """Return cell -> method -> group by one metric."""
   return {
     name: groups.of_cell(_disc(one.data.rows), metric, one.summary.methods)
@@ -124,7 +124,7 @@ def _main(
 ) -> Table:
   """Count groups per method: best counts first (spec evaluation 8)."""
   counts = {key: groups.counted(list(by_cell.values())) for key, by_cell in found.items()}
-  tested = {key: _tested(cells, metric, methods) for key, metric in METRICS.items()}
+  tested = {metric: _tested(cells, metric, methods) for metric in METRICS}
   mean = lambda m, metric: float(np.mean([_mean(one, m, metric) for one in cells.values()]))
 
   def order(m: str) -> tuple:
@@ -249,10 +249,7 @@ def _ranking(cells: Cells, methods: list[str], marks: Mapping[str, Mark]) -> Ran
   order = np.argsort(ranks.mean(0), kind="stable")
   first, gaps = ranks[:, order[0]], {}
   for k in order.tolist():
-    difference = over_members(ranks[:, k] - first)
-    gaps[methods[k]] = Number(
-      len(cells), difference.value, low=difference.low, high=difference.high
-    )
+    gaps[methods[k]] = over_seeds(ranks[:, k] - first)
   label = lambda name: marks[name].label
   means = {methods[k]: float(ranks[:, k].mean()) for k in order.tolist()}
   hints = {m: f"{label(m)}: {number(gap.mean, 1)} {interval(gap, 1)}" for m, gap in gaps.items()}

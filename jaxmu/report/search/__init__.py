@@ -29,7 +29,8 @@ from jaxmu.report.blocks import (
   Warnings,
 )
 from jaxmu.report.charts.plots import Axis, Curve, Grid, Lines
-from jaxmu.report.search.search_data import GIVEN, REFERENCE, ROBUST, SearchData, from_run
+from jaxmu.report.search.search_data import SearchData, from_run
+from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST
 from jaxmu.store import Run
 
 READING = Steps(
@@ -250,6 +251,12 @@ def _cautions(data: SearchData) -> tuple[Caution, ...]:
       words = f"{failed} of {total} trials turned non-finite; its ranges do not suit this problem."
       title = f"{data.label(method)}: most trials failed"
       found.append(Caution("caution", "trials-failed", method, title, words))
+    for choice in (GIVEN, REFERENCE, ROBUST):
+      failed, total = data.broken(method, choice)
+      if failed:
+        title = f"{data.label(method)}, {choice}: models failed on fresh seeds"
+        words = f"{failed} of {total} turned non-finite. The mean S of the others is too good."
+        found.append(Caution("severe", "checks-failed", method, title, words))
   return tuple(found)
 
 

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxmu.audit.intervals import over_members
 from jaxmu.audit.results import Cell
+from jaxmu.audit.summary import over_seeds
 from jaxmu.report.marks import Mark, assign
 from jaxmu.report.source import RunData, reported_config, timings
 from jaxmu.settings import SearchSettings
+from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST
 from jaxmu.store import Run, typed_json
 from jaxmu.store.records import TunedRecord
 from jaxmu.store.run import CONFIG
-
-GIVEN, REFERENCE, ROBUST = "given", "reference", "robust"
-RULES = (REFERENCE, ROBUST)
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,11 @@ class SearchData(RunData):
 
   def score(self, method: str, choice: str) -> Cell:
     """Return mean S over seeds that were not searched, with its interval."""
-    return _cell(self._scores(method, choice))
+    return over_seeds(self._scores(method, choice))
 
   def gain(self, method: str, choice: str) -> Cell:
     """Return how much lower S is than with the given configuration, paired by seed."""
-    return _cell(self._scores(method, GIVEN) - self._scores(method, choice))
+    return over_seeds(self._scores(method, GIVEN) - self._scores(method, choice))
 
   def curse(self, method: str) -> float:
     """Return S on fresh seeds of the reference's choice, over the S for which it was chosen."""
@@ -86,6 +84,11 @@ class SearchData(RunData):
     """Count the trials whose model turned non-finite."""
     own = self.trials[self.trials["method"] == method]
     return int((~np.isfinite(own["S"])).sum())
+
+  def broken(self, method: str, choice: str) -> tuple[int, int]:
+    """Count the checked models of a configuration that turned non-finite, and all of them."""
+    scores = self._scores(method, choice)
+    return int((~np.isfinite(scores)).sum()), len(scores)
 
   def running(self, method: str) -> np.ndarray:
     """Return the least S so far of every place's search, [places, trials]; inf before the first."""
@@ -125,12 +128,3 @@ def from_run(run: Run) -> SearchData:
     importance=table("importance"),
     tuned={name: run.record(TunedRecord, f"tuned-{name}.json") for name in config.methods},
   )
-
-
-def _cell(values: np.ndarray) -> Cell:
-  values = values[np.isfinite(values)]
-  if not len(values):
-    return Cell()
-  found = over_members(values)
-  sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
-  return Cell(len(values), found.value, sd, low=found.low, high=found.high)

@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping
 from jaxmu.audit.text import plural
 from jaxmu.report.search import report
 from jaxmu.settings import Settings
+from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST
 from jaxmu.store import tuned
 from jaxmu.studies import benchmark
 from jaxmu.studies.search import choice, search_tables
@@ -18,7 +19,7 @@ from jaxmu.studies.search.space import Space
 from jaxmu.studies.study import Outline, Row, Rows, Stage, Stages, Study
 from jaxmu.unlearning import hyperparameters
 
-GIVEN, REFERENCE, ROBUST, FIXED = "given", "reference", "robust", "fixed"
+FIXED = "fixed"
 
 
 def stages(outline: Outline) -> Stages:

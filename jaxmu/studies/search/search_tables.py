@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxmu.audit.intervals import over_members
+from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST, RULES
 from jaxmu.store.records import CheckedScore, TunedRecord
 from jaxmu.studies.search import choice, importance
 from jaxmu.studies.search.choice import Trial
@@ -15,7 +16,7 @@ from jaxmu.studies.search.space import Space
 from jaxmu.studies.study import Finished, Row, Stage
 
 PARTS = ("RA", "FA", "VA", "V_MIA")
-CHECKED = ("given", "reference", "robust")
+CHECKED = (GIVEN, *RULES)
 
 
 def write(finished: Finished, say: Callable[[str], None]) -> None:
@@ -90,7 +91,7 @@ def _tuned(
   checks: dict[str, list[Trial]],
 ) -> TunedRecord:
   """Say what either rule chooses for a method, and what it gives on fresh seeds."""
-  chosen: dict[str, Any] = {"reference": choice.reference(trials), "robust": choice.robust(again)}
+  chosen: dict[str, Any] = {REFERENCE: choice.reference(trials), ROBUST: choice.robust(again)}
   best, manifest = choice.best(trials), finished.run.manifest
   return TunedRecord(
     method=method,
