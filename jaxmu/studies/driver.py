@@ -52,6 +52,7 @@ class Driver:
     self.stages: list[Stage] = []
     self.expected: dict[str, tuple[Expected, ...]] = {}
     self._whole: set[str] = set()
+    self._kinds: dict[str, units.Kinds] = {}
     record.expected = {}  # what is asked for now: what was before may be less, or other
     self._absent: dict[str, set[str]] = {}  # members without numbers when last looked at
 
@@ -106,12 +107,13 @@ class Driver:
     """Return the units of a stage that are not finished."""
     size = min(self.record.size(stage.name) or self.most, self.most)
     missing = self.record.missing(stage.name)
-    return units.divide(stage, self.expected[stage.name], missing, size)
+    return units.divide(stage, self.expected[stage.name], missing, size, self._kinds[stage.name])
 
   def _add(self, stage: Stage) -> None:
     if stage.name in self.expected:
       raise UserError(f"a study has two stages '{stage.name}'")
     self.stages.append(stage)
+    self._kinds[stage.name] = units.kinds(stage)
     self.expected[stage.name] = self.identities.add(stage)
     self.record.expect(stage.name, self.expected[stage.name])
     for lender, members in borrowing.borrow(self.record, stage.name).items():

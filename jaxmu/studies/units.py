@@ -13,6 +13,20 @@ LARGEST = 64  # members of a group, so that what is done is safe now and then
 Kind = tuple[tuple[str, Any], ...]
 
 
+class Kinds(NamedTuple):
+  """Which members of a stage may share a population: those of equal static hyper-parameters.
+
+  Attributes:
+    of: the kind of every member, in the order of the stage.
+    rank: its number among those of its kind.
+    count: members of every kind.
+  """
+
+  of: list[Kind]
+  rank: list[int]
+  count: dict[Kind, int]
+
+
 class Unit(NamedTuple):
   """Some members of a stage; its name is that of its folder.
 
@@ -41,34 +55,42 @@ class Unit(NamedTuple):
 
 
 def divide(
-  stage: Stage, expected: Sequence[Expected], missing: Sequence[int], size: int
+  stage: Stage,
+  expected: Sequence[Expected],
+  missing: Sequence[int],
+  size: int,
+  found: Kinds | None = None,
 ) -> list[Unit]:
   """Divide the missing members of a stage into units of at most `size`.
 
-  The stage is cut into even blocks of members with equal static hyper-parameters, and a unit is
-  what is missing in a block. So processes that ask at different times, when some units are
-  finished, get the same ones.
+  The members of each kind are cut into even blocks, and a unit is what is missing in a block. So
+  processes that ask at different times, when some units are finished, get the same ones.
+
+  Args:
+    found: the kinds of the stage, where they are known already.
   """
-  absent, found = set(missing), []
-  for kind, own in _kinds(stage).items():
-    each = math.ceil(len(own) / math.ceil(len(own) / max(size, 1)))
-    blocks = [own[k : k + each] for k in range(0, len(own), each)]
-    left = [[k for k in block if k in absent] for block in blocks]
-    room = max(map(len, left), default=0)
-    room = max(room, min(stage.room, size))
-    found += [_unit(stage, expected, block, room, kind) for block in left if block]
-  return found
+  of, rank, count = found or kinds(stage)
+  each = {k: math.ceil(n / math.ceil(n / max(size, 1))) for k, n in count.items()}
+  blocks: dict[tuple[Kind, int], list[int]] = {}
+  for position in missing:
+    kind = of[position]
+    blocks.setdefault((kind, rank[position] // each[kind]), []).append(position)
+  room = dict.fromkeys(count, min(stage.room, size))
+  for (kind, _), block in blocks.items():
+    room[kind] = max(room[kind], len(block))
+  return [_unit(stage, expected, block, room[kind], kind) for (kind, _), block in blocks.items()]
 
 
-def _kinds(stage: Stage) -> dict[Kind, list[int]]:
-  """Group the members of a stage by their static hyper-parameters, which a population shares."""
-  static = sorted(stage.method.static)
-  found: dict[Kind, list[int]] = {}
-  known: tuple[Any, Kind] = None, ()  # most stages have one for all members
-  for k, member in enumerate(stage.members):
-    if member.hp is not known[0]:
-      known = member.hp, tuple((name, member.hp.get(name)) for name in static)
-    found.setdefault(known[1], []).append(k)
+def kinds(stage: Stage) -> Kinds:
+  """Sort the members of a stage by what a population must share."""
+  static, found = sorted(stage.method.static), Kinds([], [], {})
+  hp, kind = None, ()  # most stages have the same for all members
+  for member in stage.members:
+    if member.hp is not hp:
+      hp, kind = member.hp, tuple((name, member.hp.get(name)) for name in static)
+    found.of.append(kind)
+    found.rank.append(found.count.get(kind, 0))
+    found.count[kind] = found.rank[-1] + 1
   return found
 
 

@@ -206,3 +206,21 @@ def test_units_are_blocks_of_the_stage(count, size, missing, blocks):
   flat = [member.at["seed"] for unit in found for member in unit.members]
   assert flat == list(missing)
   np.testing.assert_array_equal(flat, [e.at["seed"] for u in found for e in u.expected])
+
+
+def test_members_of_a_unit_share_what_is_static():
+  stage = next(simulated.stages(10))
+  sizes = [{"batch_size": 64 if k % 3 else 128} for k in range(10)]
+  stage = stage._replace(
+    members=tuple(m._replace(hp=hp) for m, hp in zip(stage.members, sizes)), room=5
+  )
+  expected = simulated.Identities().add(stage)
+  whole = units.divide(stage, expected, range(10), 4)
+  seeds = lambda unit: [member.at["seed"] for member in unit.members]
+  assert sorted(map(seeds, whole)) == [[0, 3, 6, 9], [1, 2, 4], [5, 7, 8]]
+  for unit in whole:
+    assert {member.hp["batch_size"] for member in unit.members} == {dict(unit.kind)["batch_size"]}
+  assert {unit.room for unit in whole} == {4}  # what was asked for, as far as units may be so large
+  # Whoever asks when some are finished gets the other ones as they were.
+  left = units.divide(stage, expected, [k for k in range(10) if k not in (1, 2, 4)], 4)
+  assert {unit.name for unit in left} == {unit.name for unit in whole if seeds(unit)[0] != 1}
