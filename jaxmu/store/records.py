@@ -71,12 +71,16 @@ class ExposedRecord:
 
 @dataclass(frozen=True)
 class CheckedScore:
-  """Mean S of a configuration over n seeds that were not searched, with its interval."""
+  """Mean S of a configuration over n seeds that were not searched, with its interval.
+
+  On `failed` further seeds its model turned non-finite: these have no S, and are in no mean.
+  """
 
   n: int
   value: float
   low: float
   high: float
+  failed: int = 0
 
 
 @dataclass(frozen=True)

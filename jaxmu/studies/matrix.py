@@ -159,26 +159,16 @@ def total(found: list[Line]) -> dict[str, int]:
 
   Where only the search has some (that of shadow models trains its own), they are counted apart.
   """
-  shared = {line.part.key: line.anchors for line in found}
+  followed = {f"{line.part.cell}/{line.part.after}" for line in found if line.part.after}
   own = {"original and retrained": 0, "search trials": 0, "unlearned": 0, "of searches alone": 0}
   for line in found:
     own["search trials"] += line.trials
     own["unlearned"] += line.unlearned
-    if line.trials:
-      paired = [k for k in shared if k != line.part.key and _pairs(k, line.part)]
-      if not paired:
-        own["original and retrained"] += line.anchors
-      elif line.part.name != SEARCH:
-        own["of searches alone"] += line.anchors
-    else:
+    if line.part.key not in followed:
       own["original and retrained"] += line.anchors
+    elif line.part.name != SEARCH:
+      own["of searches alone"] += line.anchors
   return own
-
-
-def _pairs(key: str, search: Part) -> bool:
-  cell, _, name = key.partition("/")
-  wanted = BENCHMARK if search.name == SEARCH else search.name.removesuffix("_search")
-  return cell == search.cell and name == wanted
 
 
 def cell_runs(found: Mapping[str, Run]) -> dict[str, Run]:

@@ -134,16 +134,16 @@ def test_a_part_waits_for_its_search(file, tmp_path, capsys):
   assert "there is no part 'third'; known: first/search, first/benchmark" in capsys.readouterr().err
 
 
-def line(cell, name, anchors, trials, unlearned):
-  return Line(Part(cell, name, {}), anchors, trials, unlearned, 0.0, 0.0, 0)
+def line(cell, name, anchors, trials, unlearned, after=""):
+  return Line(Part(cell, name, {}, after), anchors, trials, unlearned, 0.0, 0.0, 0)
 
 
 def test_models_are_counted_once():
   found = [
     line("a", "search", 6, 100, 0),
-    line("a", "benchmark", 20, 0, 30),
+    line("a", "benchmark", 20, 0, 30, "search"),
     line("u", "ulira_search", 4, 10, 0),
-    line("u", "ulira", 8, 0, 12),
+    line("u", "ulira", 8, 0, 12, "ulira_search"),
     line("alone", "search", 2, 5, 0),
   ]
   assert matrix.total(found) == {

@@ -23,7 +23,7 @@ from jaxmu.report.search.search_data import from_run
 from jaxmu.store import Run, tuned
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
-from jaxmu.studies.search import choice
+from jaxmu.studies.search import choice, search_tables
 from jaxmu.studies.search.choice import Trial
 from jaxmu.studies.search.sampler import Search
 from jaxmu.studies.search.space import Space
@@ -301,6 +301,15 @@ def test_models_that_fail_on_fresh_seeds_are_told(folder):
   assert "FT, robust: models failed on fresh seeds" in str(warned)
   assert "1 of 2 turned non-finite. The mean S of the others is too good." in str(warned)
   assert failing.score("ft", "robust").n == 1
+
+
+def test_what_is_told_of_a_check_counts_the_models_that_failed():
+  def check(score, seed):
+    return Trial({"seed": seed}, {}, np.array([score, 0, 0, 0]))
+
+  told = search_tables.checked([check(0.1, 2), check(math.inf, 3), check(0.3, 4)])
+  assert (told.n, told.failed) == (2, 1)
+  assert told.value == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def _tuned(
     network=finished.settings.model.name,
     hyperparameters={name: dict(hp) for name, hp in chosen.items() if hp is not None},
     searched=best[0].score if best else float("nan"),
-    checked={name: _checked(own) for name, own in checks.items() if own},
+    checked={name: checked(own) for name, own in checks.items() if own},
     trials=len(trials),
     seeds=finished.settings.seeds,
     search=finished.run.path.name,
@@ -108,6 +108,8 @@ def _tuned(
   )
 
 
-def _checked(trials: Sequence[Trial]) -> CheckedScore:
-  found = over_members(np.array([trial.score for trial in trials]))
-  return CheckedScore(len(trials), *found)
+def checked(trials: Sequence[Trial]) -> CheckedScore:
+  """Return mean S over the models that are finite, and how many are not."""
+  scores = np.array([trial.score for trial in trials])
+  sound = int(np.isfinite(scores).sum())
+  return CheckedScore(sound, *over_members(scores), failed=len(scores) - sound)
