@@ -152,6 +152,7 @@ class Stop:
     self._signal = self._signal or number
     self._note("handled", number)
     if first and not self._depth:
+      self._unsaid.clear()  # it is obeyed now; the thread may come to it only in a later block
       self._raise(number, frame)
 
   def _raise(self, number: int, frame: FrameType | None) -> None:

@@ -85,9 +85,9 @@ class Worker:
     problem = self.setup.problem([member.sets for member in unit.members], unit.room)
     try:
       compiling = self._check_fits(unit, problem)
-      with self.stop.deferring():
+      with self.stop.deferring():  # to the commit: after the last leg there is nothing to save
         outcome = self._train(unit, problem, legs, progress)
-      found = self._keep(unit, problem, outcome, legs, compiling)
+        found = self._keep(unit, problem, outcome, legs, compiling)
       progress.line(_summary(*found))
     except jax.errors.JaxRuntimeError as error:
       if "RESOURCE_EXHAUSTED" not in str(error):
@@ -138,8 +138,10 @@ class Worker:
   def _take(self, leg: Leg, legs: Legs, progress: Progress) -> None:
     """Note a finished epoch; end here if the process was asked to stop."""
     progress.leg(leg)
-    legs.take(leg, stopping=self.stop.wanted)
-    self.stop.check()
+    wanted = self.stop.wanted  # asked once: who is asked while a leg is noted saves the next one
+    legs.take(leg, stopping=wanted)
+    if wanted:
+      self.stop.check()
 
   def _keep(
     self, unit: Unit, problem: Problem, outcome: Outcome, legs: Legs, compiling: float

@@ -1,5 +1,6 @@
 """Stopped by a signal or by the clock: saved, told in a line, gone on with, the same in the end."""
 
+import os
 import signal
 import subprocess
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 from support import signals, sweeps
 
+from jaxmu.store.legs import Legs
 from jaxmu.store.record import Record
 
 LONG = ("--config.unlearning.ft.num_epochs=400", "--config.checkpoint_seconds=1000")
@@ -63,6 +65,29 @@ def test_a_signal_saves_the_last_leg_and_says_how_to_go_on(number, code, words, 
   for table in ("rows.parquet", "curves.parquet"):
     assert (again / table).read_bytes() == (calm / table).read_bytes()
   assert not [path for path in again.glob("legs/**/*") if path.is_file()]
+
+
+@pytest.mark.parametrize(("leg", "saved"), [(3, 4), (400, None)], ids=["while noted", "the last"])
+def test_a_signal_that_comes_while_a_leg_is_noted_loses_nothing(
+  leg, saved, calm, tmp_path, monkeypatch
+):
+  """The next leg is saved; after the last one the unit is finished first."""
+  real, count = Legs.take, iter(range(1, 1000))
+
+  def take(self, *arguments, **options):
+    real(self, *arguments, **options)
+    if self.folder.parent.name == "ft" and next(count) == leg:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(Legs, "take", take)
+    assert sweeps.call(*arguments(tmp_path)) == 75
+  legs = [path.name for path in tmp_path.glob("*/legs/ft/*/0-*")]
+  assert legs == ([] if saved is None else [f"0-{saved - 1}"])
+  assert bool(list(tmp_path.glob("*/stages/ft/*/marker.json"))) == (saved is None)
+  assert sweeps.call(*arguments(tmp_path)) == 0
+  again = sweeps.only_run(tmp_path)
+  assert (again / "rows.parquet").read_bytes() == (calm / "rows.parquet").read_bytes()
 
 
 def test_the_clock_stops_it_too(calm, tmp_path):
