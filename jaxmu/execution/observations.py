@@ -77,6 +77,8 @@ class Outcome(NamedTuple):
     seconds: wall time of prepare, phases and finish, compilation and replays excluded.
     compile_seconds: time spent compiling.
     passes: equivalent sample-passes per member (forward 1, backward 2; evaluation.md 5).
+    left: per member, the epochs after those that were asked for.
+    state: what members go on from that have some; None where none has.
   """
 
   variables: Any
@@ -84,3 +86,5 @@ class Outcome(NamedTuple):
   seconds: float
   compile_seconds: float
   passes: tuple[float, ...]
+  left: tuple[int, ...] = ()
+  state: Snapshot | None = None

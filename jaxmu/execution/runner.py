@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.engine.population import Population, Program
+from jaxmu.errors import MethodError
 from jaxmu.execution import accounting, members, programs
+from jaxmu.execution.accounting import WHOLE, Span
 from jaxmu.execution.observations import Leg, Outcome, Snapshot
 from jaxmu.execution.programs import Member, Programs
 from jaxmu.training import EpochMetrics, Phase, Task, TrainState
@@ -52,6 +54,7 @@ def run(
   draws: Mapping[str, Any] | None = None,
   on_leg: Callable[[Leg], None] = lambda leg: None,
   resume: Snapshot | None = None,
+  span: Span = WHOLE,
 ) -> Outcome:
   """Run `method` for every member of a population.
 
@@ -64,16 +67,21 @@ def run(
     draws: name -> replacement of a random draw, leaves [K, ...].
     on_leg: called after every epoch.
     resume: a snapshot to go on from; everything before it is skipped, bit for bit.
+    span: the epochs that are this run's. Those before it are run only where no snapshot has seen
+      them; members with more epochs come back as they are at its end, and their state as well.
 
   Raises:
-    MethodError: for unknown draws, missing sets, or members that differ in a static value.
+    MethodError: for unknown draws, missing sets, members that differ in a static value, or a span
+      of a method with several phases.
   """
   hp = [{**each, **method.derive(each, problem.sizes)} for each in hp]
   options = members.options(method, problem.task, hp, fidelity)
   members.check(method, problem, draws or {})
   compiled = programs.build(problem.population, problem.task, method, options)
   member = members.stack(method, problem, options, hp, keys, order_keys, draws or {})
-  execution = _Execution(method, problem, compiled, options, hp, on_leg)
+  if span != WHOLE and len(compiled.phases) != 1:
+    raise MethodError(f"{method.name} has {len(compiled.phases)} phases and cannot stop midway")
+  execution = _Execution(method, problem, compiled, options, hp, on_leg, span)
   return execution.run(variables, member, resume)
 
 
@@ -106,9 +114,11 @@ class _Execution:
     options: Options,
     hp: Sequence[Mapping[str, Any]],
     on_leg: Callable[[Leg], None],
+    asked: Span,
   ):
     self.method, self.problem, self.compiled = method, problem, compiled
-    self.options, self.hp, self.on_leg = options, hp, on_leg
+    self.options, self.hp, self.on_leg, self.asked = options, hp, on_leg, asked
+    self.state: Snapshot | None = None
     self.seconds = 0.0
     self.compiled_before = compiled.compile_seconds
     self.failures = [""] * problem.population.size
@@ -136,16 +146,23 @@ class _Execution:
     if compiled.finish is not None:
       variables, _ = self._timed(compiled.finish, variables, (member, aux))
     spent = compiled.compile_seconds - self.compiled_before
-    return Outcome(variables, tuple(self.failures), self.seconds, spent, self._passes())
+    failures, passes, left = tuple(self.failures), self._passes(), self._left()
+    return Outcome(variables, failures, self.seconds, spent, passes, left, self.state)
 
   def _passes(self) -> tuple[float, ...]:
-    sizes, phases = self.problem.sizes, self.compiled.phases
-    count = lambda hp: accounting.sample_passes(self.method, phases, hp, sizes, self.options)
+    constants = self.problem.sizes, self.options, self.asked
+    count = lambda hp: accounting.sample_passes(self.method, self.compiled.phases, hp, *constants)
     return tuple(count(hp) for hp in self.hp)
+
+  def _left(self) -> tuple[int, ...]:
+    """Count the epochs of each member that come after those asked for."""
+    (*_, last) = self.compiled.phases or (None,)
+    after = lambda hp: 0 if last is None else max(int(last.epochs(hp)) - self.asked.stop, 0)
+    return tuple(map(after, self.hp))
 
   def _phase(self, number: int) -> _Span:
     phase = self.compiled.phases[number]
-    ends = tuple(int(phase.epochs(hp)) for hp in self.hp)
+    ends = tuple(min(int(phase.epochs(hp)), self.asked.stop) for hp in self.hp)
     return _Span(phase.name, number, phase, self.compiled.epoch[number], ends)
 
   def _run(
@@ -161,6 +178,8 @@ class _Execution:
       if not span.targets:  # see `_rewind`
         self.seconds += seconds
       self._tell(span, epoch, state, self.problem.population.collect(metrics), seconds)
+    if not span.targets and any(self._left()):
+      self.state = self._snapshot(span, max(span.ends) - 1, state)
     return state
 
   def _tell(

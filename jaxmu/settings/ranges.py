@@ -53,6 +53,7 @@ NOT_NEGATIVE = Range(0)
 POSITIVE = Range(0, low_open=True)
 UNIT = Range(0, 1)
 OPEN_UNIT = Range(0, 1, low_open=True, high_open=True)
+SHARE = Range(0, 1, low_open=True)
 BELOW_ONE = Range(0, 1, high_open=True)
 SEED = Range(0, 2**32 - 1)
 

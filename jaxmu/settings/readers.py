@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from jaxmu.errors import closest, shown
-from jaxmu.settings.ranges import MEMBERS, SEED, Range, Unfit, fit
+from jaxmu.settings.ranges import MEMBERS, OPEN_UNIT, SEED, Range, Unfit, fit
 from jaxmu.settings.refusals import Refusal, UnfitPart
 
 NAME = 200  # characters: a folder's name has 255 bytes, and files in progress add to it
@@ -99,6 +99,28 @@ def further_seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
   del info
   found = _seeds(given)
   return _distinct(found, "") if found else ()
+
+
+def shares(given: Any, info: ValidationInfo) -> tuple[float, ...]:
+  """Read shares of a whole, rising, as '0.25,0.5' or a tuple of numbers and such texts; or none."""
+  del info
+  parts = given if isinstance(given, tuple | list) else (given,)
+  texts = [one for part in parts for one in (part.split(",") if isinstance(part, str) else (part,))]
+  texts = [one for one in texts if not isinstance(one, str) or one.strip()]
+  try:
+    found = tuple(fit(_decimal(one), float, OPEN_UNIT) for one in texts)
+  except Unfit as error:
+    raise Unfit(f"shares separated by commas, each {error}") from None
+  if list(found) != sorted(set(found)):
+    raise Unfit("shares that rise, such as 0.25,0.5")
+  return found
+
+
+def _decimal(given: Any) -> Any:
+  try:
+    return float(given) if isinstance(given, str) else given
+  except ValueError:
+    return given
 
 
 def _seeds(given: Any) -> list[int]:

@@ -9,12 +9,14 @@ from jaxmu.settings.entries import Entry
 from jaxmu.settings.ranges import (
   CANDIDATES,
   FORGET_SETS,
+  NOT_NEGATIVE,
   POSITIONS,
   SEARCHED_SPLITS,
   SHADOW_SPLITS,
+  SHARE,
   TRIALS,
 )
-from jaxmu.settings.readers import file_path, further_seeds
+from jaxmu.settings.readers import file_path, further_seeds, shares
 from jaxmu.settings.sections import STRICT
 
 
@@ -63,6 +65,25 @@ class SearchSettings:
       read=file_path,
     ),
   ] = ""
+  rungs: Annotated[
+    tuple[float, ...],
+    Entry(
+      "shares of the most epochs that a trial may have, such as `0.25,0.5`: there trials are "
+      "looked at, and only the better ones go on ([successive halving](search.md#halving)). Empty: "
+      "all run to their end, as the reference's do",
+      read=shares,
+    ),
+  ] = ()
+  keep: Annotated[
+    float, Entry("share of a seed's trials that go on at each of `rungs`", within=SHARE)
+  ] = 0.5
+  hopeless: Annotated[
+    float,
+    Entry(
+      "S above which a trial does not go on at one of `rungs`, however the others are; 0: none",
+      within=NOT_NEGATIVE,
+    ),
+  ] = 0.0
   splits: Annotated[
     int,
     Entry(

@@ -71,6 +71,14 @@ class GroupFolders:
     """Return where the unfinished state of a group lies."""
     return self.path / "legs" / stage / group
 
+  def states(self, stage: str, group: str) -> Path:
+    """Return where the state of a group's members lies that may go on in a later stage."""
+    return self.path / "states" / stage / group
+
+  def clear_states(self, stage: str) -> None:
+    """Remove the states of a stage's members, once nobody goes on from them."""
+    checkpoint.remove(self.path / "states" / stage)
+
   def clear_legs(self, stage: str, group: str) -> None:
     """Remove the unfinished state of a group that is finished."""
     checkpoint.remove(self.legs(stage, group))
@@ -80,6 +88,7 @@ class GroupFolders:
     for folder in self.path.glob("legs/*/[!.]*"):
       if self.has(*folder.parts[-2:]):
         checkpoint.remove(folder)
+    checkpoint.remove(self.path / "states")
     for folder in (self.path, *self.path.glob("stages/*"), *self.path.glob("legs/*")):
       attempts.sweep_folder(folder)
 

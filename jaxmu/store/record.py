@@ -96,7 +96,7 @@ class Record(GroupFolders):
 
   def members(self, stage: str, where: Where = None) -> list[MemberRecord]:
     """Return the expected members of a stage, in their order; StoreError if one is missing."""
-    return [place.member for place in self._find(stage, where)]
+    return [place.member for place in self.places(stage, where)]
 
   def rows(self, stage: str, where: Where = None) -> list[dict[str, Any]]:
     """Return coordinates, failure, passes and what was measured, a row per member."""
@@ -122,7 +122,7 @@ class Record(GroupFolders):
 
   def array(self, stage: str, name: str, where: Where = None) -> np.ndarray:
     """Join an array of all groups, [K, ...], in the order of the members."""
-    places = self._find(stage, where)
+    places = self.places(stage, where)
     maps = {group.group: self._map(group, name) for group in _groups(places)}
     rows = [place.row for place in places]
     if len(maps) == 1:
@@ -143,7 +143,7 @@ class Record(GroupFolders):
     """
     import jax
 
-    places = self._find(stage, where)
+    places = self.places(stage, where)
     loaded = {group.group: self.load(group) for group in _groups(places)}
     if len(loaded) == 1:
       rows = np.array([place.row for place in places])
@@ -157,7 +157,7 @@ class Record(GroupFolders):
     """Return the training curves of the expected members, epoch by epoch."""
     import pyarrow.parquet
 
-    places = self._find(stage, None)
+    places = self.places(stage, None)
     order = {(place.group.group, place.row): k for k, place in enumerate(places)}
     found: list[tuple[int, dict[str, Any]]] = []
     for group in _groups(places):
@@ -175,7 +175,7 @@ class Record(GroupFolders):
   def cost(self, stage: str) -> Cost:
     """Add up what the groups of a stage took that hold members of the study."""
     total = Cost()
-    for group in _groups(self._find(stage, None)):
+    for group in _groups(self.places(stage, None)):
       total = total.plus(group.cost)
     return total
 
@@ -199,7 +199,7 @@ class Record(GroupFolders):
     seconds = sum(cost.wall_s for cost in found)
     return sum(cost.passes for cost in found) / 3 / seconds if seconds > 0 else None
 
-  def _find(self, stage: str, where: Where) -> list[Place]:
+  def places(self, stage: str, where: Where) -> list[Place]:
     """Return where the expected members lie that `where` names, or all."""
     self.groups(stage)
     known, expected = self._places.get(stage, {}), self.expected.get(stage, ())

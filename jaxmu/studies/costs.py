@@ -92,6 +92,7 @@ class Costs:
         alike[0].sets.sizes,
         fidelity=self._settings.fidelity,
         num_classes=self.outline.num_classes,
+        span=stage.span,
       )
       steps, passes = max(steps, own_steps), passes + own_passes * len(alike)
     kept = self._bytes(stage) * len(members)

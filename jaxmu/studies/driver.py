@@ -157,6 +157,8 @@ class Driver:
     left = self.units(stage)
     if not left:
       self._whole.add(stage.name)
+      for name in stage.earlier[-1:]:
+        self.record.clear_states(name)
     return left
 
   def _ready(self, unit: Unit) -> bool:

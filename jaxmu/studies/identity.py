@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from jaxmu.data import Split
+from jaxmu.execution.accounting import WHOLE
 from jaxmu.settings import Settings
 from jaxmu.store.groups import At, Expected, text
 from jaxmu.store.manifest import Manifest
@@ -39,6 +40,8 @@ class Identities:
       "order_seed": stage.order_seed,
       "samples": None if stage.samples is None else _bytes_hash(stage.samples.tobytes()),
     }
+    if stage.span != WHOLE:
+      about |= {"span": list(stage.span), "stream": stage.stream}
     shared = _hash(about)
     return tuple(self._member(stage, shared, member) for member in stage.members)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from jaxmu.data import Dataset, Split
+from jaxmu.execution.accounting import WHOLE, Span
 from jaxmu.report import Report
 from jaxmu.settings import Settings
 from jaxmu.store import Run
@@ -47,6 +48,9 @@ class Stage(NamedTuple):
     order_seed: the seed of one batch order for all members; None: each has its own.
     samples: positions whose logits or scores are kept, int [N]; None: all of the data set.
     room: least places of its units, so that stages with fewer members share compiled programs.
+    span: the epochs that are run; the method's only phase has them.
+    earlier: stages that ran the epochs before, the first one first; its members are the same ones,
+      and go on from where they stopped.
   """
 
   name: str
@@ -57,6 +61,13 @@ class Stage(NamedTuple):
   order_seed: int | None = None
   samples: np.ndarray | None = None
   room: int = 0
+  span: Span = WHOLE
+  earlier: tuple[str, ...] = ()
+
+  @property
+  def stream(self) -> str:
+    """The name that gives its members their random numbers."""
+    return self.earlier[0] if self.earlier else self.name
 
 
 class Outline(NamedTuple):

@@ -15,6 +15,7 @@ from jaxmu.audit.attacks.scores import logit_scaled_confidence
 from jaxmu.engine.keys import stage_number
 from jaxmu.engine.population import fold_keys, folded_keys
 from jaxmu.execution import predictions, runner
+from jaxmu.execution.accounting import WHOLE
 from jaxmu.execution.capacity import capacity
 from jaxmu.execution.compile_ahead import CompileAhead, Job
 from jaxmu.execution.observations import Leg, Outcome
@@ -23,6 +24,7 @@ from jaxmu.execution.runner import Problem
 from jaxmu.execution.setup import Setup
 from jaxmu.settings import Settings
 from jaxmu.stopping import Stop
+from jaxmu.store import states
 from jaxmu.store.group_folders import Kept
 from jaxmu.store.groups import Cost, GroupRecord, MemberRecord
 from jaxmu.store.legs import Legs
@@ -118,6 +120,10 @@ class Worker:
     stage, keys, resume = unit.stage, folded_keys([m.key for m in unit.members]), legs.resume()
     if resume is not None:
       progress.line(f"resuming after epoch {resume.epoch + 1}")
+    elif stage.earlier:
+      resume = states.load(self.record, stage.earlier[-1], [m.at for m in unit.members])
+      if resume is None:
+        progress.line(f"no state of {stage.earlier[-1]} is left; beginning with the first epoch")
     if stage.parent is None:
       variables = self.setup.initial_variables(problem.population, keys)
     else:
@@ -128,11 +134,12 @@ class Worker:
       problem,
       variables,
       hp=[member.hp for member in unit.members],
-      keys=fold_keys(keys, stage_number(stage.name)),
+      keys=fold_keys(keys, stage_number(stage.stream)),
       order_keys=_order_keys(stage, len(unit.members)),
       fidelity=self.settings.fidelity,
       on_leg=lambda leg: self._take(leg, legs, progress),
       resume=resume,
+      span=stage.span,
     )
 
   def _take(self, leg: Leg, legs: Legs, progress: Progress) -> None:
@@ -175,6 +182,8 @@ class Worker:
       scores=self._scores(stage, logits) if "scores" in keep else None,
       curves=legs.curves if "curves" in keep else None,
     )
+    if outcome.state is not None:
+      states.save(self.record, stage.name, unit.name, outcome.state)
     marker = GroupRecord(stage.name, unit.name, members, cost, {}, socket.gethostname())
     self.record.finish(marker, kept)
     return members, cost
@@ -196,6 +205,8 @@ class Worker:
     if "validation" in stage.keep:
       found = member_row.validation(logits, dataset.labels, sets)
       rows = [row | {"V_MIA": value} for row, value in zip(rows, found)]
+    if stage.span != WHOLE:
+      rows = [row | {"epochs_left": left} for row, left in zip(rows, outcome.left)]
     return rows
 
 

@@ -8,6 +8,7 @@ from support import problems
 from support.problems import daily
 
 from jaxmu.errors import MethodError
+from jaxmu.execution.accounting import Span
 from jaxmu.unlearning import ANCHORS, METHODS, get
 
 EVERY = [*ANCHORS, *METHODS]
@@ -125,6 +126,31 @@ def test_resumes_bit_for_bit_from_any_epoch(name, start):
   assert len(snapshots) >= 3
   for snapshot in snapshots[:-1]:
     assert problems.equal(run(resume=snapshot), whole), (snapshot.phase, snapshot.epoch)
+
+
+@pytest.mark.parametrize("name", daily(EPOCHS))
+def test_stops_midway_and_goes_on_alone_as_it_would_have_been(name, start):
+  row, method = problems.TABLE[name], get(name)
+  hp = [method.hyperparameters({**row.small, **row.longer})] * 3
+  several = problems.problem(3, devices=2)
+
+  def run(problem, own, seeds, **more):
+    known = {"hp": hp[: len(seeds)], "keys": problems.member_keys(seeds)}
+    outcome = problems.runner.run(method, problem, own, **known, **more)
+    return problem.population.collect(outcome.variables), outcome
+
+  legs = []
+  whole, complete = run(several, start, SEEDS, on_leg=legs.append)
+  if {leg.number for leg in legs if not leg.replay} != {0}:
+    with pytest.raises(MethodError, match="phases and cannot stop midway"):
+      run(several, start, SEEDS, span=Span(0, 1))
+    return
+  _, first = run(several, start, SEEDS, span=Span(0, 1))
+  state = first.state._replace(**member(first.state.arrays(), 2), failures=("",))
+  rest, last = run(problems.problem(1), member(start, 2), SEEDS[2:], span=Span(1), resume=state)
+  assert problems.equal(rest, member(whole, 2))
+  assert min(first.left) > 0 and last.left == (0,) and last.state is None
+  assert first.passes[2] + last.passes[0] == complete.passes[2]
 
 
 @pytest.mark.parametrize("name", daily(EVERY))

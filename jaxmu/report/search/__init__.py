@@ -103,9 +103,20 @@ def _header(data: SearchData, searched: str) -> Facts:
   more = [
     ("Trials", searched),
     ("Sampler", drawn),
+    *_halving(data),
     ("Checked on", f"seeds {', '.join(map(str, asked.check_seeds)) or MISSING}"),
   ]
   return facts.header(data, more, sizes, data.manifest.split.sha256[:12])
+
+
+def _halving(data: SearchData) -> list[tuple[str, str]]:
+  """Say how many trials were stopped midway, where any may be."""
+  asked, stopped = data.search, int((data.trials["stopped"] > 0).sum())
+  if not asked.rungs:
+    return []
+  looks = " and ".join(f"{share:g}" for share in asked.rungs)
+  words = f"{stopped} of {len(data.trials)} trials were stopped midway (looked at after {looks} of "
+  return [("Halving", f"{words}the most epochs; the better {asked.keep:g} go on)")]
 
 
 def _sentences(data: SearchData) -> list[str]:

@@ -93,7 +93,9 @@ class SearchData(RunData):
   def running(self, method: str) -> np.ndarray:
     """Return the least S so far of every place's search, [places, trials]; inf before the first."""
     own = self.trials[self.trials["method"] == method].sort_values([self.place, "trial"])
-    return np.stack([np.minimum.accumulate(part["S"]) for _, part in own.groupby(self.place)])
+    ended = own["S"].where(own["stopped"] == 0, np.inf)  # what others achieved is not theirs yet
+    parts = ended.groupby(own[self.place])
+    return np.stack([np.minimum.accumulate(part) for _, part in parts])
 
   def hyperparameters(self, method: str, choice: str) -> Mapping[str, Any] | None:
     """Return a configuration; None where a rule found none, or nothing was compared."""

@@ -6,17 +6,19 @@ Members of a stage are trials on seeds: a batch of trials is one population, wha
 from collections.abc import Generator, Mapping
 
 from jaxmu.audit.text import plural
+from jaxmu.execution import accounting
+from jaxmu.execution.accounting import WHOLE
 from jaxmu.report.search import report
 from jaxmu.settings import Settings
 from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST
 from jaxmu.store import tuned
 from jaxmu.studies import benchmark
-from jaxmu.studies.search import choice, search_tables
+from jaxmu.studies.search import choice, halving, search_tables
 from jaxmu.studies.search.choice import Hp, Trial
 from jaxmu.studies.search.sampler import Fixed, Search, Searching
 from jaxmu.studies.search.search_stages import Builder
 from jaxmu.studies.search.space import Space
-from jaxmu.studies.study import Outline, Row, Rows, Stage, Stages, Study
+from jaxmu.studies.study import Member, Outline, Row, Rows, Stage, Stages, Study
 from jaxmu.unlearning import hyperparameters
 
 FIXED = "fixed"
@@ -41,8 +43,7 @@ def stages(outline: Outline) -> Stages:
   for number, count in enumerate(batches(settings), 1):
     drawn = {m: {place: s.ask(count) for place, s in own.items()} for m, own in searches.items()}
     asked = {method: build.batch(method, number, first, own) for method, own in drawn.items()}
-    # All methods' trials are known before any is looked at, so processes share the work.
-    for method, found in (yield from _all(asked, retrained)).items():
+    for method, found in (yield from _trials(build, asked, retrained)).items():
       for place, search in searches[method].items():
         search.tell([trial.values for trial in found if trial.place == place])
       trials[method] += found
@@ -88,8 +89,17 @@ def batches(settings: Settings) -> list[int]:
 
 def assumed(stage: Stage) -> list[Row]:
   """Return rows as if all models of a stage were alike, for a plan that looks ahead."""
-  same = {"finite": True, "RA": 1.0, "FA": 1.0, "VA": 1.0, "V_MIA": 0.5}
-  return [{**member.at, **same, "assumed": True} for member in stage.members]
+  same = {"finite": True, "RA": 1.0, "FA": 1.0, "VA": 1.0, "V_MIA": 0.5, "assumed": True}
+  return [{**member.at, **same, "epochs_left": _left(stage, member)} for member in stage.members]
+
+
+def _left(stage: Stage, member: Member) -> int:
+  """Return how many epochs a trial has after those of a stage."""
+  if stage.span == WHOLE:
+    return 0
+  known = stage.method, member.hp, member.sets.sizes
+  (whole,) = accounting.epochs(*known, fidelity=None, num_classes=2)  # neither changes it
+  return max(whole - stage.span.stop, 0)
 
 
 def about(outline: Outline) -> list[str]:
@@ -103,6 +113,20 @@ def about(outline: Outline) -> list[str]:
     f"({asked.sampler}, {asked.ranges} ranges, batches of {asked.batch}); choices are checked on "
     f"{plural(len(asked.check_seeds), 'further seed')}",
   ]
+
+
+def _trials(
+  build: Builder, asked: Mapping[str, Stage], retrained: Rows
+) -> Generator[Stage, Rows, dict[str, list[Trial]]]:
+  """Yield a batch of trials; return what they achieved, by method."""
+  if not build.settings.search.rungs:
+    # All methods' trials are known before any is looked at, so processes share the work.
+    return (yield from _all(asked, retrained))
+  found = {}
+  for method, stage in asked.items():  # one by one: states of all would not fit on a disk
+    search = build.settings.search
+    found[method] = yield from halving.run(stage, build.spans(stage.method), search, retrained)
+  return found
 
 
 def _all(stages: Mapping[str, Stage], retrained: Rows) -> Generator[Stage, Rows, dict[str, list]]:

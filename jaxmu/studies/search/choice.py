@@ -20,11 +20,13 @@ class Trial(NamedTuple):
       runs again "found", too, the seed whose search found it.
     hp: complete hyper-parameters.
     values: the four values of the objective, [4]; inf where the model failed.
+    stopped: the epochs after which it was stopped with others left; 0: it ran to its end.
   """
 
   at: Mapping[str, int]
   hp: Hp
   values: np.ndarray
+  stopped: int = 0
 
   @property
   def place(self) -> int:
@@ -52,6 +54,7 @@ def judged(stage: Stage, rows: Sequence[Row], retrained: Sequence[Row]) -> list[
       search_objective(row, anchors[tuple(row[name] for name in place)])
       if row["finite"]
       else failed,
+      stage.span.stop if row.get("epochs_left") else 0,
     )
     for member, row in zip(stage.members, rows, strict=True)
   ]
@@ -59,7 +62,12 @@ def judged(stage: Stage, rows: Sequence[Row], retrained: Sequence[Row]) -> list[
 
 
 def best(trials: Sequence[Trial], count: int = 1) -> list[Trial]:
-  """Return the trials of least S, the earlier one of equals first; failed ones never."""
+  """Return the ended trials of least S, the earlier one of equals first; failed ones never."""
+  return least([trial for trial in trials if not trial.stopped], count)
+
+
+def least(trials: Sequence[Trial], count: int) -> list[Trial]:
+  """Return the trials of least S, ended or not; failed ones never."""
   return sorted((t for t in trials if math.isfinite(t.score)), key=lambda t: t.score)[:count]
 
 

@@ -21,7 +21,7 @@ def of(space: Space, trials: Sequence[Trial]) -> list[tuple[str, float]]:
   """
   import optuna
 
-  finite = [trial for trial in trials if np.isfinite(trial.score)]
+  finite = [trial for trial in trials if np.isfinite(trial.score) and not trial.stopped]
   distributions = {name: _distribution(space, name, each) for name, each in space.drawn.items()}
   if len(finite) < FEWEST or len(distributions) < 2:
     return []

@@ -7,10 +7,13 @@ from typing import Any
 from jaxmu import data
 from jaxmu.data import Split
 from jaxmu.execution import accounting
+from jaxmu.execution.accounting import Span
 from jaxmu.settings import Settings
 from jaxmu.studies import benchmark, ulira
+from jaxmu.studies.search import halving
 from jaxmu.studies.search.choice import Trial
 from jaxmu.studies.search.sampler import Hp
+from jaxmu.studies.search.space import Space
 from jaxmu.studies.study import Member, Outline, Stage
 from jaxmu.studies.study import Stages as AllStages
 from jaxmu.studies.units import LARGEST
@@ -71,6 +74,14 @@ class Builder:
       for k, hp in enumerate(trials)
     ]
     return self._stage(method, str(number), members)
+
+  def spans(self, method: Method) -> tuple[Span, ...]:
+    """Return the epochs after which trials of a method are looked at, as spans between looks."""
+    space = Space.of(self.settings, method.name)
+    hp, sizes = method.hyperparameters({}), next(iter(self.splits.values())).sizes
+    options = {"fidelity": self.settings.fidelity, "num_classes": self.num_classes}
+    phases = len(accounting.epochs(method, hp, sizes, **options))
+    return halving.spans(self.settings.search.rungs, space.longest, phases)
 
   def again(self, method: str, found: Sequence[Trial]) -> Stage:
     """Return candidates on all seeds of the search, and on further ones."""

@@ -57,8 +57,8 @@ class _Reader:
     self.retrained = self.record.rows("retrained")
 
   def trials(self, method: str) -> list[tuple[Trial, Row]]:
-    """Return the trials of a method, batch after batch."""
-    return [pair for stage in self._batches(method) for pair in self.stage(stage.name)]
+    """Return the trials of a method, batch after batch, each as it was last looked at."""
+    return [pair for parts in self._batches(method) for pair in self._last(parts)]
 
   def stage(self, name: str) -> list[tuple[Trial, Row]]:
     """Return the members of a stage in the order of their coordinates; none where it is absent."""
@@ -69,10 +69,22 @@ class _Reader:
     order = {tuple(m.at.values()): row for m, row in zip(stage.members, rows, strict=True)}
     return [(trial, _row(trial, order[place])) for place, trial in found.items()]
 
-  def _batches(self, method: str) -> Iterator[Stage]:
+  def _last(self, parts: Sequence[Stage]) -> list[tuple[Trial, Row]]:
+    """Return the trials of a batch; the work of all its parts is theirs."""
+    found: dict[tuple[int, ...], tuple[Trial, Row]] = {}
+    for part in parts:
+      for trial, row in self.stage(part.name):
+        place = tuple(trial.at.values())
+        before = found[place][1]["passes"] if place in found else 0.0
+        found[place] = trial, row | {"passes": before + row["passes"]}
+    return list(found.values())
+
+  def _batches(self, method: str) -> Iterator[list[Stage]]:
+    """Yield the stages of each batch: more than one where trials are looked at in between."""
     number = 1
     while (name := f"{method}.{number}") in self.stages:
-      yield self.stages[name]
+      parts = [each for key, each in self.stages.items() if key.startswith(f"{name}.")]
+      yield [self.stages[name], *parts]
       number += 1
 
 
@@ -80,7 +92,8 @@ def _row(trial: Trial, row: Row) -> Row:
   values = {f"v{k + 1}": float(value) for k, value in enumerate(trial.values)}
   measured = {name: row[name] for name in (*PARTS, "finite", "failed_steps", "passes")}
   hp = json.dumps(trial.hp, sort_keys=True)
-  return {**trial.at, "S": trial.score, **values, **measured, "hyperparameters": hp}
+  ended = {"S": trial.score, "stopped": trial.stopped}
+  return {**trial.at, **ended, **values, **measured, "hyperparameters": hp}
 
 
 def _tuned(
