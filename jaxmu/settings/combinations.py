@@ -22,6 +22,8 @@ class Entries(Protocol):
   @property
   def seeds(self) -> tuple[int, ...]: ...
   @property
+  def unlearning_seeds(self) -> int: ...
+  @property
   def search(self) -> SearchSettings: ...
 
 
@@ -30,6 +32,7 @@ def check(settings: Entries) -> None:
   _check_path(settings)
   _check_forget_list(settings)
   _check_one_seed(settings)
+  _check_unlearning_seeds(settings)
   _check_split_seeds(settings)
   _check_fresh_seeds(settings)
 
@@ -94,6 +97,14 @@ def _check_one_seed(settings: Entries) -> None:
     raise SettingsError(
       f"config.seeds has {seeds} seeds, but all models of a U-LiRA study begin with the same "
       f"weights; expected one: set --config.seeds=0, or --config.study={BENCHMARK}"
+    )
+
+
+def _check_unlearning_seeds(settings: Entries) -> None:
+  if settings.unlearning_seeds > 1 and settings.study != BENCHMARK:
+    raise SettingsError(
+      f"config.unlearning_seeds is {settings.unlearning_seeds}, but only a benchmark unlearns an "
+      f"original more than once; expected 1 where config.study is {settings.study}"
     )
 
 

@@ -19,7 +19,7 @@ from jaxmu.settings.catalog import Catalog
 from jaxmu.settings.choices import BENCHMARK, FIDELITIES, SEARCH, ULIRA
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
-from jaxmu.settings.ranges import NOT_NEGATIVE
+from jaxmu.settings.ranges import MEMBERS, NOT_NEGATIVE
 from jaxmu.settings.sections import (
   STRICT,
   DataSettings,
@@ -83,6 +83,15 @@ class Settings:
       incidental=True,
     ),
   ]
+  unlearning_seeds: Annotated[
+    int,
+    Entry(
+      "how often each original of a benchmark is unlearned; more than once tells the spread of "
+      "unlearning from that of training ([how](evaluation.md#training-and-unlearning-apart))",
+      within=MEMBERS,
+      incidental=True,
+    ),
+  ] = 1
   training: TrainingSettings
   tuned: Annotated[
     str,

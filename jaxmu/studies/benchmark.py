@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxmu import data
-from jaxmu.audit import breakdown, comparison, distances, evaluation, metrics
+from jaxmu.audit import breakdown, comparison, distances, evaluation, metrics, variance
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.audit.influence import Influence
 from jaxmu.errors import DataError
@@ -13,9 +13,12 @@ from jaxmu.settings import Settings
 from jaxmu.studies.study import Finished, Member, Outline, Stage, Stages, Study
 from jaxmu.unlearning import ANCHORS, get, hyperparameters
 
+REPEATS = ".repeats"  # of a method, by other random numbers: the stage after its name
+METRICS = frozenset({"metrics"})
+
 
 def stages(outline: Outline) -> Stages:
-  """Yield original, retrained and the methods; all members of a seed share its split.
+  """Yield original, retrained and the methods, then their repeats; a seed has one split.
 
   Raises:
     DataError: the split leaves a set too small to be attacked.
@@ -29,6 +32,14 @@ def stages(outline: Outline) -> Stages:
       Member({"seed": s}, split, hp, (s,), {"seed": s}) for s, split in splits.items()
     )
     yield Stage(name, get(name), members, "original")
+  for name in settings.methods if settings.unlearning_seeds > 1 else ():
+    hp = hyperparameters(settings, name)
+    again = tuple(
+      Member({"seed": s, "repeat": k}, split, hp, (s, k), {"seed": s})
+      for s, split in splits.items()
+      for k in range(1, settings.unlearning_seeds)
+    )
+    yield Stage(f"{name}{REPEATS}", get(name), again, "original", METRICS)
 
 
 def anchors(settings: Settings, splits: Mapping[int, data.Split]) -> Stages:
@@ -59,13 +70,15 @@ def check_attackable(sizes: dict[str, int]) -> None:
 def tables(finished: Finished, say: Callable[[str], None]) -> None:
   """Attack and measure every stage, and write the tables."""
   del say
-  run, record, names = finished.run, finished.record, [s.name for s in finished.stages]
+  run, record, stages = finished.run, finished.record, [s.name for s in finished.stages]
+  names = [name for name in stages if not name.endswith(REPEATS)]
   params = {name: _params(finished, name) for name in ANCHORS}
   retrained = _measure(finished, "retrained")
   compared = comparison.Comparison(retrained.rows, retrained.influences)
   rows: list[dict] = []
   classes: list[dict] = []
   curves: list[dict] = []
+  spreads: list[dict] = []
   for name in names:
     found = retrained if name == "retrained" else _measure(finished, name)
     own = params[name] if name in params else _params(finished, name)
@@ -74,6 +87,9 @@ def tables(finished: Finished, say: Callable[[str], None]) -> None:
     rows += whole
     classes += found.classes
     curves += found.roc
+    if f"{name}{REPEATS}" in stages:
+      rows_of = [row | {"repeat": 0} for row in found.rows] + record.rows(f"{name}{REPEATS}")
+      spreads += variance.table(name, rows_of, found.influences)
   found_tables = compared.tables()
   run.write_rows(rows, metrics.columns())
   run.write_table("intervals", found_tables.intervals)
@@ -81,7 +97,9 @@ def tables(finished: Finished, say: Callable[[str], None]) -> None:
   run.write_table("curves", [row for name in names for row in record.curves(name)], ("seed",))
   run.write_table("classes", classes)
   run.write_table("roc", curves)
-  run.write_json("timings.json", {name: record.cost(name) for name in names})
+  if spreads:
+    run.write_table("variance", spreads, ("method", "metric"))
+  run.write_json("timings.json", {name: record.cost(name) for name in stages})
 
 
 class Measured(NamedTuple):
@@ -129,8 +147,10 @@ def _params(finished: Finished, name: str) -> Any:
 def about(outline: Outline) -> list[str]:
   """Say how large the sets are."""
   sizes = data.splits_for(outline.settings, outline.indices, outline.num_train)[0].sizes
+  times = outline.settings.unlearning_seeds
+  repeated = f", unlearned {times} times each" if times > 1 else ""
   return [
-    f"{len(outline.settings.seeds)} members a stage; retain {sizes['retain']:,}, forget "
+    f"{len(outline.settings.seeds)} members a stage{repeated}; retain {sizes['retain']:,}, forget "
     f"{sizes['forget']:,}, validation {sizes['val']:,}, test {sizes['test']:,} images"
   ]
 

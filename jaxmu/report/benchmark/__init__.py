@@ -74,6 +74,14 @@ OF_MEANS = (
   "mean MIA; some publications do it this way. Values are smaller (RetDev) or larger (Indisc) than "
   "means over seeds, because deviations of single seeds cancel."
 )
+SPREAD = (
+  "Standard deviations of one model's number, from {seeds} originals, each unlearned {repeats} "
+  "times. Training: between originals of different seeds. Unlearning: between runs of the method "
+  "from one original. Samples: what other samples in the same sets would do, in an attack above "
+  "all. All other tables use the first run from each original: unlearning one original more often "
+  "says nothing about other originals, so it does not replace training seeds, least of all where "
+  "training is the larger part."
+)
 APART = (
   "U is the method's model, O and R are the original and the retrained model of the same seed; "
   "trainable parameters only. Distances never rank methods: networks with the same behaviour can "
@@ -193,6 +201,11 @@ def _details(judged: Judged) -> Section:
     for title, (words, wanted) in more.items()
     if (table := tables.further(judged, title, wanted)).rows
   ]
+  if len(judged.data.variance):
+    counts = judged.data.variance.iloc[0][["seeds", "repeats"]].to_dict()
+    parts = tables.variance(judged.data, judged.summary.methods)
+    words = Text(SPREAD.format(**counts), small=True)
+    folds.insert(0, Fold("Where the spread comes from", (words, parts)))
   words = Text("One row per method and seed; rows.parquet holds all columns.", small=True)
   members = Section("", (Fold("Every member", (words, tables.members(judged))),), page_only=True)
   time = Section("Time", _time(judged.data))
@@ -207,10 +220,15 @@ def _time(data: ReportData) -> tuple[Block, ...]:
   for name, stage in data.timings.items():
     seconds = (number(s, 1) for s in (stage.wall_s, stage.compile_s, stage.predict_s))
     cells = map(Cell, (*seconds, f"{stage.steps:,}"))
-    rows.append(Row(data.label(name), tuple(cells)))
+    rows.append(Row(_stage(data, name), tuple(cells)))
   columns = map(Column, ("wall (s)", "compilation (s)", "predictions (s)", "steps"))
   table = Table("Clocks of whole stages", tuple(columns), tuple(rows), Column("Stage"))
   return table, Text(CLOCKS, small=True)
+
+
+def _stage(data: ReportData, name: str) -> str:
+  method, _, more = name.partition(".")
+  return f"{data.label(method)}, further runs" if more else data.label(name)
 
 
 def _numbers(judged: Judged) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from jaxmu.audit import cautions
+from jaxmu.audit import cautions, variance
 from jaxmu.audit.breakdown import CLASS_COLUMNS, ROC_COLUMNS
 from jaxmu.audit.results import DIFFERENCE_COLUMNS, INTERVAL_COLUMNS, Results, empty
 from jaxmu.audit.rules import Caution
@@ -24,6 +24,7 @@ class ReportData(RunData, Results):
   curves: pd.DataFrame
   classes: pd.DataFrame = field(default_factory=lambda: empty(CLASS_COLUMNS))
   roc: pd.DataFrame = field(default_factory=lambda: empty(ROC_COLUMNS))
+  variance: pd.DataFrame = field(default_factory=lambda: empty(variance.COLUMNS))
 
   @property
   def bootstrap(self) -> int:
@@ -67,6 +68,7 @@ def from_run(run: Run) -> ReportData:
     curves=_optional(run, "curves", CURVE_COLUMNS),
     classes=_optional(run, "classes", CLASS_COLUMNS),
     roc=_optional(run, "roc", ROC_COLUMNS),
+    variance=_optional(run, "variance", variance.COLUMNS),
     intervals=_optional(run, "intervals", INTERVAL_COLUMNS),
     differences=_optional(run, "differences", DIFFERENCE_COLUMNS),
     timings=timings(run),

@@ -122,6 +122,26 @@ def further(judged: Judged, caption: str, wanted: Iterable[tuple[str, str, str]]
   return Table(caption, columns, tuple(rows) if present else ())
 
 
+SPREADS = ("FA", "TA", "T_MIA", "T_strongest")
+
+
+def variance(data: ReportData, methods: Iterable[str]) -> Table:
+  """Lay out the parts of the spread of a few metrics, by method."""
+  known = data.variance.set_index(["method", "metric"])
+  metrics_of = {name: METRICS[name].label for name in SPREADS if name in known.index.levels[1]}
+  parts = ("training", "unlearning", "samples")
+  rows = []
+  for name in methods:
+    cells = [
+      Cell(number(float(known.loc[(name, metric), part])) if (name, metric) in known.index else "–")
+      for metric in metrics_of
+      for part in parts
+    ]
+    rows.append(Row(data.label(name), tuple(cells), name))
+  columns = tuple(Column(f"{label}, {part}") for label in metrics_of.values() for part in parts)
+  return Table("Standard deviation by source", columns, tuple(rows))
+
+
 def members(judged: Judged) -> Table:
   """Lay out every row, methods in the order of the tables, then by seed."""
   data = judged.data
