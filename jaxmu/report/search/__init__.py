@@ -13,13 +13,9 @@ from jaxmu.report.blocks import (
   MET,
   MISSED,
   SHARED,
-  Block,
   Cell,
   Column,
-  Drawing,
-  Drawings,
   Facts,
-  Legend,
   Report,
   Row,
   Section,
@@ -28,8 +24,8 @@ from jaxmu.report.blocks import (
   Text,
   Warnings,
 )
-from jaxmu.report.charts.plots import Axis, Curve, Grid, Lines
 from jaxmu.report.search.search_data import SearchData, from_run
+from jaxmu.report.search.search_figures import figures
 from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST
 from jaxmu.store import Run
 
@@ -48,20 +44,11 @@ READING = Steps(
   )
 )
 CALM = "None of the checks found anything."
-TRIALS = (
-  "The least S so far, trial by trial: mean over the searched seeds, the shade from the lowest to "
-  "the highest. Where it still falls at the right end, more trials would help."
-)
-IMPORTANCE = (
-  "How much of the difference between good and other trials each hyper-parameter accounts for "
-  "(PED-ANOVA), 1 for all of it. Empty fields: the method does not have it."
-)
 ONE_SEED = "A configuration that suits one model need not suit others; search on two seeds or more."
 NOT_CHECKED = (
   "The S of the best trial is too good: it is the least of many. Give seeds that are not searched, "
   "--config.search.check_seeds=3..9."
 )
-COMMON = ("learning_rate", "weight_decay", "batch_size", "num_epochs")
 
 
 def report(run: Run) -> Report:
@@ -85,7 +72,7 @@ def compose(data: SearchData) -> Report:
       Section("Results", (main,), "results"),
       Section("Warnings", (Warnings(_cautions(data), CALM),), "warnings"),
       Section("Configurations", (_configurations(data),), "configurations"),
-      _figures(data),
+      figures(data),
       Section("Provenance", (facts.provenance(data),), "provenance"),
     ),
     marks=data.marks,
@@ -203,51 +190,6 @@ def _configurations(data: SearchData) -> Facts:
 def _written(hp: Mapping[str, Any]) -> str:
   short = lambda value: f"{value:.3g}" if isinstance(value, float) else facts.plain(value)
   return ", ".join(f"{name} {short(value)}" for name, value in hp.items())
-
-
-def _figures(data: SearchData) -> Section:
-  runs = {method: data.running(method) for method in data.methods}
-  tiles = tuple(Drawing(_line(data, m, each), data.label(m)) for m, each in runs.items())
-  found: list[Block] = [
-    Legend(data.methods),
-    Section("S against trial", (Text(TRIALS, small=True), Drawings(tiles, small=True))),
-  ]
-  if len(data.importance):
-    drawn = Drawings((Drawing(_importance(data)),))
-    found.append(Section("Which hyper-parameters matter", (Text(IMPORTANCE, small=True), drawn)))
-  return Section("Figures", tuple(found), "figures", page_only=True)
-
-
-def _line(data: SearchData, method: str, runs: np.ndarray) -> Lines:
-  finite = np.where(np.isfinite(runs), runs, np.nan)
-  known = np.isfinite(finite).all(0)
-  x = np.arange(1, runs.shape[1] + 1)[known]
-  y, low, high = finite.mean(0)[known], finite.min(0)[known], finite.max(0)[known]
-  words = f"{data.label(method)}: from {number(y[0])} to {number(y[-1])}." if len(y) else ""
-  axes = Axis("trial"), Axis("least S", True)
-  curve = {method: Curve(x, y, low, high)} if len(y) else {}
-  hints = {method: words}
-  return Lines(f"trials-{method}", "Least S so far", words, *axes, curve, hints, small=True)
-
-
-def _importance(data: SearchData) -> Grid:
-  table = data.importance.pivot(index="method", columns="hyperparameter", values="importance")
-  own = table.drop(columns=[name for name in COMMON if name in table])
-  shown = table[[name for name in COMMON if name in table]].assign(own=own.sum(axis=1))
-  if not own.shape[1]:
-    shown = shown.drop(columns="own")
-  shown = shown.reindex([m for m in data.methods if m in shown.index])
-  words = "; ".join(f"{data.label(m)}: {row.idxmax()}" for m, row in shown.iterrows())
-  columns = tuple(name.replace("_", " ") for name in shown.columns)
-  return Grid(
-    "importance",
-    "Importance of hyper-parameters",
-    f"Most important: {words}.",
-    tuple(shown.index),
-    columns,
-    shown.to_numpy(float),
-    "importance",
-  )
 
 
 def _cautions(data: SearchData) -> tuple[Caution, ...]:
