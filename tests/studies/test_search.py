@@ -18,7 +18,7 @@ from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.audit.formulas import search_objective, search_score
 from jaxmu.errors import SettingsError, StoreError
-from jaxmu.report.search import compose
+from jaxmu.report.search import compose, search_figures
 from jaxmu.report.search.search_data import from_run
 from jaxmu.store import Run, tuned
 from jaxmu.store.record import Record
@@ -357,3 +357,19 @@ def test_its_report_says_what_the_search_is_worth(folder):
   assert "seeds that were not searched" in text and "promised too much" in text
   page = (run / "report.html").read_text()
   assert 'id="fig-trials-ft-title"' in page
+  assert 'id="fig-parallel-ft-title"' in page
+
+
+def test_the_best_tenth_of_the_ended_trials_is_dark_in_the_figure_of_lines(folder):
+  found = from_run(Run.open(sweeps.only_run(folder)))
+  rates, scores = np.geomspace(1e-4, 1e-1, 30), np.linspace(0.5, 0.1, 30)
+  hp = [json.dumps({"learning_rate": r, "num_epochs": [3], "momentum": 0.9}) for r in rates]
+  given = {"method": "ft", "seed": 0, "trial": range(30), "S": scores, "hyperparameters": hp}
+  trials = pd.DataFrame(given | {"stopped": [0] * 29 + [2]})  # the best one was not ended
+  plot = search_figures._parallel(dataclasses.replace(found, trials=trials), "ft")
+  assert [axis.label for axis in plot.axes] == ["learning rate", "S"]  # what varies
+  assert [axis.log for axis in plot.axes] == [True, False]
+  np.testing.assert_array_equal(plot.values[plot.best][:, 1], scores[28:25:-1])
+  assert len(plot.values) == 29
+  few = dataclasses.replace(found, trials=trials[:4])
+  assert search_figures._parallel(few, "ft") is None

@@ -135,6 +135,18 @@ class Histogram(NamedTuple):
   guide: float
 
 
+class Parallel(NamedTuple):
+  """Configurations of one method, one line each: `values` [n, axes], `best` bool [n] are dark."""
+
+  name: str
+  title: str
+  words: str
+  method: str
+  axes: tuple[Axis, ...]
+  values: np.ndarray
+  best: np.ndarray
+
+
 class Grid(NamedTuple):
   """Numbers of methods by column as coloured fields: `values` [methods, columns], about zero."""
 
@@ -148,4 +160,4 @@ class Grid(NamedTuple):
   digits: int = 2
 
 
-Plot = Plane | Strip | Spread | Ranking | Lines | Roc | Histogram | Grid
+Plot = Parallel | Plane | Strip | Spread | Ranking | Lines | Roc | Histogram | Grid

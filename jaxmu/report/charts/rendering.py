@@ -12,11 +12,12 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from jaxmu.report.charts import curves, grids, planes, rows
+from jaxmu.report.charts import curves, grids, parallel, planes, rows
 from jaxmu.report.charts.plots import (
   Grid,
   Histogram,
   Lines,
+  Parallel,
   Plane,
   Plot,
   Ranking,
@@ -36,6 +37,7 @@ DRAW: dict[type, Callable[[Any, dict[str, Mark], Look], Figure]] = {
   Roc: curves.roc,
   Histogram: curves.histogram,
   Grid: grids.grid,
+  Parallel: parallel.parallel,
 }
 _ROLES = {colour: f"var(--{role})" for role, colour in COLOURS.items()}
 

@@ -125,8 +125,13 @@ def from_run(run: Run) -> SearchData:
     timings=timings(run),
     methods=config.methods,
     search=config.search,
-    trials=run.table("trials"),
+    trials=_with_stops(run.table("trials")),
     checks=table("checks"),
     importance=table("importance"),
     tuned={name: run.record(TunedRecord, f"tuned-{name}.json") for name in config.methods},
   )
+
+
+def _with_stops(trials: pd.DataFrame) -> pd.DataFrame:
+  """Add what tables do not say that were written before trials could be stopped: none was."""
+  return trials if "stopped" in trials else trials.assign(stopped=0)
