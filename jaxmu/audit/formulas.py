@@ -45,6 +45,16 @@ def indiscernibility(mia):
   return 1 - discernibility(mia)
 
 
+def gap(*differences):
+  """Return the mean of absolute differences to retraining; 0 is ideal (AMUN's average gap)."""
+  return sum(map(abs, differences)) / len(differences)
+
+
+def nomus(test_accuracy, mia):
+  """Return `(test_accuracy + Indisc) / 2`, 1 at best (spec extensions 4, with lambda one half)."""
+  return (test_accuracy + indiscernibility(mia)) / 2
+
+
 def sape(a, b):
   """Return `100 |b - a| / (|a| + |b|)`, per cent; 0 for two zeros (spec evaluation 2)."""
   a, b = np.asarray(a, float), np.asarray(b, float)

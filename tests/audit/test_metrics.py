@@ -1,8 +1,11 @@
 """Metrics: closed forms, pairing by seed, distances, and golden values of the reference."""
 
+import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from support import golden_rules
 
@@ -182,6 +185,25 @@ def test_derived_metrics_pair_by_seed_not_by_position():
 def test_retrained_beside_itself_is_ideal():
   for row in metrics.derive(rows(method="retrained"), rows(method="retrained")):
     assert row["RetDev"] == 0 and row["RTE_work"] == 1 and row["SAPE_forget"] == 0
+
+
+def test_nomus_of_the_published_rows():
+  """MUFAC and MUCAC print |m - 1/2|; values are cut after four digits (data/nomus.csv)."""
+  published = pd.read_csv(Path(__file__).parent / "data" / "nomus.csv")
+  assert len(published) == 45
+  mia = 0.5 - published["abs_mia_minus_half"]
+  found = formulas.nomus(published["test_accuracy"], mia)
+  np.testing.assert_allclose(found, published["nomus"], atol=1e-4, rtol=0)
+  np.testing.assert_allclose(formulas.nomus(published["test_accuracy"], 1 - mia), found)
+
+
+def test_the_gap_is_a_mean_of_differences_that_needs_no_ratio():
+  given = {"RA": 0.9, "FA": 0.3, "TA": 0.8, "T_MIA": 0.4, "finite": True}
+  reference = {"RA": 1.0, "FA": 0.0, "TA": 0.9, "T_MIA": 0.5, "finite": True}
+  found = metrics.compare(given, reference)
+  assert found["gap"] == pytest.approx(0.15)
+  assert found["NoMUS"] == pytest.approx((0.8 + 0.8) / 2)
+  assert math.isnan(found["RetDev"])  # a ratio to nothing
 
 
 def test_missing_or_double_retrained_seed_is_an_error():

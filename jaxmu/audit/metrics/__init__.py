@@ -57,6 +57,8 @@ METRICS: dict[str, Metric] = {
   "Disc": indiscernibility.DISC,
   "Indisc": indiscernibility.INDISC,
   "V_Indisc": indiscernibility.V_INDISC,
+  "gap": retention.GAP,
+  "NoMUS": indiscernibility.NOMUS,
   "SAPE_forget": retention.SAPE_FORGET,
   "RTE_work": cost.RTE_WORK,
   "passes": cost.PASSES,

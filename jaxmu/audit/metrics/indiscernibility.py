@@ -7,7 +7,7 @@ import numpy as np
 from jaxmu.audit import formulas
 from jaxmu.audit.influence import Influence
 from jaxmu.audit.intervals import Fitting
-from jaxmu.audit.metric import AUDIT, EVERY, MAIN, MEMBERS, ROWS, Metric
+from jaxmu.audit.metric import AUDIT, DETAIL, EVERY, MAIN, MEMBERS, ROWS, Metric
 
 # |2 MIA - 1| is at its end where the attack is at chance: what folds add does not fade there.
 FOLDS = Fitting(1.5, 1.5)
@@ -49,6 +49,19 @@ INDISC = Metric(
   most=1.0,
   fitting=FOLDS,
   of_means=True,
+)
+NOMUS = Metric(
+  "NoMUS",
+  title="half of `TA` and half of `Indisc`: accuracy and privacy in one number, 1 at best",
+  reads=ROWS,
+  needs=("TA", "T_MIA"),
+  of=lambda new, reference: formulas.nomus(new["TA"], new["T_MIA"]),
+  influence=lambda own, row, other, reference: (
+    (own["TA"] + own["Indisc"]) / 2 if "TA" in own and "Indisc" in own else None
+  ),
+  tables={DETAIL: 6},
+  most=1.0,
+  fitting=FOLDS,
 )
 V_INDISC = Metric(
   "V_Indisc",

@@ -62,6 +62,27 @@ RETDEV = Metric(
   paired=EVERY,
   of_means=True,
 )
+COMPARED = ("RA", "FA", "TA", "T_MIA")  # by `gap`
+
+
+def _moved_gap(own: Influence, row: Mapping, other: Influence, reference: Mapping):
+  if not other or "T_MIA" not in own or "T_MIA" not in other:
+    return None
+  signs = {name: np.float32(np.sign(row[name] - reference[name])) for name in COMPARED}
+  return sum(signs[name] * (own[name] - other[name]) for name in COMPARED) / len(COMPARED)
+
+
+GAP = Metric(
+  "gap",
+  title="mean of the absolute differences of `RA`, `FA`, `TA` and `T_MIA` to the retrained "
+  "model's; has a value where the retrained forget accuracy is 0, too",
+  reads=ROWS,
+  needs=COMPARED,
+  of=lambda new, reference: formulas.gap(*(new[name] - reference[name] for name in COMPARED)),
+  influence=_moved_gap,
+  tables={DETAIL: 6},
+  most=1.0,
+)
 SAPE_FORGET = Metric(
   "SAPE_forget",
   title="symmetric percentage difference of `FA` and the retrained model's",

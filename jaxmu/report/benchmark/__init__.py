@@ -66,7 +66,9 @@ DETAILS = (
   "Validation accuracy (VA), ratios to the retrained model (RR, FR, TR), the attack against "
   "validation samples (V MIA), areas under the ROC curve of the raw loss, the single attacks of "
   "which “Strongest” is one (T margin ... T histogram), the share of forget samples that a "
-  "support-vector classifier takes for unseen (SVC MIA; ideal: as retrained), symmetric error of "
+  "support-vector classifier takes for unseen (SVC MIA; ideal: as retrained), mean difference of "
+  "four numbers to retraining (gap), half of test accuracy and half of Indisc (NoMUS), symmetric "
+  "error of "
   "the forget accuracy in per cent (SAPE), mean losses."
 )
 OF_MEANS = (
