@@ -13,6 +13,7 @@ import numpy as np
 from jaxmu.data.dataset_checks import (
   check_class_names,
   check_every_class,
+  check_groups,
   check_images,
   check_labels,
   check_num_train,
@@ -39,6 +40,7 @@ class Dataset:
   channels: int  # of the network's input; one stored channel is repeated on the device
   original_labels: np.ndarray  # int32 [N]; differs from labels only where random ones were given
   indices: np.ndarray  # int64 [N]: position of each sample in the official order
+  groups: np.ndarray | None = None  # int32 [N]: user, person, ... of each sample, where known
 
   @property
   def num_classes(self) -> int:
@@ -70,13 +72,14 @@ def make(
   augmentation: str = "none",
   channels: int | None = None,
   indices: np.ndarray | None = None,
+  groups: np.ndarray | None = None,
 ) -> Dataset:
   """Check the arrays and build a `Dataset` from them.
 
   Images are uint8 [N, H, W, 1 or 3] with H = W (or [N, H, W] for grey ones), labels integer [N].
   Without `class_names` there are as many classes as the largest label says, and each must have a
-  training sample. Mean and standard deviation are computed from the first `num_train` images where
-  absent. Raises `DataError`.
+  training sample. `groups` numbers the user or person of each sample, int [N]. Mean and standard
+  deviation are computed from the first `num_train` images where absent. Raises `DataError`.
   """
   images = check_images(name, images)
   named = class_names is not None
@@ -109,6 +112,7 @@ def make(
     channels=channels,
     original_labels=labels,
     indices=np.arange(len(images)) if indices is None else np.asarray(indices, np.int64),
+    groups=None if groups is None else check_groups(name, groups, len(images)),
   )
 
 

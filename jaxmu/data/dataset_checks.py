@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxmu.errors import DataError, short, shown
+from jaxmu.settings.ranges import POSITIONS
 
 MAX_CLASSES = 65_536  # a larger label is an identifier; the head would have an output for each
 LEAST_STD = 1e-4  # below it all pixels are alike, and normalised ones would go beyond 10,000
@@ -87,6 +88,23 @@ def check_every_class(name: str, train_labels: np.ndarray, classes: int) -> None
     f"{classes - 1}; expected 0..C-1 with samples of each: renumber the classes without gaps, or "
     "name all of them in class_names"
   )
+
+
+def check_groups(name: str, given: Any, total: int) -> np.ndarray:
+  """Return the group of each sample, int32 [N]; raise `DataError` for anything else."""
+  groups = np.asarray(given)
+  if groups.shape != (total,) or groups.dtype.kind not in "iu":
+    raise DataError(
+      f"data set '{name}': groups are {groups.dtype} of shape {groups.shape}; expected a whole "
+      f"number for each of the {total} samples: number users, persons or sources from 0"
+    )
+  low, high = int(groups.min()), int(groups.max())
+  if low < 0 or high > POSITIONS.high:
+    raise DataError(
+      f"data set '{name}': groups reach from {low} to {high}; expected whole numbers from 0 to "
+      f"{POSITIONS.high}: number them anew"
+    )
+  return groups.astype(np.int32)
 
 
 def check_num_train(name: str, given: Any, total: int) -> int:

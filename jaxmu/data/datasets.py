@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxmu.data import npz_file, tfds_source, utkface
 from jaxmu.data.arrays import Dataset, make
+from jaxmu.data.identities import identities
 from jaxmu.errors import DataError, closest
 
 # spec data_models 2: mean and standard deviation of images in [0, 1], and the augmentation.
@@ -64,7 +65,8 @@ def prepared(name: str, data_dir: str | None = None, **_) -> Dataset:
   """Load a prepared tensorflow-datasets set, at 32x32 pixels and with three input channels.
 
   CIFAR comes in its original file order; MNIST and Fashion-MNIST in the order of
-  tensorflow-datasets, which keeps no trace of the original one.
+  tensorflow-datasets, which keeps no trace of the original one. The groups of CIFAR-100 are its 20
+  superclasses.
   """
   source = tfds_source.read(name, data_dir, image_size=32)
   return make(
@@ -74,7 +76,26 @@ def prepared(name: str, data_dir: str | None = None, **_) -> Dataset:
     source.num_train,
     class_names=source.class_names,
     channels=3,
+    groups=source.coarse,
     **TRANSFORMS[name],
+  )
+
+
+def superclasses(name: str = "cifar100_coarse", data_dir: str | None = None, **_) -> Dataset:
+  """Load CIFAR-100 with its 20 superclasses as labels, and its 100 classes as groups.
+
+  For requests to forget a part of a class. Raises `DataError` as `prepared` does.
+  """
+  source = tfds_source.read("cifar100", data_dir, image_size=32)
+  return make(
+    name,
+    source.images,
+    source.coarse,
+    source.num_train,
+    class_names=source.coarse_names,
+    channels=3,
+    groups=source.labels,
+    **TRANSFORMS["cifar100"],
   )
 
 
@@ -85,16 +106,18 @@ def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
   `train_images`, `train_labels`, `test_images` and `test_labels`. Without `num_train` a fifth of a
   fixed permutation becomes the test part, and `Dataset.indices` gives each sample's position in the
   file. Optional: `mean`, `std` (for images in [0, 1]; else computed from the train part),
-  `class_names`, `augmentation`. Arrays of other names are refused.
+  `class_names`, `augmentation`, `groups` int [N] (or `train_groups` and `test_groups`), the user or
+  person of each sample. Arrays of other names are refused.
   """
   if not path:
     raise DataError("data set 'npz' needs a file; got no path: set --config.data.path=FILE.npz")
   arrays = npz_file.read(path)
   images, labels, num_train = npz_file.join_parts(arrays, path)
-  indices = None
+  groups, indices = npz_file.groups(arrays, path), None
   if num_train is None:
     indices, num_train = own_split(len(images))
     images, labels = images[indices], labels[indices]
+    groups = groups[indices] if groups is not None and groups.shape == labels.shape else groups
   return make(
     name,
     images,
@@ -105,6 +128,7 @@ def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
     std=arrays.get("std"),
     augmentation=arrays.get("augmentation", "none"),
     indices=indices,
+    groups=groups,
   )
 
 
@@ -161,9 +185,11 @@ DATASETS: Mapping[str, Callable[..., Dataset]] = {
   "fashion_mnist": prepared,
   "cifar10": prepared,
   "cifar100": prepared,
+  "cifar100_coarse": superclasses,
   "utkface": faces,
   "npz": npz,
   "synthetic": synthetic,
+  "identities": identities,
 }
 
 

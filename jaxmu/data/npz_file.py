@@ -9,8 +9,9 @@ from jaxmu.errors import DataError, closest, short
 
 WHOLE = ("images", "labels")
 HALVES = ("train_images", "train_labels", "test_images", "test_labels")
+GROUPS = ("groups", "train_groups", "test_groups")  # of the first layout, and of the second
 OPTIONS = ("mean", "std", "class_names", "augmentation")
-KNOWN = (*WHOLE, "num_train", *HALVES, *OPTIONS)
+KNOWN = (*WHOLE, "num_train", *HALVES, *GROUPS, *OPTIONS)
 
 
 def read(path: str) -> dict[str, np.ndarray]:
@@ -54,7 +55,7 @@ def join_parts(
       f"data file {path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected images and "
       f"labels, or {', '.join(HALVES)}"
     )
-  _refuse_unread(arrays, path, (*WHOLE, "num_train") if whole else HALVES)
+  _refuse_unread(arrays, path, (*WHOLE, "num_train") if whole else HALVES, whole)
   if whole:
     images, labels = arrays["images"], arrays["labels"]
     _same_length(path, images, labels)
@@ -67,7 +68,35 @@ def join_parts(
   return np.concatenate(images), np.concatenate(labels), len(images[0])
 
 
-def _refuse_unread(arrays: dict[str, np.ndarray], path: str, layout: tuple[str, ...]) -> None:
+def groups(arrays: dict[str, np.ndarray], path: str) -> np.ndarray | None:
+  """Return the group of every sample, training samples first; None where the file has none.
+
+  Raises:
+    DataError: one part has groups and the other has none, or they are no lists.
+  """
+  if "groups" in arrays:
+    return arrays["groups"]
+  halves = [name for name in GROUPS[1:] if name in arrays]
+  if not halves:
+    return None
+  if len(halves) == 1:
+    (other,) = set(GROUPS[1:]) - set(halves)
+    raise DataError(
+      f"data file {path} holds {halves[0]} and no {other}; expected groups of both parts, or none"
+    )
+  parts = [arrays[name] for name in halves]
+  for name, part, images in zip(halves, parts, ("train_images", "test_images")):
+    if part.shape != (len(arrays[images]),):
+      raise DataError(
+        f"data file {path}: {name} has shape {part.shape}; expected one group for each of the "
+        f"{len(arrays[images])} images"
+      )
+  return np.concatenate(parts)
+
+
+def _refuse_unread(
+  arrays: dict[str, np.ndarray], path: str, layout: tuple[str, ...], whole: bool
+) -> None:
   """Refuse what nothing would read: its owner believes that it counts."""
   unknown = sorted(arrays.keys() - set(KNOWN))
   if unknown:
@@ -75,7 +104,7 @@ def _refuse_unread(arrays: dict[str, np.ndarray], path: str, layout: tuple[str, 
       f"data file {path} holds '{unknown[0]}', which is not read; {closest(unknown[0], KNOWN)}; "
       "rename or remove it (retain, forget and validation sets are drawn as config.data says)"
     )
-  other = sorted(arrays.keys() - {*layout, *OPTIONS})
+  other = sorted(arrays.keys() - {*layout, *(GROUPS[:1] if whole else GROUPS[1:]), *OPTIONS})
   if other:
     raise DataError(
       f"data file {path} holds {', '.join(layout)} and also {', '.join(other)}; expected either "

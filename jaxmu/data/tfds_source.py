@@ -21,7 +21,8 @@ import numpy as np
 from jaxmu.engine.runtime import cache_home
 from jaxmu.errors import DataError
 
-LAYOUT = 1  # of the cache files; raise it when what they hold changes
+LAYOUT = 2  # of the cache files; raise it when what they hold changes
+COARSE = "coarse_label"
 NOISE = ("was created with group size", "OpenCV is not installed")  # about speed only
 
 
@@ -33,6 +34,8 @@ class Source:
   labels: np.ndarray  # int64 [N]
   num_train: int
   class_names: tuple[str, ...]
+  coarse: np.ndarray | None = None  # int64 [N], superclass of each sample (CIFAR-100)
+  coarse_names: tuple[str, ...] = ()
 
 
 def data_root(data_dir: str | None) -> Path:
@@ -112,23 +115,34 @@ def _decode(name: str, folder: Path, image_size: int) -> Source:
         f"data set '{name}' in {folder} cannot be read ({_brief(error)}); remove that folder and "
         f"run `python bin/prepare_data.py {name}`"
       ) from error
-    (images, labels), (test_images, test_labels) = parts
+    images, labels, coarse = (
+      None if joined[0] is None else np.concatenate(joined) for joined in zip(*parts)
+    )
+    features = builder.info.features
     return Source(
-      images=np.concatenate([images, test_images]),
-      labels=np.concatenate([labels, test_labels]),
-      num_train=len(images),
-      class_names=tuple(builder.info.features["label"].names),
+      images=images,
+      labels=labels,
+      num_train=len(parts[0][0]),
+      class_names=tuple(features["label"].names),
+      coarse=coarse,
+      coarse_names=() if coarse is None else tuple(features[COARSE].names),
     )
 
 
-def _decode_part(builder, part: str, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _decode_part(
+  builder, part: str, image_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
   """Decode one split. CIFAR records are shuffled, but `id` gives their place in the original."""
   records = builder.as_data_source(split=part)
   examples = records.__getitems__(range(len(records)))
   if "id" in examples[0]:
     examples.sort(key=lambda example: example["id"])
   images = np.stack([example["image"] for example in examples])
-  return resize(images, image_size), np.array([example["label"] for example in examples])
+  labels, coarse = (
+    np.array([example[name] for example in examples]) if name in examples[0] else None
+    for name in ("label", COARSE)
+  )
+  return resize(images, image_size), labels, coarse
 
 
 def _brief(error: BaseException) -> str:
@@ -165,6 +179,8 @@ def _from_cache(path: Path) -> Source | None:
         labels=saved["labels"],
         num_train=int(saved["num_train"]),
         class_names=tuple(str(name) for name in saved["class_names"]),
+        coarse=saved.get("coarse"),
+        coarse_names=tuple(str(name) for name in saved["coarse_names"]),
       )
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     return None
@@ -177,7 +193,7 @@ def _to_cache(path: Path, source: Source) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
       temporary = Path(file.name)
-      np.savez(file, **vars(source))
+      np.savez(file, **{name: value for name, value in vars(source).items() if value is not None})
     temporary.replace(path)
   except OSError:
     if temporary is not None:

@@ -25,6 +25,7 @@ def subset(dataset: Dataset, num_train: int = 0, num_test: int = 0) -> Dataset:
     labels=dataset.labels[keep],
     original_labels=dataset.original_labels[keep],
     indices=dataset.indices[keep],
+    groups=None if dataset.groups is None else dataset.groups[keep],
     num_train=num_train or dataset.num_train,
   )
 

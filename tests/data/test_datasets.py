@@ -48,7 +48,7 @@ def test_digits_constants_are_those_of_the_train_part():
   np.testing.assert_allclose(digits.std, std, atol=5e-5)
 
 
-@pytest.mark.parametrize("name", ["digits", "synthetic"])
+@pytest.mark.parametrize("name", ["digits", "synthetic", "identities"])
 def test_forms_of_the_arrays(name):
   dataset = data.load(name)
   count = len(dataset.images)
@@ -58,6 +58,69 @@ def test_forms_of_the_arrays(name):
   np.testing.assert_array_equal(dataset.original_labels, dataset.labels)
   assert len(dataset.mean) == len(dataset.std) == dataset.channels
   assert dataset.sha256 == data.load(name).sha256
+
+
+def test_identities_of_the_test_part_are_seen_nowhere_else():
+  made = data.load("identities")
+  assert made.images.shape == (1440, 16, 16, 1) and made.num_train == 1152
+  train, test = np.split(made.groups, [1152])
+  assert not set(train) & set(test)
+  assert set(np.bincount(made.groups)) == {12} and len(set(test)) == 24
+  of_group = [set(made.labels[made.groups == g].tolist()) for g in range(120)]
+  assert all(len(found) == 1 for found in of_group)  # a person does not change its class
+  assert np.bincount(made.labels[:1152]).tolist() == [144] * 8
+  assert np.bincount(made.labels[1152:]).tolist() == [36] * 8
+
+
+def test_an_identity_is_more_than_its_class():
+  """The images of a person are alike, and more so than those of a class."""
+  made = data.load("identities")
+  x = made.images.reshape(1440, -1).astype(float)
+  of_person = np.stack([x[made.groups == g].mean(0) for g in range(120)])[made.groups]
+  of_class = np.stack([x[made.labels == c].mean(0) for c in range(8)])[made.labels]
+  around = [np.square(x - centre).mean() for centre in (of_person, of_class, x.mean())]
+  assert around[0] < 0.6 * around[1] and around[1] < 0.95 * around[2]
+
+
+def test_groups_of_ones_own_data_follow_their_samples(save):
+  groups = np.arange(20) // 2
+  whole = save(images=IMAGES, labels=LABELS, num_train=15, groups=groups)
+  np.testing.assert_array_equal(whole.groups, groups)
+  drawn = save(images=IMAGES, labels=LABELS, groups=groups)  # a test part is drawn
+  np.testing.assert_array_equal(drawn.groups, groups[drawn.indices])
+  halves = {"train_images": IMAGES[:15], "train_labels": LABELS[:15]}
+  halves |= {"test_images": IMAGES[15:], "test_labels": LABELS[15:]}
+  both = save(**halves, train_groups=groups[:15], test_groups=groups[15:])
+  np.testing.assert_array_equal(both.groups, groups)
+  assert save(images=IMAGES, labels=LABELS).groups is None
+  kept = data.subset(whole, 5, 2)
+  np.testing.assert_array_equal(kept.groups, groups[kept.indices])
+
+
+@pytest.mark.parametrize(
+  ("more", "words"),
+  [
+    (
+      {"groups": np.arange(7)},
+      r"groups are int64 of shape \(7,\); expected a whole number for each",
+    ),
+    ({"groups": np.arange(20) - 1}, "groups reach from -1 to 18"),
+    ({"groups": np.arange(20) / 2}, "groups are float64"),
+    ({"train_groups": np.arange(20)}, "and also train_groups"),
+  ],
+)
+def test_groups_that_are_none(save, more, words):
+  with pytest.raises(DataError, match=words):
+    save(images=IMAGES, labels=LABELS, **more)
+
+
+def test_groups_of_one_half_only(save):
+  halves = {"train_images": IMAGES[:15], "train_labels": LABELS[:15]}
+  halves |= {"test_images": IMAGES[15:], "test_labels": LABELS[15:]}
+  with pytest.raises(DataError, match="holds train_groups and no test_groups"):
+    save(**halves, train_groups=np.arange(15))
+  with pytest.raises(DataError, match=r"test_groups has shape \(4,\)"):
+    save(**halves, train_groups=np.arange(15), test_groups=np.arange(4))
 
 
 def test_sha256_covers_images_and_labels():
