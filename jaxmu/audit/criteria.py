@@ -46,7 +46,7 @@ def decide(
     )
     for name in summary.methods
   )
-  leaders = lambda names: best(summary, "RetDev", names) or tuple(names)
+  leaders = lambda names: best(summary, data.deviation, names) or tuple(names)
   return Decision(
     criteria,
     judgements,

@@ -13,6 +13,10 @@ from jaxmu.audit.attacks.strongest import Strongest, strongest
 
 SETS = ("retain", "forget", "val", "test")
 CLEAN = "test_clean"  # test samples whose label was kept
+KEPT, GONE = "test_kept", "test_gone"  # test samples by whether their class is trained on
+UNSEEN = "unseen"  # what attacks compare with the forget set: the control of a request, else test
+# Validation samples that are exchangeable with the forget set: none where a request has a control.
+LIKE_FORGET = "val_like_forget"
 
 
 class Population:
@@ -21,7 +25,8 @@ class Population:
   Attributes:
     logits: [K, N, C]; may be memory-mapped.
     labels: int [N], as trained on.
-    sets: index arrays by the names of `SETS`, and `CLEAN`.
+    sets: index arrays by the names of `SETS`, `CLEAN`, `UNSEEN`, `LIKE_FORGET`, and
+      where classes were forgotten entirely `KEPT` and `GONE`, which are empty else.
     failures: per member when its training turned non-finite, or "".
     passes: equivalent sample-passes that one member cost.
     svc_limit: most samples a side that an SVC is fitted on; 0 for no SVC.
@@ -42,7 +47,13 @@ class Population:
     self.logits, self.labels, self.failures = logits, labels, failures
     self.passes, self.svc_limit, self.compat = passes, svc_limit, compat
     kept = split.test[labels[split.test] == original_labels[split.test]]
-    self.sets: Mapping[str, np.ndarray] = {n: getattr(split, n) for n in SETS} | {CLEAN: kept}
+    control = getattr(split, "control", None)
+    self.sets: Mapping[str, np.ndarray] = {n: getattr(split, n) for n in SETS} | {
+      CLEAN: kept,
+      **_by_class(labels, split),
+      UNSEEN: split.test if control is None else control,
+      LIKE_FORGET: split.val if control is None else split.val[:0],
+    }
 
   @cached_property
   def losses(self) -> np.ndarray:
@@ -58,7 +69,7 @@ class Population:
     rng = np.random.RandomState(SEED) if self.compat else None
     found: list[dict[str, MiaResult]] = [{} for _ in self.logits]
     forget = self.losses[:, self.sets["forget"]]
-    for name in ("val", "test"):
+    for name in (LIKE_FORGET, UNSEEN):
       if len(self.sets[name]):
         unseen = self.losses[:, self.sets[name]]
         results = population_mia_many(unseen, forget, compat=self.compat, rng=rng)
@@ -69,6 +80,15 @@ class Population:
   def member(self, k: int) -> "Evidence":
     """Return what is known of the k-th member."""
     return Evidence(self, k)
+
+
+def _by_class(labels: np.ndarray, split: Any) -> dict[str, np.ndarray]:
+  """Divide the test part, where all training samples of some classes are forgotten."""
+  gone = np.setdiff1d(labels[split.forget], labels[split.retain])
+  if not len(gone) or not len(split.retain):
+    return {KEPT: split.test[:0], GONE: split.test[:0]}
+  of_gone = np.isin(labels[split.test], gone)
+  return {KEPT: split.test[~of_gone], GONE: split.test[of_gone]}
 
 
 class Evidence:
@@ -90,7 +110,7 @@ class Evidence:
 
   @property
   def attacks(self) -> Mapping[str, MiaResult]:
-    """The population attack by its unseen set, "val" or "test"; empty sets have none."""
+    """The population attack by its set of unseen samples; empty sets have none."""
     return self.population.attacks[self.k]
 
   @cached_property
@@ -119,9 +139,9 @@ class Evidence:
   def strongest(self) -> Strongest:
     """Every attack of `attacks.strongest`, and the one chosen on validation samples.
 
-    Without validation samples it is chosen among test samples.
+    Without validation samples like the forgotten ones it is chosen among the unseen ones.
     """
     scores = {name: score[None] for name, score in self.scores.items()}
-    validation = self.sets["val"] if len(self.sets["val"]) else None
-    sides = {"forget": self.sets["forget"], "unseen": self.sets["test"]}
+    validation = self.sets[LIKE_FORGET] if len(self.sets[LIKE_FORGET]) else None
+    sides = {"forget": self.sets["forget"], "unseen": self.sets[UNSEEN]}
     return strongest(scores, **sides, validation=validation)

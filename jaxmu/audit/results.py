@@ -10,6 +10,7 @@ import pandas as pd
 
 REFERENCES = ("retrained", "original")
 LEVEL = 0.95
+NOTHING_KNOWN = 0.05  # forget accuracy of retrained models below which its ratios say nothing
 INTERVAL_COLUMNS = ("method", "metric", "value", "low", "high")
 DIFFERENCE_COLUMNS = ("metric", "method", "other", "value", "low", "high")
 SAMPLE_NUMBERS = (
@@ -118,8 +119,33 @@ class Results(Described):
 
   @property
   def test_metric(self) -> str:
-    """The column shown as test accuracy: clean labels only where some labels are random."""
+    """The column shown as test accuracy.
+
+    Of the classes that stay, where some are forgotten entirely; of clean labels, where some labels
+    are random.
+    """
+    if "TA_kept" in self.rows and self.rows["TA_kept"].notna().any():
+      return "TA_kept"
     return "TA_clean" if self.random_labels > 0 and "TA_clean" in self.rows else "TA"
+
+  @property
+  def deviation(self) -> str:
+    """The column that says how far a method is from retraining.
+
+    Ratios of accuracies, unless retrained models know next to nothing of the forget set (a class
+    that they never saw): then differences.
+    """
+    rows = self.rows
+    if "gap" not in rows:
+      return "RetDev"
+    known = rows[(rows["method"] == "retrained") & rows["finite"].astype(bool)]["FA"].mean()
+    return "gap" if known < NOTHING_KNOWN else "RetDev"
+
+  @property
+  def unseen(self) -> int:
+    """How many samples attacks compare with the forget set; 0 where that is not known."""
+    sizes = self.split_sizes
+    return int(sizes.get("control", sizes.get("test", 0)))
 
   @property
   def seeds(self) -> list[int]:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from jaxmu.audit import metrics, statistics
 from jaxmu.audit.intervals import Interval, over_members
@@ -48,7 +47,7 @@ class Summary:
 
 
 def summarise(data: Results) -> Summary:
-  """Aggregate the rows: retrained, original, then the methods by mean RetDev."""
+  """Aggregate the rows: retrained, original, then the methods by mean deviation."""
   frame = statistics.summarise(data.rows, bootstrap=data.bootstrap, level=LEVEL)
   wide = {(row.method, row.metric): (row.low, row.high) for row in data.intervals.itertuples()}
   cells = {}
@@ -58,7 +57,7 @@ def summarise(data: Results) -> Summary:
     cells[row.method, row.metric] = Cell(int(row.n), *over_seeds[:5], low, high, *over_seeds[5:])
   members = data.rows.groupby("method").size().to_dict()
   failed = frame.groupby("method")["n_failed"].first().to_dict()
-  return Summary(cells, _order(data.rows, cells), members, failed, _differences(data))
+  return Summary(cells, _order(data, cells), members, failed, _differences(data))
 
 
 def _differences(data: Results) -> dict[tuple[str, str, str], Cell]:
@@ -95,11 +94,11 @@ def _bounded(gap: Interval) -> tuple:
   return gap.value, math.nan, math.nan, math.nan, math.nan, gap.low, gap.high
 
 
-def _order(rows: pd.DataFrame, cells: Mapping[tuple[str, str], Cell]) -> tuple[str, ...]:
-  present = list(dict.fromkeys(rows["method"]))
+def _order(data: Results, cells: Mapping[tuple[str, str], Cell]) -> tuple[str, ...]:
+  present = list(dict.fromkeys(data.rows["method"]))
 
   def key(name: str) -> tuple[bool, float, str]:
-    value = cells.get((name, "RetDev"), Cell()).mean
+    value = cells.get((name, data.deviation), Cell()).mean
     return (math.isnan(value), 0.0 if math.isnan(value) else value, name)
 
   methods = sorted((name for name in present if name not in REFERENCES), key=key)
@@ -135,11 +134,15 @@ def recognised(summary: Summary, method: str) -> bool:
   return summary.difference(method, "retrained", "T_strongest").above(0)
 
 
-def retraining_floor(rows: pd.DataFrame) -> float:
+def retraining_floor(data: Results) -> float:
   """Return the mean RetDev between retrained models of different seeds; NaN below two.
 
-  No method can be expected to come closer to retraining than retraining comes to itself.
+  No method can be expected to come closer to retraining than retraining comes to itself. NaN where
+  ratios say nothing.
   """
+  rows = data.rows
+  if data.deviation != "RetDev":
+    return math.nan
   table = rows[rows["method"] == "retrained"][["RA", "FA", "TA"]].dropna().to_numpy(dtype=float)
   pairs = [
     abs(one / other - 1).sum()
@@ -155,5 +158,5 @@ def split_resolution(data: Results) -> float:
   All seeds share one split, so their spread cannot show it: 2n points, each right with one half,
   and 1.2 times that for the overlap of ten random folds (1.14 to 1.25 in simulations).
   """
-  sizes = [int(data.split_sizes.get(name, 0)) for name in ("forget", "test")]
+  sizes = [int(data.split_sizes.get("forget", 0)), data.unseen]
   return 1.2 * 0.5 / math.sqrt(2 * min(sizes)) if min(sizes) > 0 else math.nan

@@ -10,10 +10,8 @@ from jaxmu.audit.rules import Caution, destroyed
 from jaxmu.audit.summary import Summary, best, retraining_floor, split_resolution
 from jaxmu.audit.text import interval, listing, number, plural, value
 
-_TITLES = {
-  "RetDev": "Closest to retraining in accuracy",
-  "T_strongest": "Hardest to recognise for the strongest attack",
-}
+_CLOSEST = "Closest to retraining in accuracy"
+_HARDEST = "Hardest to recognise for the strongest attack"
 _TROUBLES = {  # of one method, of several
   "collapse": "destroyed the model",
   "unchanged": "changed nothing",
@@ -52,6 +50,12 @@ def _signal(data: Results, summary: Summary, codes: Mapping[str, str]) -> str:
   if all(cell.n for cell in strongest):
     text += f"; strongest attack {value(strongest[0])} and {value(strongest[1])}"
   text += ". "
+  if data.deviation == "gap":
+    known = [number(summary.cell(name, "FA").mean) for name in ("original", "retrained")]
+    return text + (
+      f"Retrained models know nothing of what was forgotten (forget accuracy {known[1]}), so that "
+      f"is the signal here: {known[0]} before. Attacks look at what is left besides."
+    )
   if "no_signal" in codes:
     return text + "There was no signal to remove, so MIA cannot separate the methods."
   if "biased_reference" in codes:
@@ -83,7 +87,7 @@ def _accuracy(data: Results, summary: Summary) -> str:
 def _winners(data: Results, summary: Summary, cautions: Sequence[Caution]) -> list[str]:
   eligible = markable(data, summary, cautions)
   found = []
-  for metric, title in _TITLES.items():
+  for metric, title in ((data.deviation, _CLOSEST), ("T_strongest", _HARDEST)):
     names = best(summary, metric, eligible)
     if not names:
       continue
@@ -102,10 +106,10 @@ def _winners(data: Results, summary: Summary, cautions: Sequence[Caution]) -> li
 
 
 def _floor(data: Results, metric: str) -> str:
-  if metric != "RetDev":
+  if metric == "T_strongest":
     noise = math.nan if data.split_per_seed else 2 * split_resolution(data)
     return f"; the one split resolves ±{number(noise)}" if math.isfinite(noise) else ""
-  floor = retraining_floor(data.rows)
+  floor = retraining_floor(data)
   words = "; two retrained models of different seeds differ by"
   return f"{words} {number(floor)}" if math.isfinite(floor) else ""
 

@@ -6,12 +6,14 @@ This door stays free of JAX: `augment` and `streams` are imported by name where 
 from jaxmu.data.arrays import Dataset
 from jaxmu.data.chosen import load_for, splits_for
 from jaxmu.data.datasets import DATASETS, load
+from jaxmu.data.requests import Facts
 from jaxmu.data.splits import Split, custom_split, fixed_split, listed_split, redrawn_split
 from jaxmu.data.transforms import randomise_labels, subset
 
 __all__ = [
   "DATASETS",
   "Dataset",
+  "Facts",
   "Split",
   "custom_split",
   "fixed_split",

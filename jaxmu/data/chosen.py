@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from jaxmu.data import forget_list
+from jaxmu.data import forget_list, requests
 from jaxmu.data.arrays import Dataset
 from jaxmu.data.datasets import load
+from jaxmu.data.requests import Facts
 from jaxmu.data.splits import Split, fixed_split, listed_split, redrawn_split
 from jaxmu.data.transforms import randomise_labels, subset
 from jaxmu.errors import DataError
@@ -22,19 +23,25 @@ def load_for(settings: Settings) -> Dataset:
   return dataset
 
 
-def splits_for(settings: Settings, indices: np.ndarray, num_train: int) -> list[Split]:
+def splits_for(settings: Settings, facts: Facts) -> list[Split]:
   """Split the data for every seed: once for all, or anew for each.
 
   Args:
-    indices: position of each sample as the data set stores it, int [N], training samples first.
+    facts: what is known of the samples; labels and groups only where a request reads them.
 
   Raises:
-    DataError: a part would be empty; or the file `config.data.forget` changed since the config was
-      read, or its samples are no training samples.
+    DataError: a part would be empty; the data do not have what a request needs; the file
+      `config.data.forget` changed since the config was read, or its samples are not trained on.
   """
-  chosen, sizes = settings.data, (num_train, len(indices))
+  drawn, seed = _drawn(settings, facts), settings.data.split_seed
+  found = {one: requests.apply(one, facts, settings.scenario, seed) for one in dict.fromkeys(drawn)}
+  return [found[one] for one in drawn]
+
+
+def _drawn(settings: Settings, facts: Facts) -> list[Split]:
+  chosen, sizes = settings.data, (facts.num_train, len(facts.indices))
   if chosen.forget:
-    return _listed(settings, indices, num_train)
+    return _listed(settings, facts.indices, facts.num_train)
   fractions = {"val_fraction": chosen.val_fraction, "forget_fraction": chosen.forget_fraction}
   if chosen.split_per_seed:
     draw = lambda seed: redrawn_split(*sizes, seed=chosen.split_seed + seed, **fractions)

@@ -12,7 +12,7 @@ from jaxmu.data.arrays import Dataset, make
 CLASSES, IDENTITIES, IMAGES = 8, 120, 12  # images of each identity
 TEST = 24  # identities of the test part
 SIZE = 16  # pixels
-CLASS, IDENTITY, NOISE = 0.35, 0.75, 0.65  # weights of the patterns
+CLASS, IDENTITY, NOISE = 0.45, 0.5, 0.8  # weights of the patterns
 
 
 def identities(name: str = "identities", **_) -> Dataset:

@@ -18,28 +18,42 @@ PARTS = ("train", "retain", "forget", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-  """Hold five int64 index arrays: train is retain with forget, all others are disjoint."""
+  """Hold int64 index arrays: train is retain with forget, all others are disjoint.
+
+  `control` are the unseen samples that attacks compare with the forget set; None: those of `test`.
+  It may share samples with `test`, and with no other part.
+  """
 
   train: np.ndarray
   retain: np.ndarray
   forget: np.ndarray
   val: np.ndarray
   test: np.ndarray
+  control: np.ndarray | None = None
 
   @property
   def sizes(self) -> dict[str, int]:
     """Count the samples of each part."""
-    return {field.name: len(getattr(self, field.name)) for field in fields(self)}
+    return {name: len(part) for name, part in self._parts()}
+
+  @property
+  def unseen(self) -> np.ndarray:
+    """What attacks compare with the forget set."""
+    return self.test if self.control is None else self.control
 
   @property
   def sha256(self) -> str:
-    """Give the SHA-256 over all five arrays (little-endian int64, in the order of `PARTS`)."""
+    """Give the SHA-256 over all arrays (little-endian int64, in the order of the fields)."""
     digest = hashlib.sha256()
-    for part in PARTS:
-      array = np.ascontiguousarray(getattr(self, part), "<i8")
-      digest.update(f"{part}:{len(array)}:".encode())
+    for name, part in self._parts():
+      array = np.ascontiguousarray(part, "<i8")
+      digest.update(f"{name}:{len(array)}:".encode())
       digest.update(array.data)
     return digest.hexdigest()
+
+  def _parts(self) -> list[tuple[str, np.ndarray]]:
+    named = [(field.name, getattr(self, field.name)) for field in fields(self)]
+    return [(name, part) for name, part in named if part is not None]
 
 
 def fixed_split(

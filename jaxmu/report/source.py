@@ -10,6 +10,7 @@ from jaxmu.audit.text import duration, plural
 from jaxmu.errors import StoreError
 from jaxmu.report.marks import Mark, assign
 from jaxmu.settings import ReportSettings
+from jaxmu.settings.study_sections import ScenarioSettings
 from jaxmu.store import Run, typed_json
 from jaxmu.store.groups import Cost
 from jaxmu.store.manifest import Manifest
@@ -51,6 +52,7 @@ class ReportedConfig:
   training: Mapping[str, Any]
   evaluation: ReportedEvaluation
   report: ReportSettings = field(default_factory=ReportSettings)
+  scenario: ScenarioSettings = field(default_factory=ScenarioSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

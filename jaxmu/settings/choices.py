@@ -3,6 +3,13 @@
 BENCHMARK, ULIRA, SEARCH = "benchmark", "ulira", "search"  # kinds of study
 # How a convolution can be computed; `kernels` has a function for each, but for XLA's own ("lax").
 LOWERINGS = ("lax", "canonical", "taps", "mixed", "patches", "dense", "winograd")
+# Rules by which forgotten samples are chosen.
+RANDOM, CLASSES, GROUPS = REQUESTS = "random", "classes", "groups"
+CONTROLS = {  # what the forgotten samples are compared with
+  RANDOM: "all test samples",
+  CLASSES: "test samples of these classes",
+  GROUPS: "samples of groups that nobody trained on",
+}
 COMPUTE = ("float32", "bfloat16")  # of a network's forward and backward pass
 FIDELITIES = ("default", "reference", "fixed")
 # The Gaussians of the attack on shadow models.

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jaxmu.errors import SettingsError, shown
-from jaxmu.settings.choices import BENCHMARK, SEARCH, ULIRA
+from jaxmu.settings.choices import BENCHMARK, CLASSES, GROUPS, RANDOM, SEARCH, ULIRA
 from jaxmu.settings.ranges import SEED
 from jaxmu.settings.sections import DataSettings
-from jaxmu.settings.study_sections import SearchSettings
+from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings
 
 
 class Entries(Protocol):
@@ -24,6 +24,8 @@ class Entries(Protocol):
   @property
   def unlearning_seeds(self) -> int: ...
   @property
+  def scenario(self) -> ScenarioSettings: ...
+  @property
   def search(self) -> SearchSettings: ...
 
 
@@ -33,6 +35,7 @@ def check(settings: Entries) -> None:
   _check_forget_list(settings)
   _check_one_seed(settings)
   _check_unlearning_seeds(settings)
+  _check_scenario(settings)
   _check_split_seeds(settings)
   _check_fresh_seeds(settings)
 
@@ -105,6 +108,45 @@ def _check_unlearning_seeds(settings: Entries) -> None:
     raise SettingsError(
       f"config.unlearning_seeds is {settings.unlearning_seeds}, but only a benchmark unlearns an "
       f"original more than once; expected 1 where config.study is {settings.study}"
+    )
+
+
+def _check_scenario(settings: Entries) -> None:
+  """Refuse what a rule does not read, and what it needs and was not given."""
+  asked, default = settings.scenario, ScenarioSettings()
+  reads = {RANDOM: (), CLASSES: ("classes", "share"), GROUPS: ("groups", "share")}
+  for name in ("classes", "groups", "share"):
+    if getattr(asked, name) != getattr(default, name) and name not in reads[asked.forget]:
+      raise SettingsError(
+        f"config.scenario.{name} is {getattr(asked, name)}, which rule '{asked.forget}' does not "
+        "read; set --config.scenario.forget, or leave it out"
+      )
+  if asked.forget == RANDOM:
+    return
+  if settings.study != BENCHMARK:
+    raise SettingsError(
+      f"config.scenario.forget is '{asked.forget}', which only a benchmark reads so far; expected "
+      f"'{RANDOM}' where config.study is {settings.study}"
+    )
+  if settings.data.forget:
+    raise SettingsError(
+      f"config.data.forget names a list, and config.scenario.forget is '{asked.forget}'; expected "
+      "one of the two: leave one out"
+    )
+  if asked.forget == CLASSES and not asked.classes:
+    raise SettingsError(
+      "config.scenario.classes is empty; expected at least one class: set "
+      "--config.scenario.classes=3"
+    )
+  if asked.forget == GROUPS and not asked.groups:
+    raise SettingsError(
+      "config.scenario.groups is 0; expected how many groups are forgotten: set "
+      "--config.scenario.groups=8"
+    )
+  if settings.data.split_per_seed:
+    raise SettingsError(
+      f"config.data.split_per_seed draws sets of other sizes where config.scenario.forget is "
+      f"'{asked.forget}'; expected one split for all seeds: leave it out"
     )
 
 

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from jaxmu.errors import SettingsError, shown
 from jaxmu.settings import combinations, hyper_parameters, readers, refusals
 from jaxmu.settings.catalog import Catalog
-from jaxmu.settings.choices import BENCHMARK, FIDELITIES, SEARCH, ULIRA
+from jaxmu.settings.choices import BENCHMARK, FIDELITIES, RANDOM, SEARCH, ULIRA
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
 from jaxmu.settings.ranges import MEMBERS, NOT_NEGATIVE
@@ -29,7 +29,7 @@ from jaxmu.settings.sections import (
   ReportSettings,
   TrainingSettings,
 )
-from jaxmu.settings.study_sections import SearchSettings, UliraSettings
+from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings, UliraSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -65,6 +65,7 @@ class Settings:
     ),
   ] = ""
   data: DataSettings
+  scenario: ScenarioSettings
   model: ModelSettings
   seeds: Annotated[
     tuple[int, ...],
@@ -186,6 +187,8 @@ class Settings:
       del kept["ulira"]
     if self.study != SEARCH:
       del kept["search"]
+    if self.scenario.forget == RANDOM:
+      del kept["scenario"]  # no run directory of before changes its name
     return kept
 
   @property

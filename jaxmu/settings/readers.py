@@ -101,6 +101,15 @@ def further_seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
   return _distinct(found, "") if found else ()
 
 
+def words(given: Any, info: ValidationInfo) -> str:
+  """Read words apart by commas: 'a,b', 3, ('a', 'b'), or ('a,b',), as a command line makes it."""
+  del info
+  parts = given if isinstance(given, tuple | list) else (given,)
+  if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
+    raise Unfit("names or whole numbers, apart by commas")
+  return ",".join(filter(None, (str(part).strip() for part in parts)))
+
+
 def shares(given: Any, info: ValidationInfo) -> tuple[float, ...]:
   """Read shares of a whole, rising, as '0.25,0.5' or a tuple of numbers and such texts; or none."""
   del info

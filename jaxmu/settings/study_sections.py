@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from jaxmu.settings.choices import FITS, SAMPLERS, SEARCH_RANGES, VARIANCES
+from jaxmu.settings.choices import FITS, RANDOM, REQUESTS, SAMPLERS, SEARCH_RANGES, VARIANCES
 from jaxmu.settings.entries import Entry
 from jaxmu.settings.ranges import (
   CANDIDATES,
@@ -16,8 +16,36 @@ from jaxmu.settings.ranges import (
   SHARE,
   TRIALS,
 )
-from jaxmu.settings.readers import file_path, further_seeds, shares
+from jaxmu.settings.readers import file_path, further_seeds, shares, words
 from jaxmu.settings.sections import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ScenarioSettings:
+  """Who is to be forgotten ([scenarios](scenarios.md)); read by benchmarks."""
+
+  forget: Annotated[
+    str,
+    Entry(
+      "rule by which forgotten samples are chosen: `random` (a share, the paper's), `classes`, or "
+      "`groups` (users, persons)",
+      choices=REQUESTS,
+    ),
+  ] = RANDOM
+  classes: Annotated[
+    str,
+    Entry(
+      "of rule `classes`: which, by number or name, apart by commas: `3`, `0,2`, `cat,dog`",
+      read=words,
+    ),
+  ] = ""
+  groups: Annotated[
+    int, Entry("of rule `groups`: how many are forgotten, drawn at random", within=POSITIONS)
+  ] = 0
+  share: Annotated[
+    float,
+    Entry("share of the samples that a rule finds; 0.5 forgets half of a class", within=SHARE),
+  ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

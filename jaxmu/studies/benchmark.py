@@ -24,7 +24,7 @@ def stages(outline: Outline) -> Stages:
     DataError: the split leaves a set too small to be attacked.
   """
   settings = outline.settings
-  splits = dict(zip(settings.seeds, data.splits_for(settings, outline.indices, outline.num_train)))
+  splits = dict(zip(settings.seeds, data.splits_for(settings, outline.facts)))
   yield from anchors(settings, splits)
   for name in settings.methods:
     hp = hyperparameters(settings, name)
@@ -59,11 +59,12 @@ def anchors(settings: Settings, splits: Mapping[int, data.Split]) -> Stages:
 
 def check_attackable(sizes: dict[str, int]) -> None:
   """Refuse, before anything is trained, sets that are too small to be attacked afterwards."""
-  for part in ("forget", "val", "test"):
-    if sizes[part] < MINIMUM:
+  for part in ("forget", "val", "test", "control"):
+    if sizes.get(part, MINIMUM) < MINIMUM:
       raise DataError(
         f"the {part} set has {sizes[part]} samples, the attack needs at least {MINIMUM}; use more "
-        "data, a larger config.data.val_fraction or forget_fraction, or a longer config.data.forget"
+        "data, a larger config.data.val_fraction or forget_fraction, a longer config.data.forget, "
+        "or a larger config.scenario.share"
       )
 
 
@@ -133,10 +134,10 @@ def _measure(finished: Finished, name: str) -> Measured:
     if not one.rows[0]["finite"]:
       continue
     lead = {"method": name, "seed": member.at["seed"]}
-    forget, test = member.sets.forget, member.sets.test
-    sets = {"forget": forget, "test": test}
+    forget, unseen = member.sets.forget, member.sets.unseen
+    sets = {"forget": forget, "test": member.sets.test}
     found.classes.extend(lead | row for row in breakdown.by_class(logits, dataset.labels, sets))
-    found.roc.extend(lead | row for row in breakdown.roc(logits, dataset.labels, forget, test))
+    found.roc.extend(lead | row for row in breakdown.roc(logits, dataset.labels, forget, unseen))
   return found
 
 
@@ -146,7 +147,7 @@ def _params(finished: Finished, name: str) -> Any:
 
 def about(outline: Outline) -> list[str]:
   """Say how large the sets are."""
-  sizes = data.splits_for(outline.settings, outline.indices, outline.num_train)[0].sizes
+  sizes = data.splits_for(outline.settings, outline.facts)[0].sizes
   times = outline.settings.unlearning_seeds
   repeated = f", unlearned {times} times each" if times > 1 else ""
   return [

@@ -16,7 +16,7 @@ from jaxmu.store.manifest import Manifest
 from jaxmu.studies.study import Member, Stage
 
 # What a member says itself, and what only says which members there are.
-_OF_MEMBERS = ("study", "seeds", "methods", "unlearning", "ulira", "search")
+_OF_MEMBERS = ("study", "seeds", "methods", "unlearning", "scenario", "ulira", "search")
 
 
 class Identities:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxmu.data import Facts, load_for
+from jaxmu.data.requests import RULES
 from jaxmu.data.sizes import SIZES, dimensions
 from jaxmu.settings import Settings
 from jaxmu.store import Run
@@ -164,11 +166,18 @@ def _unit(
 
 
 def _outline(settings: Settings, opened: Run | None) -> tuple[Outline, tuple[int, int]]:
-  """Return the sizes of the data, and size and channels of an image."""
+  """Return the sizes of the data, and size and channels of an image.
+
+  A request that goes by labels or groups reads the data; nothing else does.
+  """
+  if RULES[settings.scenario.forget].needs:
+    dataset = load_for(settings)
+    image = dataset.image_size, dataset.channels
+    return Outline(settings, Facts.of(dataset), dataset.num_classes), image
   if opened is not None and settings.dataset not in SIZES:
     made = opened.manifest.dataset
     size, _, channels = made.image_shape
     indices = np.arange(made.sizes["total"])
-    return Outline(settings, made.num_train, indices, made.num_classes), (size, channels)
+    return Outline(settings, Facts(made.num_train, indices), made.num_classes), (size, channels)
   train, indices, size, channels, classes = dimensions(settings)
-  return Outline(settings, train, indices, classes), (size, channels)
+  return Outline(settings, Facts(train, indices), classes), (size, channels)

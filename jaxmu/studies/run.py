@@ -70,7 +70,7 @@ def run(
   """
   stop, say = stop or Stop(), functools.partial(print, file=out or sys.stderr, flush=True)
   study, dataset = STUDIES[settings.study], data.load_for(settings)
-  outline = Outline(settings, dataset.num_train, dataset.indices, dataset.num_classes)
+  outline = Outline(settings, data.Facts.of(dataset), dataset.num_classes)
   image = dataset.images.shape[1], dataset.channels
   stages = list(known(study.stages(outline)))
   opened, setup = _open(settings, dataset, stages, command, say)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from jaxmu.data import Dataset, Split
+from jaxmu.data import Dataset, Facts, Split
 from jaxmu.execution.accounting import WHOLE, Span
 from jaxmu.report import Report
 from jaxmu.settings import Settings
@@ -71,19 +71,19 @@ class Stage(NamedTuple):
 
 
 class Outline(NamedTuple):
-  """What a study must know of its data to say which members it has; no image is read for it.
-
-  `indices` are the positions of the samples as the data set stores them, training samples first.
-  """
+  """What a study must know of its data to say which members it has."""
 
   settings: Settings
-  num_train: int
-  indices: np.ndarray
+  facts: Facts
   num_classes: int
 
   @property
+  def num_train(self) -> int:
+    return self.facts.num_train
+
+  @property
   def num_samples(self) -> int:
-    return len(self.indices)
+    return len(self.facts.indices)
 
 
 class Rows(Sequence[Row]):

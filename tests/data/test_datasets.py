@@ -79,7 +79,7 @@ def test_an_identity_is_more_than_its_class():
   of_person = np.stack([x[made.groups == g].mean(0) for g in range(120)])[made.groups]
   of_class = np.stack([x[made.labels == c].mean(0) for c in range(8)])[made.labels]
   around = [np.square(x - centre).mean() for centre in (of_person, of_class, x.mean())]
-  assert around[0] < 0.6 * around[1] and around[1] < 0.95 * around[2]
+  assert around[0] < 0.75 * around[1] and around[1] < 0.95 * around[2]
 
 
 def test_groups_of_ones_own_data_follow_their_samples(save):

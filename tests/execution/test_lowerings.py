@@ -105,7 +105,7 @@ def test_every_way_can_be_timed(case):
 def test_a_network_takes_its_table(settings):
   """A table that pins every case trains to the same losses as the names one by one, bit for bit."""
   dataset, keys = data.load_for(settings), member_keys(settings.seeds)
-  splits = chosen.splits_for(settings, dataset.indices, dataset.num_train)
+  splits = chosen.splits_for(settings, data.Facts.of(dataset))
   pinned = lowerings.resolve(ask(settings, "taps"), dataset, 1, None)
   hp = [anchors.recipe(settings.training, "retrained") | {"num_epochs": 1}] * len(splits)
   losses = []

@@ -30,7 +30,7 @@ def settings(tmp_path_factory):
 def load(settings):
   """Return the data, and a split for every seed."""
   dataset = data.load_for(settings)
-  return dataset, chosen.splits_for(settings, dataset.indices, dataset.num_train)
+  return dataset, chosen.splits_for(settings, data.Facts.of(dataset))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from support import report_cases as cases
 
 from jaxmu import report
 from jaxmu.audit.results import Cell
+from jaxmu.audit.rules import Caution
 from jaxmu.report import benchmark, figures, marks
 from jaxmu.report.benchmark import benchmark_figures, benchmark_traces
 from jaxmu.report.charts import planes, rendering, rows, theme
@@ -190,9 +191,10 @@ def test_names_in_a_plane_cover_neither_each_other_nor_markers():
 
 def test_methods_that_would_squeeze_the_plane_are_left_out_and_named():
   judged = cases.judged(cases.data())
-  shown, out = benchmark_figures.without_outliers(judged.summary, ())
+  shown, out = benchmark_figures.without_outliers(judged._replace(cautions=()))
   assert out == ["ff"] and shown == [name for name in judged.summary.order if name != "ff"]
-  assert benchmark_figures.without_outliers(judged.summary, {"ga"})[1] == ["ga", "ff"]
+  broken = (Caution("severe", "collapse", "ga", "", ""),)
+  assert benchmark_figures.without_outliers(judged._replace(cautions=broken))[1] == ["ga", "ff"]
   plane = benchmark_figures.comparison(judged)[0]
   assert "Not drawn" in plane.caption and "FF (RetDev 2.67" in plane.caption
   assert "ff" not in plane.plot.points

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -164,8 +165,10 @@ def test_the_floor_is_the_deviation_between_retrained_models():
   rows = pd.DataFrame(
     {"method": "retrained", "seed": [0, 1], "RA": [1.0, 0.5], "FA": [0.8, 0.8], "TA": [0.5, 0.5]}
   )
-  assert summary.retraining_floor(rows) == pytest.approx((1.0 + 0.5) / 2)
-  assert math.isnan(summary.retraining_floor(rows[:1]))
+  of = lambda table: SimpleNamespace(rows=table, deviation="RetDev")
+  assert summary.retraining_floor(of(rows)) == pytest.approx((1.0 + 0.5) / 2)
+  assert math.isnan(summary.retraining_floor(of(rows[:1])))
+  assert math.isnan(summary.retraining_floor(SimpleNamespace(rows=rows, deviation="gap")))
 
 
 def test_the_resolution_of_a_split_is_that_of_a_fair_coin():

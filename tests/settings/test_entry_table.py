@@ -47,8 +47,9 @@ def test_decisive_entries_are_those_of_the_hash():
   study = {"name": "x", "dataset": "digits", "model": {"name": "cnn"}, "seeds": 0, "methods": "ft"}
   decisive = {row.name for row in entry_table.rows(CATALOG) if row.decisive}
   found = set()
-  for kind in ("ulira", "search"):
-    made = settings.Settings.from_config(study | {"study": kind}, CATALOG)
+  asked = {"scenario": {"forget": "classes", "classes": "3"}}
+  for more in ({"study": "ulira"}, {"study": "search"}, asked):
+    made = settings.Settings.from_config(study | more, CATALOG)
     found |= set(flat(made.identity() | {"unlearning": ""}))
   one_seed = {"seeds"}  # of a U-LiRA study alone; elsewhere seeds are what it grows by
   assert decisive | one_seed == found

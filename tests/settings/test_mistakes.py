@@ -215,7 +215,7 @@ COUNTS = (
   *("evaluation.batch_size", "evaluation.bootstrap", "ulira.splits", "ulira.forgets", "ulira.pool"),
   *("unlearning.ft.num_epochs", "unlearning.ft.batch_size"),
   *("search.trials", "search.batch", "search.robust", "search.check_seeds"),
-  *("search.robust_seeds", "search.splits"),
+  *("search.robust_seeds", "search.splits", "scenario.groups", "unlearning_seeds"),
 )
 
 

@@ -38,7 +38,7 @@ def record(run):
 def data_of(run):
   settings = Settings.from_config(run.config, catalog())
   dataset = data.load_for(settings)
-  return dataset, data.splits_for(settings, dataset.indices, dataset.num_train)
+  return dataset, data.splits_for(settings, data.Facts.of(dataset))
 
 
 def test_writes_one_row_per_method_and_seed_with_all_columns(run):

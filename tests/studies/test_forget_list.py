@@ -17,7 +17,7 @@ OWN = np.array([399, 3, 77, 150, 151, 152, 8, 9])
 
 def load_data(settings):
   dataset = data.load_for(settings)
-  return dataset, data.splits_for(settings, dataset.indices, dataset.num_train)
+  return dataset, data.splits_for(settings, data.Facts.of(dataset))
 
 
 def write(tmp_path, positions=OWN):

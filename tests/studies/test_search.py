@@ -168,7 +168,7 @@ def test_what_is_measured_of_a_model_is_what_its_logits_say(folder):
   record = Record(sweeps.only_run(folder))
   settings = sweeps.settings(*arguments(folder))
   dataset = data.load_for(settings)
-  split = data.splits_for(settings, dataset.indices, dataset.num_train)[0]
+  split = data.splits_for(settings, data.Facts.of(dataset))[0]
   rows = record.rows("retrained")
   logits = record.logits("retrained")[0]
   losses = [

@@ -38,7 +38,7 @@ def done(tmp_path_factory):
 
 def stages_of(settings):
   dataset = data.load_for(settings)
-  outline = Outline(settings, dataset.num_train, dataset.indices, dataset.num_classes)
+  outline = Outline(settings, data.Facts.of(dataset), dataset.num_classes)
   return dataset, {stage.name: stage for stage in known(STUDIES["ulira"].stages(outline))}
 
 

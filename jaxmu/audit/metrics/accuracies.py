@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxmu.audit import influence
-from jaxmu.audit.evidence import CLEAN, Evidence
+from jaxmu.audit.evidence import CLEAN, GONE, KEPT, Evidence
 from jaxmu.audit.metric import (
   AS_RETRAINED,
   AUDIT,
@@ -17,14 +17,17 @@ from jaxmu.audit.metric import (
 
 
 def _accuracy(name: str, of_set: str, *words: str, **options) -> Metric:
-  def value(member: Evidence) -> float:
-    return _mean(member.right[member.sets[of_set]])
-
-  def moved(member: Evidence) -> np.ndarray:
-    index = member.sets[of_set]
-    return influence.of_mean(member.right[index], index, member.size)
-
+  value, moved = lambda member: _right(member, of_set), lambda member: _moved(member, of_set)
   return Metric(name, *words, reads=LOGITS, of=value, influence=moved, most=1.0, **options)
+
+
+def _right(member: Evidence, of_set: str) -> float:
+  return _mean(member.right[member.sets[of_set]])
+
+
+def _moved(member: Evidence, of_set: str) -> np.ndarray:
+  index = member.sets[of_set]
+  return influence.of_mean(member.right[index], index, member.size)
 
 
 def _loss(of_set: str, words: str, tables: dict[str, int] | None = None) -> Metric:
@@ -76,6 +79,38 @@ TA_CLEAN = _accuracy(
   "`TA` without it",
   tables={MEMBERS: 0},
   paired=RETRAINED,
+)
+TA_KEPT = _accuracy(
+  *("TA_kept", KEPT, "TA (kept)", AS_RETRAINED),
+  "Test accuracy on the classes that stay.",
+  "An average: it can hide a class or a group that got worse.",
+  title="accuracy on the test samples of classes that stay, where all training samples of others "
+  "are forgotten; no value else",
+  needs=(KEPT, GONE),
+  tables={MEMBERS: 0, DETAIL: 1},
+  paired=RETRAINED,
+)
+TA_FORGOTTEN = _accuracy(
+  *("TA_forgotten", GONE, "TA (forgotten)", AS_RETRAINED),
+  "Test accuracy on the classes that are forgotten entirely; retrained models never saw them.",
+  "Zero is easy to reach by never saying these classes, whatever else a model remembers of them.",
+  title="the same on the classes that are forgotten",
+  needs=(KEPT, GONE),
+  tables={MEMBERS: 0, DETAIL: 1},
+  paired=RETRAINED,
+)
+J = Metric(
+  "J",
+  title="`RA` times (1 - `FA`), 1 at best, where classes are forgotten entirely",
+  reads=LOGITS,
+  needs=(KEPT, GONE),
+  of=lambda member: _right(member, "retain") * (1 - _right(member, "forget")),
+  influence=lambda member: (
+    (1 - _right(member, "forget")) * _moved(member, "retain")
+    - _right(member, "retain") * _moved(member, "forget")
+  ),
+  tables={DETAIL: 1},
+  most=1.0,
 )
 LOSS_RETAIN = _loss("retain", "retain")
 LOSS_FORGET = _loss("forget", "forget", {DETAIL: 7})

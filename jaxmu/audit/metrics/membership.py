@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxmu.audit import influence
 from jaxmu.audit.attacks.svc_mia import svc_mia_of
-from jaxmu.audit.evidence import Evidence
+from jaxmu.audit.evidence import LIKE_FORGET, UNSEEN, Evidence
 from jaxmu.audit.intervals import Fitting
 from jaxmu.audit.metric import AUDIT, DETAIL, EVERY, LOGITS, MAIN, MEMBERS, RETRAINED, Metric
 
@@ -59,7 +59,7 @@ def _one_attack(name: str, title: str) -> Metric:
 
 
 def _of_strongest(member: Evidence) -> np.ndarray:
-  found, sets = member.strongest, (member.sets["forget"], member.sets["test"])
+  found, sets = member.strongest, (member.sets["forget"], member.sets[UNSEEN])
   return influence.of_credits((found.forget[0], found.unseen[0]), sets, member.size)
 
 
@@ -67,17 +67,17 @@ def _svc(member: Evidence) -> float:
   limit, sets = member.population.svc_limit, member.sets
   if not limit or len(sets["retain"]) < 2:
     return math.nan
-  rows = {name: sets[name] for name in ("retain", "test", "forget")}
+  rows = {"retain": sets["retain"], "test": sets[UNSEEN], "forget": sets["forget"]}
   return svc_mia_of(member.scores["confidence"], **rows, limit=limit)
 
 
 V_MIA = _mia(
-  *("V_MIA", "val"),
+  *("V_MIA", LIKE_FORGET),
   title="accuracy of the membership attack, forget against validation samples",
   tables={DETAIL: 2, MEMBERS: 0},
 )
 T_MIA = _mia(
-  *("T_MIA", "test", "MIA", "0.5"),
+  *("T_MIA", UNSEEN, "MIA", "0.5"),
   "Membership inference (T-MIA): accuracy of a balanced attack that tells forget samples from "
   "test samples by one threshold on the loss, mean of ten random 90/10 splits.",
   "A weak population attack. At one half it does not prove that single samples are safe; "
@@ -87,12 +87,12 @@ T_MIA = _mia(
   paired=RETRAINED,
 )
 V_AUC = _auc(
-  *("V_AUC", "val"),
+  *("V_AUC", LIKE_FORGET),
   title="chance that a forget loss lies below a validation loss, ties counting half",
   tables={DETAIL: 4},
 )
 T_AUC = _auc(
-  *("T_AUC", "test"),
+  *("T_AUC", UNSEEN),
   title="chance that a forget loss lies below a test loss",
   tables={DETAIL: 3, AUDIT: 0},
   paired=RETRAINED,

@@ -73,7 +73,11 @@ def _moved_gap(own: Influence, row: Mapping, other: Influence, reference: Mappin
 
 
 GAP = Metric(
-  "gap",
+  *("gap", "Gap", "0"),
+  "Mean of the absolute differences of retain, forget and test accuracy and of T-MIA to those of "
+  "the retrained model of the same seed. It stands in the place of RetDev, whose ratios need a "
+  "retrained model that knows something of the forget set.",
+  "Compares four numbers only. Two models can agree in all and still differ on every sample.",
   title="mean of the absolute differences of `RA`, `FA`, `TA` and `T_MIA` to the retrained "
   "model's; has a value where the retrained forget accuracy is 0, too",
   reads=ROWS,
@@ -81,6 +85,8 @@ GAP = Metric(
   of=lambda new, reference: formulas.gap(*(new[name] - reference[name] for name in COMPARED)),
   influence=_moved_gap,
   tables={DETAIL: 6},
+  better="low",
+  paired=EVERY,
   most=1.0,
 )
 SAPE_FORGET = Metric(

@@ -5,7 +5,6 @@ import pandas as pd
 from jaxmu.audit import criteria, metrics, verdict
 from jaxmu.audit.metric import DETAIL, DISTANCES, MAIN
 from jaxmu.audit.results import REFERENCES
-from jaxmu.audit.rules import destroyed
 from jaxmu.audit.summary import STATISTICS
 from jaxmu.audit.text import listing, number, plural
 from jaxmu.report import facts
@@ -31,6 +30,7 @@ from jaxmu.report.blocks import (
   described,
 )
 from jaxmu.report.first_screen import first
+from jaxmu.settings.choices import CONTROLS, RANDOM
 from jaxmu.store import Run
 
 __all__ = ["ReportData", "compose", "report"]
@@ -63,13 +63,13 @@ CLOCKS = (
   "run-time efficiency of a method: read RTE, which counts work, for that."
 )
 DETAILS = (
-  "Validation accuracy (VA), ratios to the retrained model (RR, FR, TR), the attack against "
-  "validation samples (V MIA), areas under the ROC curve of the raw loss, the single attacks of "
-  "which “Strongest” is one (T margin ... T histogram), the share of forget samples that a "
-  "support-vector classifier takes for unseen (SVC MIA; ideal: as retrained), mean difference of "
-  "four numbers to retraining (gap), half of test accuracy and half of Indisc (NoMUS), symmetric "
-  "error of "
-  "the forget accuracy in per cent (SAPE), mean losses."
+  "Validation accuracy (VA), test accuracy on classes that stay and that are forgotten, retain "
+  "accuracy times what is not known of the forget set (J), ratios to the retrained model (RR, FR, "
+  "TR), the attack against validation samples (V MIA), areas under the ROC curve of the raw loss, "
+  "the single attacks of which “Strongest” is one (T margin ... T histogram), the share of forget "
+  "samples that a support-vector classifier takes for unseen (SVC MIA; ideal: as retrained), mean "
+  "difference of four numbers to retraining (gap), half of test accuracy and half of Indisc "
+  "(NoMUS), symmetric error of the forget accuracy in per cent (SAPE), mean losses."
 )
 OF_MEANS = (
   "RetDev and Indisc are not linear. Here they are computed once, from mean accuracies and the "
@@ -104,7 +104,7 @@ def compose(data: ReportData) -> Report:
   """Say what a benchmark shows."""
   judged = judge(data)
   main, sentences = tables.main(judged), verdict.write(data, judged.summary, judged.cautions)
-  legend = tables.legend(data)
+  legend, column = tables.legend(data), metrics.METRICS[data.deviation].label
   return Report(
     title=data.title,
     kind="unlearning report",
@@ -114,10 +114,10 @@ def compose(data: ReportData) -> Report:
     sections=(
       Section("What the numbers say", tuple(map(Text, sentences)), "numbers"),
       Section("How to read this", (READING,), page_only=True),
-      facts.results(f"{legend} Methods are sorted by RetDev.", tables.STANDING, main),
+      facts.results(f"{legend} Methods are sorted by {column}.", tables.STANDING, main),
       Section("Warnings", (Warnings(judged.cautions, CALM),), "warnings"),
       _figures(judged),
-      facts.meanings(metrics.shown(MAIN), "Metrics"),
+      facts.meanings(tables.shown(data), "Metrics"),
       facts.methods(data, judged.summary.order),
       _details(judged),
     ),
@@ -132,11 +132,22 @@ def compose(data: ReportData) -> Report:
 
 def _header(data: ReportData) -> Facts:
   split, known = data.manifest.split, data.split_sizes
-  order = ("train", "retain", "forget", "val", "test")
+  order = ("train", "retain", "forget", "val", "test", "control")
   sizes = ", ".join(f"{name} {known[name]:,}" for name in order if name in known)
   if split.per_seed:
     sizes += "; every seed has a split of its own, so the spread includes the choice of samples"
-  return facts.header(data, [("Seeds", _seeds(data.seeds))], sizes, split.sha256[:12])
+  asked = [("Seeds", _seeds(data.seeds)), *_request(data)]
+  return facts.header(data, asked, sizes, split.sha256[:12])
+
+
+def _request(data: ReportData) -> list[tuple[str, str]]:
+  """Say who is forgotten, where that is not a random share."""
+  asked = data.config.scenario
+  if asked.forget == RANDOM:
+    return []
+  which = f"classes {asked.classes}" if asked.classes else plural(asked.groups, "group")
+  share = "" if asked.share == 1 else f", {100 * asked.share:g} % of their samples"
+  return [("Forgotten", f"{which}{share}; compared with {CONTROLS[asked.forget]}")]
 
 
 def _seeds(seeds: list[int]) -> str:
@@ -146,7 +157,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _figures(judged: Judged) -> Section:
-  _, left_out = figures.without_outliers(judged.summary, destroyed(judged.cautions))
+  _, left_out = figures.without_outliers(judged)
   dots = (
     "One dot per seed, over a box from the lower to the upper quartile with the median. The dotted "
     "line is the mean of the retrained models."

@@ -6,25 +6,27 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from jaxmu.audit.metrics import METRICS
 from jaxmu.audit.rules import destroyed
-from jaxmu.audit.summary import Summary, retraining_floor
+from jaxmu.audit.summary import retraining_floor
 from jaxmu.audit.text import factor, interval, listing, number
 from jaxmu.report import figures
 from jaxmu.report.benchmark.benchmark_data import Judged
 from jaxmu.report.blocks import Drawing
 from jaxmu.report.charts.plots import Axis, Curve, Lines, Plane, Spread, Strip
 
-RETDEV, INDISC = Axis("RetDev (0 is ideal)"), Axis("Indisc (1 is ideal)")
+INDISC = Axis("Indisc (1 is ideal)")
 RTE = Axis("RTE, times cheaper than retraining (log scale)", log=True)
 _QUANTITIES = {"loss": "training loss", "accuracy": "training accuracy"}
 
 
 def comparison(judged: Judged) -> tuple[Drawing, ...]:
   """Return figures of quality and cost."""
-  shown, left_out = without_outliers(judged.summary, destroyed(judged.cautions))
+  shown, left_out = without_outliers(judged)
+  deviation, axis = judged.data.deviation, _deviation(judged)
   found = [
     Drawing(
-      plane(judged, "deviation-indiscernibility", ("RetDev", RETDEV), ("Indisc", INDISC), shown),
+      plane(judged, "deviation-indiscernibility", (deviation, axis), ("Indisc", INDISC), shown),
       _plane_caption(judged, left_out),
     ),
     Drawing(
@@ -35,12 +37,12 @@ def comparison(judged: Judged) -> tuple[Drawing, ...]:
     ),
   ]
   if judged.summary.methods:
-    speed, quality = ("RTE_work", RTE), {"RetDev": RETDEV, "Indisc": INDISC}
+    speed, quality = ("RTE_work", RTE), {deviation: axis, "Indisc": INDISC}
     captions = {
-      "RetDev": "Best is bottom right: cheap and close to retraining, which itself has RTE 1.",
+      deviation: "Best is bottom right: cheap and close to retraining, which itself has RTE 1.",
       "Indisc": "Best is top right: cheap and hard to attack.",
     }
-    names = {"RetDev": "deviation-speed", "Indisc": "indiscernibility-speed"}
+    names = {deviation: "deviation-speed", "Indisc": "indiscernibility-speed"}
     found += [
       Drawing(plane(judged, names[key], speed, (key, axis), shown), captions[key])
       for key, axis in quality.items()
@@ -48,12 +50,17 @@ def comparison(judged: Judged) -> tuple[Drawing, ...]:
   return tuple(found)
 
 
+def _deviation(judged: Judged) -> Axis:
+  return Axis(f"{METRICS[judged.data.deviation].label} (0 is ideal)")
+
+
 def seeds(judged: Judged) -> tuple[Drawing, ...]:
   """Return a figure of every seed for the numbers that matter most."""
   data, summary = judged.data, judged.summary
-  shown, _ = without_outliers(summary, destroyed(judged.cautions))
+  shown, _ = without_outliers(judged)
   test = "test accuracy" + (", clean labels" if data.random_labels > 0 else "")
-  wanted = {"FA": "forget accuracy", data.test_metric: test, "T_MIA": "T-MIA", "RetDev": "RetDev"}
+  wanted = {"FA": "forget accuracy", data.test_metric: test, "T_MIA": "T-MIA"}
+  wanted |= {data.deviation: METRICS[data.deviation].label}
   return tuple(
     Drawing(_spread(judged, shown, metric, label))
     for metric, label in wanted.items()
@@ -76,18 +83,20 @@ def unlearning(judged: Judged) -> tuple[Drawing, ...]:
   )
 
 
-def without_outliers(summary: Summary, destroyed: Iterable[str]) -> tuple[list[str], list[str]]:
-  """Split the methods into those drawn and those left out of the plane of RetDev and Indisc.
+def without_outliers(judged: Judged) -> tuple[list[str], list[str]]:
+  """Split the methods into those drawn and those left out of the plane of deviation and Indisc.
 
   Left out: methods that destroyed the model, and those more than four times as far from retraining
   as the farthest of the better half.
   """
+  summary, metric = judged.summary, judged.data.deviation
   values = sorted(
-    v for v in (summary.cell(name, "RetDev").mean for name in summary.methods) if math.isfinite(v)
+    v for v in (summary.cell(name, metric).mean for name in summary.methods) if math.isfinite(v)
   )
   limit = 4 * values[(len(values) - 1) // 2] if values else math.inf
-  far = lambda name: summary.cell(name, "RetDev").mean > max(limit, 0.2)
-  out = [name for name in summary.methods if name in set(destroyed) or far(name)]
+  far = lambda name: summary.cell(name, metric).mean > max(limit, 0.2)
+  broken = destroyed(judged.cautions)
+  out = [name for name in summary.methods if name in broken or far(name)]
   return [name for name in summary.order if name not in out], out
 
 
@@ -116,8 +125,8 @@ def plane(judged: Judged, name: str, x: tuple[str, Axis], y: tuple[str, Axis], s
 
 def _hint(judged: Judged, name: str) -> str:
   summary = judged.summary
-  cells = [(metric, summary.cell(name, metric)) for metric in ("RetDev", "Indisc")]
-  words = [f"{metric} {number(c.mean)} {interval(c)}".strip() for metric, c in cells]
+  cells = [(metric, summary.cell(name, metric)) for metric in (judged.data.deviation, "Indisc")]
+  words = [f"{METRICS[metric].label} {number(c.mean)} {interval(c)}".strip() for metric, c in cells]
   speed = "" if name == "original" else f", RTE {factor(summary.cell(name, 'RTE_work').mean)}"
   return f"{judged.data.label(name)}: {', '.join(words)}{speed}"
 
@@ -127,14 +136,15 @@ def _plane_caption(judged: Judged, left_out: list[str]) -> str:
   words = "Best is top left, at the retrained models (dotted lines)."
   if len(data.seeds) > 1:
     words += " Bars: 95 % intervals."
-  floor = retraining_floor(data.rows)
+  floor = retraining_floor(data)
   if math.isfinite(floor):
     words += (
       f" Two retrained models of different seeds are {number(floor)} apart in RetDev on average: "
       "the noise of this measure."
     )
-  deviation = {name: summary.cell(name, "RetDev") for name in left_out}
-  far = [f"{data.label(n)} (RetDev {number(c.mean)})" for n, c in deviation.items() if c.n]
+  column = METRICS[data.deviation].label
+  deviation = {name: summary.cell(name, data.deviation) for name in left_out}
+  far = [f"{data.label(n)} ({column} {number(c.mean)})" for n, c in deviation.items() if c.n]
   if far:
     words += f" Not drawn, because the others could not be told apart: {listing(far)}."
   empty = [data.label(n) for n, c in deviation.items() if not c.n]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from jaxmu.audit.metrics import METRICS
 from jaxmu.audit.results import REFERENCES, Cell
-from jaxmu.audit.rules import destroyed
 from jaxmu.audit.text import number, value
 from jaxmu.report import figures as shared
 from jaxmu.report.benchmark import benchmark_figures as figures
@@ -21,7 +21,11 @@ CLASSES = 12  # most that a figure shows
 
 def order(judged: Judged) -> tuple[Drawing, ...]:
   """Return the methods in order, by what of it is no chance."""
-  titles = {"RetDev": "RetDev above the best", "T_strongest": "attack accuracy above the best"}
+  column = judged.data.deviation
+  titles = {
+    column: f"{METRICS[column].label} above the best",
+    "T_strongest": "attack accuracy above the best",
+  }
   found = [_ranking(judged, metric, label) for metric, label in titles.items()]
   return tuple(
     Drawing(
@@ -37,7 +41,7 @@ def order(judged: Judged) -> tuple[Drawing, ...]:
 
 def _ranking(judged: Judged, metric: str, label: str) -> Ranking | None:
   data, summary = judged.data, judged.summary
-  shown, _ = figures.without_outliers(summary, destroyed(judged.cautions))
+  shown, _ = figures.without_outliers(judged)
   cells = {n: summary.cell(n, metric) for n in shown if n in summary.methods}
   names = sorted(
     (n for n, c in cells.items() if math.isfinite(c.mean)), key=lambda n: cells[n].mean
@@ -76,7 +80,7 @@ def together(names: Sequence[str], alike: Callable[[str, str], bool]) -> Iterato
 def traces(judged: Judged) -> tuple[Drawing, ...]:
   """Return what is left of the forget set: in accuracy and attack, and at few false alarms."""
   data, summary = judged.data, judged.summary
-  shown, _ = figures.without_outliers(summary, destroyed(judged.cautions))
+  shown, _ = figures.without_outliers(judged)
   found = []
   if summary.has("T_strongest"):
     attack = ("T_strongest", Axis("accuracy of the strongest attack"))
@@ -127,7 +131,7 @@ def classes(judged: Judged) -> tuple[Drawing, ...]:
 
 def _grid(judged: Judged, part: str, label: str) -> tuple[Grid, str] | None:
   data, table = judged.data, judged.data.classes
-  shown, _ = figures.without_outliers(judged.summary, destroyed(judged.cautions))
+  shown, _ = figures.without_outliers(judged)
   names = [n for n in shown if n != "retrained"]
   chosen = table[table["set"] == part]
   wide = chosen.pivot_table(index=["class", "seed"], columns="method", values="accuracy")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from jaxmu.audit import metrics
 from jaxmu.audit.attack_words import attack_note
 from jaxmu.audit.cautions import markable, shown_by_loss
-from jaxmu.audit.metric import MAIN, MEMBERS
+from jaxmu.audit.metric import MAIN, MEMBERS, Metric
 from jaxmu.audit.metrics import METRICS
 from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.summary import best, recognised
@@ -29,23 +29,32 @@ STANDING = (
 )
 
 
+def shown(data: ReportData) -> list[Metric]:
+  """Return the metrics of the main table, as this run needs them."""
+  instead = {"TA": data.test_metric, "RetDev": data.deviation}
+  found = [METRICS[instead.get(m.name, m.name)] for m in metrics.shown(MAIN)]
+  if data.test_metric == "TA_kept":
+    found.insert(found.index(METRICS["TA_kept"]) + 1, METRICS["TA_forgotten"])
+  return found
+
+
 def main(judged: Judged) -> Table:
   """Return one line per method in the order of the tables, and a column per main metric."""
   data, summary = judged.data, judged.summary
-  shown = [data.test_metric if m.name == "TA" else m.name for m in metrics.shown(MAIN)]
+  wanted = shown(data)
   clock, standings = wall_rte(data), _standings(judged)
-  columns = [Column(METRICS[k].label, METRICS[k].ideal, METRICS[k].explanation) for k in shown]
+  columns = [Column(m.label, m.ideal, m.explanation) for m in wanted]
   columns += [CLOCK] if clock else []
   members = "Members (seeds) in the mean; failed ones are left out and counted."
   rows = []
   for name in summary.order:
-    cells = [_cell(judged, name, key, standings) for key in shown]
+    cells = [_cell(judged, name, m.name, standings) for m in wanted]
     cells += [_clock(name, clock)] if clock else []
     cells.append(Cell(counted(summary.members[name], summary.failed.get(name, 0))))
     flags = tuple(c for c in judged.cautions if c.method == name)
     rows.append(Row(data.label(name), tuple(cells), name, name in REFERENCES, flags))
   return Table(
-    "Every metric of every method, sorted by RetDev",
+    f"Every metric of every method, sorted by {METRICS[data.deviation].label}",
     (*columns, Column("n", "seeds", members)),
     tuple(rows),
     Column("Method", "ideal"),

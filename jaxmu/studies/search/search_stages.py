@@ -43,7 +43,7 @@ class Builder:
     else:
       every = seeds(self.settings)
       asked = dataclasses.replace(self.settings, seeds=every)
-      splits = data.splits_for(asked, outline.indices, outline.num_train)
+      splits = data.splits_for(asked, outline.facts)
       self.splits = dict(zip(every, splits))
 
   @property

@@ -1,0 +1,205 @@
+"""Requests: which training samples are to be forgotten, and which unseen ones are like them.
+
+A fair attack compares forgotten samples with unseen ones that are exchangeable with them, the
+*control*: models that never saw a class are bad at all of it, so against all test samples even a
+retrained model seems to remember (it does badly on purpose). A rule is a pure function.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxmu.data.splits import Split
+from jaxmu.errors import DataError, closest, short
+from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, RANDOM
+from jaxmu.settings.study_sections import ScenarioSettings
+
+if TYPE_CHECKING:
+  from jaxmu.data.arrays import Dataset
+
+STREAM = 3  # apart from other uses of the seed of a split
+
+
+class Facts(NamedTuple):
+  """What is known of samples without their images; training samples come first.
+
+  Attributes:
+    indices: position of each as the data set stores it, int [N].
+    labels, groups: int [N]; None where they were not read, or the data have none.
+  """
+
+  num_train: int
+  indices: np.ndarray
+  labels: np.ndarray | None = None
+  groups: np.ndarray | None = None
+  class_names: tuple[str, ...] = ()
+
+  @classmethod
+  def of(cls, dataset: "Dataset") -> "Facts":
+    """Return what a data set knows."""
+    known = dataset.labels, dataset.groups, dataset.class_names
+    return cls(dataset.num_train, dataset.indices, *known)
+
+
+class Chosen(NamedTuple):
+  """Positions in the data set.
+
+  Attributes:
+    forget: of the training samples.
+    control: unseen samples to compare with; None: the whole test part.
+    unused: training samples that nobody trains on, so that they can be control.
+  """
+
+  forget: np.ndarray
+  control: np.ndarray | None
+  unused: np.ndarray
+
+
+class Rule(NamedTuple):
+  """Who is forgotten.
+
+  Attributes:
+    choose: given a split to choose from, what is known of samples, and what is asked; None leaves
+      the split as it is.
+    summary: what it is for, in a line.
+    control: what forgotten samples are compared with, in words.
+    reads: entries of `config.scenario`.
+    needs: the facts that it cannot do without.
+  """
+
+  choose: Callable[[Split, Facts, ScenarioSettings, np.random.Generator], Chosen] | None
+  summary: str
+  control: str
+  reads: tuple[str, ...] = ()
+  needs: tuple[str, ...] = ()
+
+
+def apply(base: Split, facts: Facts, asked: ScenarioSettings, seed: int) -> Split:
+  """Return what remains of a split after a request: the same training part, forgotten otherwise.
+
+  Args:
+    base: its `train` is chosen from; validation and test part stay.
+    seed: of everything that is drawn.
+
+  Raises:
+    DataError: the data do not have what the rule needs, or a part would be empty.
+  """
+  rule = RULES[asked.forget]
+  if rule.choose is None:
+    return base
+  for name in rule.needs:
+    if getattr(facts, name) is None:
+      raise DataError(
+        f"config.scenario.forget is '{asked.forget}', but the data set has no {name}; expected a "
+        "data set with them (identities, cifar100, or an npz file of your own): choose another "
+        "rule or data set"
+      )
+  found = rule.choose(base, facts, asked, np.random.default_rng((seed, STREAM)))
+  gone = np.isin(base.train, np.concatenate([found.forget, found.unused]))
+  retain = base.train[~gone]
+  parts = {"retain": retain, "forget": found.forget, "control": found.control}
+  for name, part in parts.items():
+    if part is not None and not len(part):
+      raise DataError(
+        f"config.scenario.forget is '{asked.forget}' and leaves nothing in the {name} set; ask for "
+        "fewer classes or groups, or use more data"
+      )
+  train = np.concatenate([retain, found.forget])
+  return Split(train, retain, found.forget, base.val, base.test, found.control)
+
+
+def _classes(
+  base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.Generator
+) -> Chosen:
+  """Choose the training samples of some classes, or a share of them."""
+  assert facts.labels is not None
+  wanted = classes(asked.classes, facts.class_names)
+  of_class = lambda part: part[np.isin(facts.labels[part], wanted)]
+  return Chosen(_some(of_class(base.train), asked.share, rng), of_class(base.test), _NOBODY)
+
+
+def _groups(base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.Generator) -> Chosen:
+  """Choose the training samples of some groups; groups that nobody trains on are the control.
+
+  Where every group of the test part is trained on as well, as many further groups leave training.
+  """
+  assert facts.groups is not None
+  trained = np.unique(facts.groups[base.train])
+  strange = np.setdiff1d(facts.groups[base.test], facts.groups[: facts.num_train])
+  order, count = rng.permutation(trained), asked.groups
+  wanted = count if len(strange) else 2 * count
+  if wanted >= len(trained):
+    control = "" if len(strange) else " and as many as control"
+    raise DataError(
+      f"config.scenario.groups is {count}{control}, but the training part has {len(trained)}; "
+      "expected fewer, so that some remain"
+    )
+  of_groups = lambda part, some: part[np.isin(facts.groups[part], some)]
+  forget = _some(of_groups(base.train, order[:count]), asked.share, rng)
+  if len(strange):
+    return Chosen(forget, of_groups(base.test, strange), _NOBODY)
+  left = order[count:wanted]
+  unseen = np.concatenate([of_groups(part, left) for part in (base.train, base.test)])
+  return Chosen(forget, unseen, of_groups(base.train, left))
+
+
+def classes(given: str, names: tuple[str, ...]) -> list[int]:
+  """Read classes by number or name, apart by commas.
+
+  Raises:
+    DataError: there is no such class, or all of them are named.
+  """
+  found = []
+  for word in filter(None, map(str.strip, given.split(","))):
+    if word in names:
+      found.append(names.index(word))
+    elif word.isdecimal() and int(word) < len(names):
+      found.append(int(word))
+    else:
+      expected = closest(word, names) if len(names) <= 20 else "see the data set's class_names"
+      raise DataError(
+        f"config.scenario.classes has '{short(word)}'; expected numbers from 0 to {len(names) - 1} "
+        f"or names: {expected}"
+      )
+  found = list(dict.fromkeys(found))
+  if not found or len(found) == len(names):
+    raise DataError(
+      f"config.scenario.classes names {len(found)} of {len(names)} classes; expected at least one, "
+      "and not all: set --config.scenario.classes=3"
+    )
+  return found
+
+
+def _some(samples: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+  """Return a share of samples, rounded up, in their order."""
+  if share == 1:
+    return samples
+  kept = rng.permutation(len(samples))[: math.ceil(share * len(samples))]
+  return samples[np.sort(kept)]
+
+
+_NOBODY = np.empty(0, np.int64)
+RULES: Mapping[str, Rule] = {
+  RANDOM: Rule(
+    None,
+    "a uniformly random share of the training samples (config.data.forget_fraction), as the paper",
+    CONTROLS[RANDOM],
+  ),
+  CLASSES: Rule(
+    _classes,
+    "all samples of some classes, or a share of them (sub-class forgetting)",
+    CONTROLS[CLASSES],
+    ("classes", "share"),
+    ("labels",),
+  ),
+  GROUPS: Rule(
+    _groups,
+    "all samples of randomly drawn users, persons or other groups, or a share of them",
+    f"{CONTROLS[GROUPS]}: those of the test part alone, else as many further ones, which leave "
+    "training",
+    ("groups", "share"),
+    ("groups",),
+  ),
+}

@@ -1,0 +1,126 @@
+"""Who is forgotten: what each rule chooses, and that its control is like it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxmu import data
+from jaxmu.data import requests
+from jaxmu.data.requests import RULES, Facts
+from jaxmu.data.splits import fixed_split
+from jaxmu.errors import DataError
+from jaxmu.settings.choices import CONTROLS, REQUESTS
+from jaxmu.settings.study_sections import ScenarioSettings
+
+DIGITS = Facts.of(data.load("digits"))
+PERSONS = Facts.of(data.load("identities"))
+
+
+def base(facts, seed=123):
+  return fixed_split(facts.num_train, len(facts.indices), seed=seed)
+
+
+def apply(facts, seed=123, **asked):
+  return requests.apply(base(facts, seed), facts, ScenarioSettings(**asked), seed)
+
+
+def parts(split):
+  return {name: set(getattr(split, name).tolist()) for name in ("train", "retain", "forget", "val")}
+
+
+def test_random_is_the_split_as_it_was():
+  plain, asked = base(DIGITS), apply(DIGITS, forget="random")
+  assert asked.sha256 == plain.sha256 and asked.control is None
+  np.testing.assert_array_equal(asked.unseen, plain.test)
+
+
+def test_a_class_is_forgotten_entirely_and_compared_with_its_own_test_samples():
+  split, plain = apply(DIGITS, forget="classes", classes="3"), base(DIGITS)
+  assert set(DIGITS.labels[split.forget]) == {3} == set(DIGITS.labels[split.control])
+  assert 3 not in DIGITS.labels[split.retain]
+  assert parts(split)["train"] == parts(plain)["train"]
+  np.testing.assert_array_equal(split.val, plain.val)
+  np.testing.assert_array_equal(split.test, plain.test)
+  assert set(split.control) == set(plain.test[DIGITS.labels[plain.test] == 3])
+  np.testing.assert_array_equal(split.train, np.concatenate([split.retain, split.forget]))
+  assert split.sizes["control"] == len(split.control)
+  assert split.sha256 != plain.sha256
+
+
+def test_half_of_two_classes():
+  whole = apply(DIGITS, forget="classes", classes="0, 2")
+  half = apply(DIGITS, forget="classes", classes="0,2", share=0.5)
+  assert len(half.forget) == -(-len(whole.forget) // 2)
+  assert set(half.forget) < set(whole.forget)
+  assert {0, 2} <= set(DIGITS.labels[half.retain])
+  assert set(half.control) == set(whole.control)
+
+
+def test_unseen_persons_are_the_control_of_persons():
+  split = apply(PERSONS, forget="groups", groups=8)
+  gone, kept = (set(PERSONS.groups[part]) for part in (split.forget, split.retain))
+  assert len(gone) == 8 and not gone & kept
+  assert set(PERSONS.groups[split.control]) == set(range(96, 120))
+  assert parts(split)["train"] == parts(base(PERSONS))["train"]
+
+
+def test_where_all_groups_are_known_as_many_more_leave_training():
+  groups = np.arange(len(DIGITS.labels)) % 40
+  split = apply(DIGITS._replace(groups=groups), forget="groups", groups=5)
+  gone, control = set(groups[split.forget]), set(groups[split.control])
+  assert len(gone) == len(control) == 5 and not gone & control
+  assert not (gone | control) & set(groups[split.retain])
+  assert not control & set(groups[split.train])
+  assert len(split.train) < len(base(DIGITS).train)
+  assert not set(split.control) & parts(split)["train"]
+
+
+def test_other_seeds_draw_other_groups_and_the_same_ones_again():
+  first, again = (apply(PERSONS, forget="groups", groups=8) for _ in range(2))
+  other = apply(PERSONS, 124, forget="groups", groups=8)
+  assert first.sha256 == again.sha256
+  assert set(PERSONS.groups[first.forget]) != set(PERSONS.groups[other.forget])
+
+
+def test_classes_by_name_or_number_once_each():
+  names = ("cat", "dog", "emu")
+  assert requests.classes("dog,0,dog", names) == [1, 0]
+
+
+@pytest.mark.parametrize(
+  ("facts", "asked", "words"),
+  [
+    (DIGITS, {"forget": "classes", "classes": "12"}, "has '12'; expected numbers from 0 to 9"),
+    (DIGITS, {"forget": "classes", "classes": "tree"}, "has 'tree'"),
+    (DIGITS, {"forget": "classes", "classes": ",".join("0123456789")}, "names 10 of 10 classes"),
+    (DIGITS, {"forget": "groups", "groups": 3}, "but the data set has no groups"),
+    (PERSONS, {"forget": "groups", "groups": 96}, "is 96, but the training part has 96"),
+    (
+      DIGITS._replace(groups=np.arange(len(DIGITS.labels)) % 9),
+      {"forget": "groups", "groups": 5},
+      "is 5 and as many as control, but the training part has 9",
+    ),
+  ],
+)
+def test_requests_that_nobody_can_meet_are_one_line(facts, asked, words):
+  with pytest.raises(DataError, match=words) as caught:
+    apply(facts, **asked)
+  assert "\n" not in str(caught.value)
+
+
+def test_every_rule_says_what_it_compares_with():
+  assert set(RULES) == set(REQUESTS) == set(CONTROLS)
+  for rule in RULES.values():
+    assert rule.summary and rule.control
+
+
+def test_the_page_lists_the_rules():
+  page = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
+  table = page.partition("<!-- rules:begin -->\n")[2].partition("<!-- rules:end -->")[0]
+  rows = [
+    f"| `{name}` | {rule.summary} | {rule.control} | "
+    f"{', '.join(f'`{entry}`' for entry in rule.reads) or '–'} |"
+    for name, rule in RULES.items()
+  ]
+  assert table.splitlines()[2:] == rows
