@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmu.data.splits import Split
 from jaxmu.errors import DataError, closest, short
-from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, RANDOM
+from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, LOWEST, RANDOM, RANKED
 from jaxmu.settings.study_sections import ScenarioSettings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Facts(NamedTuple):
   Attributes:
     indices: position of each as the data set stores it, int [N].
     labels, groups: int [N]; None where they were not read, or the data have none.
+    scores: by which samples are ranked, [N], NaN where unknown; None where nobody asks.
   """
 
   num_train: int
@@ -35,12 +36,13 @@ class Facts(NamedTuple):
   labels: np.ndarray | None = None
   groups: np.ndarray | None = None
   class_names: tuple[str, ...] = ()
+  scores: np.ndarray | None = None
 
   @classmethod
-  def of(cls, dataset: "Dataset") -> "Facts":
+  def of(cls, dataset: "Dataset", scores: np.ndarray | None = None) -> "Facts":
     """Return what a data set knows."""
     known = dataset.labels, dataset.groups, dataset.class_names
-    return cls(dataset.num_train, dataset.indices, *known)
+    return cls(dataset.num_train, dataset.indices, *known, scores)
 
 
 class Chosen(NamedTuple):
@@ -145,6 +147,29 @@ def _groups(base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.G
   return Chosen(forget, unseen, of_groups(base.train, left))
 
 
+def _ranked(base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.Generator) -> Chosen:
+  """Choose among the samples with the highest or lowest scores, at random one half of them.
+
+  The other half leaves training and is the control: who is forgotten was drawn, so the two differ
+  in nothing.
+  """
+  assert facts.scores is not None
+  own, count = facts.scores[base.train], len(base.forget)
+  known = base.train[np.isfinite(own)]
+  if 2 * count > len(known) or 2 * count >= len(base.train):
+    raise DataError(
+      f"config.scenario.forget is '{RANKED}': {count} samples are to be forgotten and as many to "
+      f"be control, but {len(known)} of {len(base.train)} training samples have a score; expected "
+      "more scores, or a smaller config.data.forget_fraction"
+    )
+  sign = 1 if asked.take == LOWEST else -1
+  # Ties in the order of a permutation, not of the data.
+  mixed = rng.permutation(known)
+  ranked = mixed[np.argsort(sign * facts.scores[mixed], kind="stable")][: 2 * count]
+  forget, control = np.split(rng.permutation(ranked), 2)
+  return Chosen(np.sort(forget), np.sort(control), control)
+
+
 def classes(given: str, names: tuple[str, ...]) -> list[int]:
   """Read classes by number or name, apart by commas.
 
@@ -201,5 +226,13 @@ RULES: Mapping[str, Rule] = {
     "training",
     ("groups", "share"),
     ("groups",),
+  ),
+  RANKED: Rule(
+    _ranked,
+    "the most (or least) exposed training samples, by a study's attack or a file of numbers; "
+    "config.data.forget_fraction says how many",
+    CONTROLS[RANKED],
+    ("scores", "take"),
+    ("scores",),
   ),
 }

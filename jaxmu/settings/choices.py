@@ -4,11 +4,13 @@ BENCHMARK, ULIRA, SEARCH = "benchmark", "ulira", "search"  # kinds of study
 # How a convolution can be computed; `kernels` has a function for each, but for XLA's own ("lax").
 LOWERINGS = ("lax", "canonical", "taps", "mixed", "patches", "dense", "winograd")
 # Rules by which forgotten samples are chosen.
-RANDOM, CLASSES, GROUPS = REQUESTS = "random", "classes", "groups"
+RANDOM, CLASSES, GROUPS, RANKED = REQUESTS = "random", "classes", "groups", "ranked"
+HIGHEST, LOWEST = ENDS = "highest", "lowest"
 CONTROLS = {  # what the forgotten samples are compared with
   RANDOM: "all test samples",
   CLASSES: "test samples of these classes",
   GROUPS: "samples of groups that nobody trained on",
+  RANKED: "as many samples of the same rank, which nobody trains on",
 }
 COMPUTE = ("float32", "bfloat16")  # of a network's forward and backward pass
 FIDELITIES = ("default", "reference", "fixed")

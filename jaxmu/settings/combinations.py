@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jaxmu.errors import SettingsError, shown
-from jaxmu.settings.choices import BENCHMARK, CLASSES, GROUPS, RANDOM, SEARCH, ULIRA
+from jaxmu.settings.choices import BENCHMARK, CLASSES, GROUPS, RANDOM, RANKED, SEARCH, ULIRA
 from jaxmu.settings.ranges import SEED
 from jaxmu.settings.sections import DataSettings
 from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings
@@ -94,6 +94,15 @@ def check_forget_list_is(given: str, found: str, path: str) -> None:
     )
 
 
+def check_scores_are(given: str, found: str, path: str) -> None:
+  """Raise SettingsError where the numbers are not those that the config speaks of."""
+  if given and given != found:
+    raise SettingsError(
+      f"config.scenario.scores_sha256 is {given[:12]}..., but the numbers in {path} have "
+      f"{found[:12]}...: restore them, or leave the entry out to take them as they are"
+    )
+
+
 def _check_one_seed(settings: Entries) -> None:
   seeds, shadows = len(settings.seeds), settings.study == SEARCH and settings.search.splits
   if seeds > 1 and (settings.study == ULIRA or shadows):
@@ -115,7 +124,8 @@ def _check_scenario(settings: Entries) -> None:
   """Refuse what a rule does not read, and what it needs and was not given."""
   asked, default = settings.scenario, ScenarioSettings()
   reads = {RANDOM: (), CLASSES: ("classes", "share"), GROUPS: ("groups", "share")}
-  for name in ("classes", "groups", "share"):
+  reads |= {RANKED: ("scores", "take")}
+  for name in ("classes", "groups", "share", "scores", "take"):
     if getattr(asked, name) != getattr(default, name) and name not in reads[asked.forget]:
       raise SettingsError(
         f"config.scenario.{name} is {getattr(asked, name)}, which rule '{asked.forget}' does not "
@@ -142,6 +152,11 @@ def _check_scenario(settings: Entries) -> None:
     raise SettingsError(
       "config.scenario.groups is 0; expected how many groups are forgotten: set "
       "--config.scenario.groups=8"
+    )
+  if asked.forget == RANKED and not asked.scores:
+    raise SettingsError(
+      "config.scenario.scores is empty; expected numbers to rank samples by: set "
+      "--config.scenario.scores=FILE.npy, or a U-LiRA study's run directory"
     )
   if settings.data.split_per_seed:
     raise SettingsError(

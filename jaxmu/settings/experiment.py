@@ -154,7 +154,15 @@ class Settings:
       raise refusals.translate(error, schema()) from error
     combinations.check(settings)
     combinations.check_study_is_named(plain)
-    return settings._with_forget_list(catalog)
+    return settings._with_forget_list(catalog)._with_scores(catalog)
+
+  def _with_scores(self, catalog: Catalog) -> "Settings":
+    path = self.scenario.scores
+    if not path:
+      return self
+    found = catalog.scores_sha256(path)
+    combinations.check_scores_are(self.scenario.scores_sha256, found, path)
+    return replace(self, scenario=replace(self.scenario, scores_sha256=found))
 
   def _with_forget_list(self, catalog: Catalog) -> "Settings":
     path = self.data.forget

@@ -4,7 +4,16 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from jaxmu.settings.choices import FITS, RANDOM, REQUESTS, SAMPLERS, SEARCH_RANGES, VARIANCES
+from jaxmu.settings.choices import (
+  ENDS,
+  FITS,
+  HIGHEST,
+  RANDOM,
+  REQUESTS,
+  SAMPLERS,
+  SEARCH_RANGES,
+  VARIANCES,
+)
 from jaxmu.settings.entries import Entry
 from jaxmu.settings.ranges import (
   CANDIDATES,
@@ -16,7 +25,7 @@ from jaxmu.settings.ranges import (
   SHARE,
   TRIALS,
 )
-from jaxmu.settings.readers import file_path, further_seeds, shares, words
+from jaxmu.settings.readers import file_path, further_seeds, sha256, shares, words
 from jaxmu.settings.sections import STRICT
 
 
@@ -27,8 +36,8 @@ class ScenarioSettings:
   forget: Annotated[
     str,
     Entry(
-      "rule by which forgotten samples are chosen: `random` (a share, the paper's), `classes`, or "
-      "`groups` (users, persons)",
+      "rule by which forgotten samples are chosen: `random` (a share, the paper's), `classes`, "
+      "`groups` (users, persons), or `ranked` (the most or the least exposed)",
       choices=REQUESTS,
     ),
   ] = RANDOM
@@ -46,6 +55,27 @@ class ScenarioSettings:
     float,
     Entry("share of the samples that a rule finds; 0.5 forgets half of a class", within=SHARE),
   ] = 1.0
+  scores: Annotated[
+    str,
+    Entry(
+      "of rule `ranked`: a `.npy` file with a number for each sample, or the run directory of a "
+      "U-LiRA study of the same data (accuracy of its attack on the original models)",
+      read=file_path,
+      incidental=True,
+    ),
+  ] = ""
+  scores_sha256: Annotated[
+    str,
+    Entry(
+      "SHA-256 of these numbers: found when a config is read. Where it is given, others are "
+      "refused",
+      read=sha256,
+    ),
+  ] = ""
+  take: Annotated[
+    str,
+    Entry("of rule `ranked`: samples with the `highest` or the `lowest` numbers", choices=ENDS),
+  ] = HIGHEST
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -18,6 +18,7 @@ from jaxmu.studies import units
 from jaxmu.studies.costs import Cost, Costs
 from jaxmu.studies.identity import Identities
 from jaxmu.studies.registry import STUDIES
+from jaxmu.studies.scores import facts_for
 from jaxmu.studies.study import Member, NotKnown, Outline, Row, Stage, known
 
 DONE, TO_DO = "done", "to do"
@@ -173,7 +174,7 @@ def _outline(settings: Settings, opened: Run | None) -> tuple[Outline, tuple[int
   if RULES[settings.scenario.forget].needs:
     dataset = load_for(settings)
     image = dataset.image_size, dataset.channels
-    return Outline(settings, Facts.of(dataset), dataset.num_classes), image
+    return Outline(settings, facts_for(settings, dataset), dataset.num_classes), image
   if opened is not None and settings.dataset not in SIZES:
     made = opened.manifest.dataset
     size, _, channels = made.image_shape

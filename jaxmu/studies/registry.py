@@ -5,6 +5,7 @@ from jaxmu.data import forget_list
 from jaxmu.errors import StoreError
 from jaxmu.settings import Catalog
 from jaxmu.store import Run, tuned
+from jaxmu.studies import scores
 from jaxmu.studies.benchmark import BENCHMARK
 from jaxmu.studies.search import SEARCH
 from jaxmu.studies.study import Study
@@ -22,6 +23,7 @@ def catalog() -> Catalog:
     methods={name: method.hyper for name, method in METHODS.items()},
     studies=tuple(STUDIES),
     forget_sha256=forget_list.identify,
+    scores_sha256=scores.identify,
     tuned=tuned.read,
   )
 

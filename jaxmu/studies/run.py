@@ -23,6 +23,7 @@ from jaxmu.studies.costs import Costs
 from jaxmu.studies.driver import Driver
 from jaxmu.studies.identity import Identities
 from jaxmu.studies.registry import STUDIES
+from jaxmu.studies.scores import facts_for
 from jaxmu.studies.study import Finished, Outline, Stage, known
 from jaxmu.studies.work import Worker
 
@@ -70,7 +71,7 @@ def run(
   """
   stop, say = stop or Stop(), functools.partial(print, file=out or sys.stderr, flush=True)
   study, dataset = STUDIES[settings.study], data.load_for(settings)
-  outline = Outline(settings, data.Facts.of(dataset), dataset.num_classes)
+  outline = Outline(settings, facts_for(settings, dataset), dataset.num_classes)
   image = dataset.images.shape[1], dataset.channels
   stages = list(known(study.stages(outline)))
   opened, setup = _open(settings, dataset, stages, command, say)

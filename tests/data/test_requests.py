@@ -76,6 +76,36 @@ def test_where_all_groups_are_known_as_many_more_leave_training():
   assert not set(split.control) & parts(split)["train"]
 
 
+def test_of_the_most_exposed_one_half_is_forgotten_and_the_other_is_its_control():
+  scores = np.random.default_rng(0).random(len(DIGITS.labels))
+  facts = DIGITS._replace(scores=scores)
+  split, plain = apply(facts, forget="ranked", scores="x"), base(DIGITS)
+  count = len(plain.forget)
+  assert len(split.forget) == len(split.control) == count
+  both = np.concatenate([split.forget, split.control])
+  ranked = plain.train[np.argsort(-scores[plain.train])][: 2 * count]
+  assert set(both) == set(ranked) and len(set(both)) == 2 * count
+  assert not set(split.control) & parts(split)["train"]
+  assert len(split.train) == len(plain.train) - count
+  lowest = apply(facts, forget="ranked", scores="x", take="lowest")
+  assert scores[lowest.forget].max() < scores[split.forget].min()
+
+
+def test_ranked_halves_differ_by_chance_alone():
+  """Over many draws the forgotten half is no more exposed than its control."""
+  scores = np.arange(len(DIGITS.labels), dtype=float)
+  drawn = [apply(DIGITS._replace(scores=scores), seed, forget="ranked") for seed in range(40)]
+  gaps = [scores[one.forget].mean() - scores[one.control].mean() for one in drawn]
+  assert abs(np.mean(gaps)) < 3 * np.std(gaps) / np.sqrt(len(gaps))
+
+
+def test_samples_without_a_score_are_no_candidates():
+  scores = np.full(len(DIGITS.labels), np.nan)
+  scores[:600] = 1.0
+  split = apply(DIGITS._replace(scores=scores), forget="ranked")
+  assert max(split.forget.max(), split.control.max()) < 600
+
+
 def test_other_seeds_draw_other_groups_and_the_same_ones_again():
   first, again = (apply(PERSONS, forget="groups", groups=8) for _ in range(2))
   other = apply(PERSONS, 124, forget="groups", groups=8)
@@ -95,6 +125,12 @@ def test_classes_by_name_or_number_once_each():
     (DIGITS, {"forget": "classes", "classes": "tree"}, "has 'tree'"),
     (DIGITS, {"forget": "classes", "classes": ",".join("0123456789")}, "names 10 of 10 classes"),
     (DIGITS, {"forget": "groups", "groups": 3}, "but the data set has no groups"),
+    (DIGITS, {"forget": "ranked"}, "but the data set has no scores"),
+    (
+      DIGITS._replace(scores=np.where(np.arange(len(DIGITS.labels)) < 200, 1.0, np.nan)),
+      {"forget": "ranked"},
+      "123 samples are to be forgotten and as many to be control, but 1.. of 1222",
+    ),
     (PERSONS, {"forget": "groups", "groups": 96}, "is 96, but the training part has 96"),
     (
       DIGITS._replace(groups=np.arange(len(DIGITS.labels)) % 9),

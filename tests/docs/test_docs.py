@@ -284,8 +284,9 @@ def test_commands_use_flags_that_exist(script, headft):
     if config:
       pairs = [tuple(w.removeprefix("--config.").split("=", 1)) for w in overrides]
       loaded = cli.load_config(str(ROOT / config[0]), pairs)
-      # The run directory of a search in an example need not exist.
-      Settings.from_config(loaded, dataclasses.replace(catalog(), tuned=lambda *asked: {}))
+      # The run directory of a search or a study in an example need not exist.
+      absent = {"tuned": lambda *asked: {}, "scores_sha256": lambda path: "0" * 64}
+      Settings.from_config(loaded, dataclasses.replace(catalog(), **absent))
 
 
 def test_other_commands_name_what_exists():

@@ -1,17 +1,20 @@
 """Forgetting classes and persons, from the config to the report."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
-from support import sweeps
+from support import studies, sweeps
 
 from jaxmu import data
 from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.audit.attacks.scores import cross_entropy
+from jaxmu.errors import DataError
 from jaxmu.store import Run
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
+from jaxmu.studies.scores import facts_for, read
 
 CLASS = ("--config.scenario.forget=classes", "--config.scenario.classes=1")
 
@@ -79,11 +82,50 @@ def test_the_plan_knows_the_sizes_and_originals_are_shared(folder, tmp_path):
   assert plain.hash8 != sweeps.settings(*arguments(tmp_path, *CLASS)).hash8
 
 
+def ranked(path):
+  return ("--config.scenario.forget=ranked", f"--config.scenario.scores={path}")
+
+
+def test_ranks_of_a_file_decide_and_belong_to_the_identity(tmp_path):
+  scores = tmp_path / "scores.npy"
+  np.save(scores, np.arange(500.0))
+  given = arguments(tmp_path, *ranked(scores), methods="ft")
+  settings = sweeps.settings(*given)
+  dataset = data.load_for(settings)
+  split = data.splits_for(settings, facts_for(settings, dataset))[0]
+  assert split.forget.min() > 200 and len(split.control) == len(split.forget)
+  assert sweeps.call(*given) == 0
+  np.save(scores, -np.arange(500.0))
+  assert sweeps.settings(*given).hash8 != settings.hash8
+  np.save(tmp_path / "moved.npy", np.arange(500.0))
+  moved = sweeps.settings(*arguments(tmp_path, *ranked(tmp_path / "moved.npy"), methods="ft"))
+  assert moved.hash8 == settings.hash8
+
+
+def test_ranks_of_a_study_are_those_of_its_attack_on_the_originals(tmp_path):
+  study = studies.arguments(tmp_path, methods="ft")
+  assert sweeps.call(*study) == 0
+  run = Run.open(sweeps.only_run(tmp_path))
+  table = run.table("samples")
+  own = table[table["method"] == "original"].set_index("sample")["accuracy"]
+  dataset = data.load_for(studies.settings(*study))
+  scores = read(str(run.path), dataset)
+  np.testing.assert_array_equal(scores[own.index], own)
+  assert np.isnan(np.delete(scores, own.index)).all()
+  other = dataclasses.replace(dataset, labels=(dataset.labels + 1) % dataset.num_classes)
+  with pytest.raises(DataError, match=f"SHA-256 {dataset.sha256[:12]}.* and this run reads"):
+    read(str(run.path), other)
+
+
 @pytest.mark.parametrize(
   ("overrides", "words"),
   [
     (("--config.scenario.forget=classes",), "config.scenario.classes is empty"),
     (("--config.scenario.forget=groups",), "config.scenario.groups is 0"),
+    (("--config.scenario.forget=ranked",), "config.scenario.scores is empty"),
+    (ranked("/nowhere.npy"), "scores /nowhere.npy do not exist"),
+    (ranked("/nowhere"), "/nowhere"),
+    ((*ranked("a.npy"), "--config.scenario.take=most"), "unknown 'most'"),
     (("--config.scenario.classes=1",), "classes is 1, which rule 'random' does not read"),
     (("--config.scenario.forget=class",), "did you mean 'classes'?"),
     ((*CLASS, "--config.scenario.classes=7"), "has '7'; expected numbers from 0 to 3"),

@@ -44,6 +44,7 @@ CATALOG = Catalog(
     "ct": FT,
   },
   forget_sha256=forget_sha256,
+  scores_sha256=forget_sha256,
   tuned=tuned,
 )
 CONFIG = {

@@ -30,7 +30,7 @@ from jaxmu.report.blocks import (
   described,
 )
 from jaxmu.report.first_screen import first
-from jaxmu.settings.choices import CONTROLS, RANDOM
+from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, RANDOM, RANKED
 from jaxmu.store import Run
 
 __all__ = ["ReportData", "compose", "report"]
@@ -145,7 +145,11 @@ def _request(data: ReportData) -> list[tuple[str, str]]:
   asked = data.config.scenario
   if asked.forget == RANDOM:
     return []
-  which = f"classes {asked.classes}" if asked.classes else plural(asked.groups, "group")
+  which = {
+    CLASSES: f"classes {asked.classes}",
+    GROUPS: plural(asked.groups, "group"),
+    RANKED: f"samples with the {asked.take} scores of {asked.scores}",
+  }[asked.forget]
   share = "" if asked.share == 1 else f", {100 * asked.share:g} % of their samples"
   return [("Forgotten", f"{which}{share}; compared with {CONTROLS[asked.forget]}")]
 
