@@ -10,7 +10,16 @@
 from jaxmu.lazy import door
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "audit", "errors", "methods", "models", "predict", "unlearn"]
+__all__ = [
+  "__version__",
+  "audit",
+  "errors",
+  "methods",
+  "models",
+  "predict",
+  "unlearn",
+  "unlearn_requests",
+]
 
 # On first use, so that `import jaxmu` and `--help` stay fast and start no device.
 __getattr__, _names = door(
@@ -22,6 +31,7 @@ __getattr__, _names = door(
     "models": "jaxmu.models",
     "predict": "jaxmu.api",
     "unlearn": "jaxmu.api",
+    "unlearn_requests": "jaxmu.api",
   },
 )
 

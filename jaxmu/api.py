@@ -1,7 +1,10 @@
-"""The Python interface for your own Flax model and data: `unlearn`, `predict`, `methods`."""
+"""The Python interface for your own Flax model and data.
+
+`unlearn` and `unlearn_requests`, `predict`, `methods`.
+"""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -103,6 +106,62 @@ def unlearn(
     )
   _warn(_doubts(method, model, start, result, sets))
   return result if "batch_stats" in variables else {"params": result["params"]}
+
+
+def unlearn_requests(
+  method: str,
+  model: nn.Module,
+  variables: Mapping[str, Any],
+  *,
+  retain: Pair,
+  requests: Sequence[Pair],
+  key: jax.Array | None = None,
+  **options,
+) -> Iterator[dict[str, Any]]:
+  """Unlearn requests for deletion one after another; yield the variables after each.
+
+  Every request starts from the model that the one before left. What later ones will delete is still
+  there, so it is retained until its turn comes; what earlier ones deleted is never seen again.
+
+  >>> for unlearned in jaxmu.unlearn_requests("ft", model, variables, retain=(x, y),
+  ...                                         requests=[(x_1, y_1), (x_2, y_2)]):
+  ...   print(jaxmu.predict(model, unlearned, x_test))
+
+  Args:
+    retain: samples that no request names, as for `unlearn`.
+    requests: pairs (x, y), disjoint, in the order in which they came.
+    key: of the first request, which is `unlearn` with it; the others' are folded from it.
+    **options: everything else that `unlearn` takes, hyper-parameters as well.
+
+  Raises:
+    DataError: there is no request, or one has images or labels of another form.
+    What `unlearn` raises and warns of, when its turn comes.
+  """
+  if not isinstance(requests, list | tuple) or not requests:
+    raise DataError(f"requests must be a list of pairs (x, y), got {shown(requests)}")
+  names = [f"requests[{k}]" for k in range(len(requests))]
+  sets = check_sets({"retain": retain, **dict(zip(names, requests))})
+  return _one_by_one(method, model, variables, sets, names, _key(key), options)
+
+
+def _one_by_one(
+  method: str,
+  model: nn.Module,
+  variables: Mapping[str, Any],
+  sets: Mapping[str, Samples],
+  names: Sequence[str],
+  key: jax.Array,
+  options: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+  present = variables
+  for k, name in enumerate(names):
+    left = [sets["retain"], *(sets[later] for later in names[k + 1 :])]
+    kept = tuple(np.concatenate(parts) for parts in zip(*left))
+    own = key if k == 0 else jax.random.fold_in(key, k)
+    present = unlearn(
+      method, model, present, retain=kept, forget=tuple(sets[name]), key=own, **options
+    )
+    yield present
 
 
 def predict(
