@@ -3,6 +3,7 @@
   jaxmu methods        all unlearning methods
   jaxmu methods msg    one of them: hyper-parameters, ranges, draws, what to know
   jaxmu config         all entries of a config: types, defaults, meanings
+  jaxmu scenarios      rules by which forgotten samples are chosen; with a name all about one
 
 Experiments run through the scripts in bin/ (sweep.py, inspect.py, report.py, prepare_data.py).
 """
@@ -51,7 +52,26 @@ def _config(args) -> None:
     print((entry_table.markdown if args.markdown else entry_table.text)(catalog()))
 
 
-VERBS = {"methods": _methods, "config": _config}
+def _scenarios(args) -> None:
+  from jaxmu.command import scenario_text as text
+
+  if args.json:
+    import json
+
+    known = text.described()
+    print(
+      json.dumps({name: known[name] for name in known if name in (args.names or known)}, indent=1)
+    )
+  elif args.markdown:
+    print(text.table())
+  elif args.names:
+    print("\n\n".join(map(text.details, args.names)))
+  else:
+    print(text.overview())
+    print("\nMore about one: jaxmu scenarios NAME")
+
+
+VERBS = {"methods": _methods, "config": _config, "scenarios": _scenarios}
 
 
 def flags(script: str = "") -> cli.Parser:
@@ -59,7 +79,7 @@ def flags(script: str = "") -> cli.Parser:
   made = cli.parser(script or __doc__, config=False)
   if not script:
     made.add_argument("verb", choices=VERBS, help="what to list")
-  made.add_argument("names", metavar="NAME", nargs="*", help="methods to describe in full")
+  made.add_argument("names", metavar="NAME", nargs="*", help="methods or rules to describe in full")
   form = made.add_mutually_exclusive_group()
   form.add_argument("--json", action="store_true", help="print JSON")
   form.add_argument("--markdown", action="store_true", help="print what stands in docs/")
