@@ -10,7 +10,8 @@ from support import studies, sweeps
 from jaxmu import data
 from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.audit.attacks.scores import cross_entropy
-from jaxmu.errors import DataError
+from jaxmu.errors import DataError, StoreError
+from jaxmu.report import cells
 from jaxmu.store import Run
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
@@ -72,6 +73,12 @@ def test_the_report_goes_by_the_gap_and_says_who_is_forgotten(folder):
   assert "TA (kept)" in text and "TA (forgotten)" in text
   assert "Retrained models know nothing of what was forgotten" in text
   assert re.search(r"control \d+", text)
+
+
+def test_it_is_no_cell_of_a_table_by_ratios(folder):
+  run = sweeps.only_run(folder)
+  with pytest.raises(StoreError, match="x cannot be a cell: cells are compared by RetDev"):
+    cells.report({"x": Run.open(run)})
 
 
 def test_the_plan_knows_the_sizes_and_originals_are_shared(folder, tmp_path):

@@ -62,9 +62,16 @@ def report(runs: Mapping[str, Run]) -> Report:
     runs: by how a reader calls the cell.
 
   Raises:
-    StoreError: a table is missing or damaged, or no method is in all cells.
+    StoreError: a table is missing or damaged, no method is in all cells, or a cell has no RetDev.
   """
-  return compose({name: judge(from_run(run)) for name, run in runs.items()})
+  found = {name: judge(from_run(run)) for name, run in runs.items()}
+  for name, one in found.items():
+    if one.data.deviation != "RetDev":
+      raise StoreError(
+        f"{name} cannot be a cell: cells are compared by RetDev, which says nothing where "
+        "retrained models know nothing of the forget set; leave it out, or show it without --cells"
+      )
+  return compose(found)
 
 
 def compose(cells: Cells) -> Report:
