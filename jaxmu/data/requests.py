@@ -7,6 +7,7 @@ retrained model seems to remember (it does badly on purpose). A rule is a pure f
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from jaxmu.settings.study_sections import ScenarioSettings
 if TYPE_CHECKING:
   from jaxmu.data.arrays import Dataset
 
-STREAM = 3  # apart from other uses of the seed of a split
+STREAM, ACCESS_STREAM = 3, 4  # apart from other uses of the seed of a split
 
 
 class Facts(NamedTuple):
@@ -110,6 +111,14 @@ def apply(base: Split, facts: Facts, asked: ScenarioSettings, seed: int) -> Spli
       )
   train = np.concatenate([retain, found.forget])
   return Split(train, retain, found.forget, base.val, base.test, found.control)
+
+
+def limit(split: Split, share: float, seed: int) -> Split:
+  """Return a split of whose retain set methods may read a share, drawn at random; 0 hides it."""
+  if share == 1:
+    return split
+  drawn = np.random.default_rng((seed, ACCESS_STREAM)).permutation(split.retain)
+  return replace(split, access=drawn[: round(share * len(drawn))])
 
 
 def _classes(

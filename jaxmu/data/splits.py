@@ -21,7 +21,8 @@ class Split:
   """Hold int64 index arrays: train is retain with forget, all others are disjoint.
 
   `control` are the unseen samples that attacks compare with the forget set; None: those of `test`.
-  It may share samples with `test`, and with no other part.
+  It may share samples with `test`, and with no other part. `access` are the samples of `retain`
+  that a method may read, while all of them are measured; None: all.
   """
 
   train: np.ndarray
@@ -30,11 +31,23 @@ class Split:
   val: np.ndarray
   test: np.ndarray
   control: np.ndarray | None = None
+  access: np.ndarray | None = None
 
   @property
   def sizes(self) -> dict[str, int]:
     """Count the samples of each part."""
     return {name: len(part) for name, part in self._parts()}
+
+  @property
+  def trained(self) -> dict[str, np.ndarray]:
+    """Return the sets that a method may read, by name."""
+    retain = self.retain if self.access is None else self.access
+    return {"retain": retain, "forget": self.forget, "val": self.val}
+
+  @property
+  def trained_sizes(self) -> dict[str, int]:
+    """Count the samples that a method may read, and those of all other parts."""
+    return self.sizes | {name: len(part) for name, part in self.trained.items()}
 
   @property
   def unseen(self) -> np.ndarray:

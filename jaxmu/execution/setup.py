@@ -86,5 +86,5 @@ def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Pro
 
 def index_arrays(splits: Sequence[data.Split]) -> dict[str, np.ndarray]:
   """Stack the sets that training reads: name -> int32 [K, n]."""
-  stack = lambda part: np.stack([getattr(split, part) for split in splits]).astype(np.int32)
-  return {part: stack(part) for part in ("retain", "forget", "val")}
+  known = [split.trained for split in splits]
+  return {part: np.stack([own[part] for own in known]).astype(np.int32) for part in known[0]}

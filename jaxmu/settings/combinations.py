@@ -131,13 +131,14 @@ def _check_scenario(settings: Entries) -> None:
         f"config.scenario.{name} is {getattr(asked, name)}, which rule '{asked.forget}' does not "
         "read; set --config.scenario.forget, or leave it out"
       )
+  if settings.study != BENCHMARK and (asked.forget != RANDOM or asked.retain_share != 1):
+    raise SettingsError(
+      f"config.scenario.forget is '{asked.forget}' and retain_share {asked.retain_share:g}, which "
+      f"only a benchmark reads so far; expected '{RANDOM}' and 1 where config.study is "
+      f"{settings.study}"
+    )
   if asked.forget == RANDOM:
     return
-  if settings.study != BENCHMARK:
-    raise SettingsError(
-      f"config.scenario.forget is '{asked.forget}', which only a benchmark reads so far; expected "
-      f"'{RANDOM}' where config.study is {settings.study}"
-    )
   if settings.data.forget:
     raise SettingsError(
       f"config.data.forget names a list, and config.scenario.forget is '{asked.forget}'; expected "

@@ -195,7 +195,7 @@ class Settings:
       del kept["ulira"]
     if self.study != SEARCH:
       del kept["search"]
-    if self.scenario.forget == RANDOM:
+    if self.scenario.forget == RANDOM and self.scenario.retain_share == 1:
       del kept["scenario"]  # no run directory of before changes its name
     return kept
 

@@ -24,6 +24,7 @@ from jaxmu.settings.ranges import (
   SHADOW_SPLITS,
   SHARE,
   TRIALS,
+  UNIT,
 )
 from jaxmu.settings.readers import file_path, further_seeds, sha256, shares, words
 from jaxmu.settings.sections import STRICT
@@ -54,6 +55,14 @@ class ScenarioSettings:
   share: Annotated[
     float,
     Entry("share of the samples that a rule finds; 0.5 forgets half of a class", within=SHARE),
+  ] = 1.0
+  retain_share: Annotated[
+    float,
+    Entry(
+      "share of the retain set that methods may read, drawn at random, whatever the rule; 0 hides "
+      "it. Original and retrained models read all of it, and all of it is measured",
+      within=UNIT,
+    ),
   ] = 1.0
   scores: Annotated[
     str,

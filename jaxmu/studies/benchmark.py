@@ -7,11 +7,12 @@ from jaxmu import data
 from jaxmu.audit import breakdown, comparison, distances, evaluation, metrics, variance
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.audit.influence import Influence
-from jaxmu.errors import DataError
+from jaxmu.data import requests
+from jaxmu.errors import DataError, SettingsError
 from jaxmu.report.benchmark import report
 from jaxmu.settings import Settings
 from jaxmu.studies.study import Finished, Member, Outline, Stage, Stages, Study
-from jaxmu.unlearning import ANCHORS, get, hyperparameters
+from jaxmu.unlearning import ANCHORS, METHODS, get, hyperparameters
 
 REPEATS = ".repeats"  # of a method, by other random numbers: the stage after its name
 METRICS = frozenset({"metrics"})
@@ -25,7 +26,11 @@ def stages(outline: Outline) -> Stages:
   """
   settings = outline.settings
   splits = dict(zip(settings.seeds, data.splits_for(settings, outline.facts)))
+  refuse_hidden(settings)
   yield from anchors(settings, splits)
+  share, seed = settings.scenario.retain_share, settings.data.split_seed
+  limited = {split: requests.limit(split, share, seed) for split in dict.fromkeys(splits.values())}
+  splits = {s: limited[split] for s, split in splits.items()}
   for name in settings.methods:
     hp = hyperparameters(settings, name)
     members = tuple(
@@ -55,6 +60,19 @@ def anchors(settings: Settings, splits: Mapping[int, data.Split]) -> Stages:
     hp, order = hyperparameters(settings, name), settings.training.data_seed
     members = tuple(Member({"seed": s}, split, hp, (s,)) for s, split in splits.items())
     yield Stage(name, get(name), members, order_seed=order)
+
+
+def refuse_hidden(settings: Settings) -> None:
+  """Refuse, before anything is trained, methods that need what they may not read."""
+  if settings.scenario.retain_share > 0:
+    return
+  blind = [name for name in settings.methods if "retain" in get(name).needs]
+  able = ", ".join(name for name, method in METHODS.items() if "retain" not in method.needs)
+  if blind:
+    raise SettingsError(
+      f"config.scenario.retain_share is 0, and {', '.join(blind)} cannot do without the retain "
+      f"set; expected methods that can: {able or 'there is none'}"
+    )
 
 
 def check_attackable(sizes: dict[str, int]) -> None:

@@ -89,7 +89,7 @@ class Costs:
       own_steps, own_passes = accounting.work(
         stage.method,
         alike[0].hp,
-        alike[0].sets.sizes,
+        alike[0].sets.trained_sizes,
         fidelity=self._settings.fidelity,
         num_classes=self.outline.num_classes,
         span=stage.span,

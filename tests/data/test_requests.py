@@ -111,6 +111,19 @@ def test_other_seeds_draw_other_groups_and_the_same_ones_again():
   assert set(PERSONS.groups[first.forget]) != set(PERSONS.groups[other.forget])
 
 
+def test_methods_may_read_a_share_of_the_retain_set_and_all_of_it_is_measured():
+  plain = base(DIGITS)
+  half = requests.limit(plain, 0.5, 123)
+  assert len(half.access) == round(0.5 * len(plain.retain)) < len(plain.retain)
+  assert set(half.access) < set(plain.retain)
+  np.testing.assert_array_equal(half.retain, plain.retain)
+  assert half.trained_sizes["retain"] == len(half.access)
+  assert half.sizes["retain"] == len(plain.retain)
+  assert half.sha256 != plain.sha256
+  assert requests.limit(plain, 1.0, 123) is plain
+  assert len(requests.limit(plain, 0.0, 123).access) == 0
+
+
 def test_classes_by_name_or_number_once_each():
   names = ("cat", "dog", "emu")
   assert requests.classes("dog,0,dog", names) == [1, 0]

@@ -124,6 +124,31 @@ def test_ranks_of_a_study_are_those_of_its_attack_on_the_originals(tmp_path):
     read(str(run.path), other)
 
 
+def test_hidden_retain_samples_are_measured_and_never_read(tmp_path, capsys):
+  share = "--config.scenario.retain_share=0.5"
+  assert sweeps.call(*arguments(tmp_path, methods="ft,ga")) == 0
+  capsys.readouterr()
+  assert sweeps.call(*arguments(tmp_path, share, methods="ft,ga")) == 0
+  said = capsys.readouterr().err
+  assert "retrained: 2 members taken over" in said and "ft: 2 members done" in said
+  (run,) = [
+    Run.open(path.parent)
+    for path in tmp_path.glob("*/config.json")
+    if Run.open(path.parent).config["scenario"]["retain_share"] == 0.5
+  ]
+  rows = run.rows().set_index("method")
+  settings = sweeps.settings(*arguments(tmp_path, share, methods="ft,ga"))
+  dataset = data.load_for(settings)
+  split = data.splits_for(settings, data.Facts.of(dataset))[0]
+  logits = Record(run.path).logits("ft")[0]
+  right = logits[split.retain].argmax(-1) == dataset.labels[split.retain]
+  assert rows.loc["ft"]["RA"].iloc[0] == right.mean()  # over all of it
+  passes = rows["passes"].groupby(level=0).first()
+  assert passes["ft"] < 0.6 * 12 * 3 * len(split.retain)
+  assert "- Methods read: 50 % of the retain set" in (run.path / "report.md").read_text()
+  assert sweeps.call(*arguments(tmp_path, "--config.scenario.retain_share=0", methods="ga")) == 0
+
+
 @pytest.mark.parametrize(
   ("overrides", "words"),
   [
@@ -139,6 +164,7 @@ def test_ranks_of_a_study_are_those_of_its_attack_on_the_originals(tmp_path):
     ((*CLASS, "--config.scenario.share=0"), "config.scenario.share is 0"),
     ((*CLASS, "--config.scenario.share=0.05"), "the forget set has 5 samples"),
     ((*CLASS, "--config.study=search"), "which only a benchmark reads so far"),
+    (("--config.scenario.retain_share=0",), "is 0, and ft, euk cannot do without the retain set"),
     (
       (*CLASS, "--config.data.split_per_seed=true"),
       "config.data.split_per_seed draws sets of other",

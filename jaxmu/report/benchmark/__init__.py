@@ -143,15 +143,17 @@ def _header(data: ReportData) -> Facts:
 def _request(data: ReportData) -> list[tuple[str, str]]:
   """Say who is forgotten, where that is not a random share."""
   asked = data.config.scenario
+  seen = f"{100 * asked.retain_share:g} % of the retain set"
+  access = [] if asked.retain_share == 1 else [("Methods read", seen)]
   if asked.forget == RANDOM:
-    return []
+    return access
   which = {
     CLASSES: f"classes {asked.classes}",
     GROUPS: plural(asked.groups, "group"),
     RANKED: f"samples with the {asked.take} scores of {asked.scores}",
   }[asked.forget]
   share = "" if asked.share == 1 else f", {100 * asked.share:g} % of their samples"
-  return [("Forgotten", f"{which}{share}; compared with {CONTROLS[asked.forget]}")]
+  return [("Forgotten", f"{which}{share}; compared with {CONTROLS[asked.forget]}"), *access]
 
 
 def _seeds(seeds: list[int]) -> str:
