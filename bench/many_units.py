@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from jaxmu.command import cli
+from jaxmu.data import Facts
 from jaxmu.data.sizes import dimensions
 from jaxmu.errors import UserError
 from jaxmu.settings import Settings
@@ -50,7 +51,7 @@ def settings(units: int, folder: str | Path) -> Settings:
 def stages(chosen: Settings) -> Stages:
   """Return the stages of these settings."""
   train, indices, _, _, classes = dimensions(chosen)
-  return BENCHMARK.stages(Outline(chosen, train, indices, classes))
+  return BENCHMARK.stages(Outline(chosen, Facts(train, indices), classes))
 
 
 def numbers(seed: int) -> np.ndarray:
