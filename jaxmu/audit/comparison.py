@@ -33,11 +33,21 @@ class Comparison:
   need are kept: all of them would be gigabytes for large data sets.
   """
 
-  def __init__(self, retrained: Sequence[Mapping] = (), influences: Sequence[Influence] = ()):
+  def __init__(
+    self,
+    retrained: Sequence[Mapping] = (),
+    influences: Sequence[Influence] = (),
+    groups: np.ndarray | None = None,
+  ):
     """Begin with the rows and influences of the retrained models, if there are any.
 
     They are added like every other method, too, where their place is.
+
+    Args:
+      groups: of the samples, int [N], where groups were drawn and not samples (persons): intervals
+        are then for other groups, as the samples of one are alike.
     """
+    self._groups = groups
     self._references = {row["seed"]: (row, moved) for row, moved in zip(retrained, influences)}
     self._intervals: list[dict] = []
     self._methods: dict[str, tuple[Sequence[Mapping], dict[int, Influence]]] = {}
@@ -73,8 +83,14 @@ class Comparison:
         continue
       reference, other = self._references.get(row["seed"], ({}, {}))
       derived = metrics.influences(moved, row, other, reference)
-      found[row["seed"]] = {k: v for k, v in (moved | derived).items() if k in row}
+      found[row["seed"]] = {k: self._by_group(v) for k, v in (moved | derived).items() if k in row}
     return found
+
+  def _by_group(self, influence: np.ndarray) -> np.ndarray:
+    """Add up the influences of the samples of a group, [N] to [groups]."""
+    if self._groups is None:
+      return influence
+    return np.bincount(self._groups, influence).astype(np.float32)
 
 
 def tables(

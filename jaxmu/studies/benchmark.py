@@ -11,6 +11,7 @@ from jaxmu.data import requests
 from jaxmu.errors import DataError, SettingsError
 from jaxmu.report.benchmark import report
 from jaxmu.settings import Settings
+from jaxmu.settings.choices import GROUPS
 from jaxmu.studies.study import Finished, Member, Outline, Stage, Stages, Study
 from jaxmu.unlearning import ANCHORS, METHODS, get, hyperparameters
 
@@ -93,7 +94,8 @@ def tables(finished: Finished, say: Callable[[str], None]) -> None:
   names = [name for name in stages if not name.endswith(REPEATS)]
   params = {name: _params(finished, name) for name in ANCHORS}
   retrained = _measure(finished, "retrained")
-  compared = comparison.Comparison(retrained.rows, retrained.influences)
+  groups = finished.dataset.groups if finished.settings.scenario.forget == GROUPS else None
+  compared = comparison.Comparison(retrained.rows, retrained.influences, groups)
   rows: list[dict] = []
   classes: list[dict] = []
   curves: list[dict] = []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jaxmu.audit import comparison, influence
 from jaxmu.audit.intervals import EXACT, Fitting, Interval, over_members, two_way
 
 NAN = float("nan")
@@ -119,3 +120,35 @@ def test_members_alone_have_the_t_interval():
 def test_equal_members_and_samples_have_an_interval_of_no_width():
   found = two_way(np.full(3, 0.7), np.zeros((3, 10)))
   np.testing.assert_allclose(found, (0.7, 0.7, 0.7))
+
+
+def interval_of(right, groups=None):
+  """Return the interval of the accuracy of one model on samples, by the tables of a benchmark."""
+  moved = influence.of_mean(right, np.arange(len(right)), len(right))
+  row = {"method": "ft", "seed": 0, "finite": True, "FA": float(right.mean())}
+  compared = comparison.Comparison(groups=groups)
+  compared.add("ft", [row], [{"FA": moved}])
+  (found,) = compared.tables().intervals
+  return found["low"], found["high"]
+
+
+def test_samples_of_a_group_that_are_alike_count_once():
+  persons = np.random.default_rng(0).random(40) < 0.7
+  of_samples = np.repeat(persons, 12)  # twelve images of each, right or wrong together
+  groups = np.repeat(np.arange(40), 12)
+  np.testing.assert_allclose(interval_of(of_samples, groups), interval_of(persons), rtol=1e-5)
+  low, high = interval_of(of_samples)
+  assert high - low < 0.35 * np.diff(interval_of(persons))  # as if there were 480
+
+
+def test_intervals_over_groups_cover_where_groups_were_drawn():
+  rng, held, naive = np.random.default_rng(1), [], []
+  groups = np.repeat(np.arange(30), 10)
+  for _ in range(400):
+    rates = rng.beta(2, 1, 30)  # mean 2/3
+    right = (rng.random((30, 10)) < rates[:, None]).reshape(-1)
+    for found, known in ((held, groups), (naive, None)):
+      low, high = interval_of(right, known)
+      found.append(low <= 2 / 3 <= high)
+  assert np.mean(held) > 0.91
+  assert np.mean(naive) < 0.80
