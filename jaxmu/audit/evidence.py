@@ -50,7 +50,7 @@ class Population:
     control = getattr(split, "control", None)
     self.sets: Mapping[str, np.ndarray] = {n: getattr(split, n) for n in SETS} | {
       CLEAN: kept,
-      **_by_class(labels, split),
+      **_by_class(labels, split, asked=control is not None),
       UNSEEN: split.test if control is None else control,
       LIKE_FORGET: split.val if control is None else split.val[:0],
     }
@@ -82,10 +82,13 @@ class Population:
     return Evidence(self, k)
 
 
-def _by_class(labels: np.ndarray, split: Any) -> dict[str, np.ndarray]:
-  """Divide the test part, where all training samples of some classes are forgotten."""
+def _by_class(labels: np.ndarray, split: Any, asked: bool) -> dict[str, np.ndarray]:
+  """Divide the test part, where a request forgets all training samples of some classes.
+
+  A random forget set may do so, too, where classes have a sample or two: that is no request.
+  """
   gone = np.setdiff1d(labels[split.forget], labels[split.retain])
-  if not len(gone) or not len(split.retain):
+  if not asked or not len(gone) or not len(split.retain):
     return {KEPT: split.test[:0], GONE: split.test[:0]}
   of_gone = np.isin(labels[split.test], gone)
   return {KEPT: split.test[~of_gone], GONE: split.test[of_gone]}

@@ -10,7 +10,6 @@ import pandas as pd
 
 REFERENCES = ("retrained", "original")
 LEVEL = 0.95
-NOTHING_KNOWN = 0.05  # forget accuracy of retrained models below which its ratios say nothing
 INTERVAL_COLUMNS = ("method", "metric", "value", "low", "high")
 DIFFERENCE_COLUMNS = ("metric", "method", "other", "value", "low", "high")
 SAMPLE_NUMBERS = (
@@ -124,7 +123,7 @@ class Results(Described):
     Of the classes that stay, where some are forgotten entirely; of clean labels, where some labels
     are random.
     """
-    if "TA_kept" in self.rows and self.rows["TA_kept"].notna().any():
+    if self._has("TA_kept"):
       return "TA_kept"
     return "TA_clean" if self.random_labels > 0 and "TA_clean" in self.rows else "TA"
 
@@ -132,14 +131,14 @@ class Results(Described):
   def deviation(self) -> str:
     """The column that says how far a method is from retraining.
 
-    Ratios of accuracies, unless retrained models know next to nothing of the forget set (a class
-    that they never saw): then differences.
+    Ratios of accuracies, unless classes are forgotten entirely, of which retrained models know
+    nothing, or no ratio exists: then differences.
     """
-    rows = self.rows
-    if "gap" not in rows:
-      return "RetDev"
-    known = rows[(rows["method"] == "retrained") & rows["finite"].astype(bool)]["FA"].mean()
-    return "gap" if known < NOTHING_KNOWN else "RetDev"
+    ratios = self._has("RetDev") and not self._has("TA_kept")
+    return "RetDev" if ratios or not self._has("gap") else "gap"
+
+  def _has(self, column: str) -> bool:
+    return column in self.rows and bool(self.rows[column].notna().any())
 
   @property
   def unseen(self) -> int:

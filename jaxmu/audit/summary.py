@@ -95,10 +95,10 @@ def _bounded(gap: Interval) -> tuple:
 
 
 def _order(data: Results, cells: Mapping[tuple[str, str], Cell]) -> tuple[str, ...]:
-  present = list(dict.fromkeys(data.rows["method"]))
+  present, metric = list(dict.fromkeys(data.rows["method"])), data.deviation
 
   def key(name: str) -> tuple[bool, float, str]:
-    value = cells.get((name, data.deviation), Cell()).mean
+    value = cells.get((name, metric), Cell()).mean
     return (math.isnan(value), 0.0 if math.isnan(value) else value, name)
 
   methods = sorted((name for name in present if name not in REFERENCES), key=key)

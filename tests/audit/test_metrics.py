@@ -206,6 +206,19 @@ def test_the_gap_is_a_mean_of_differences_that_needs_no_ratio():
   assert math.isnan(found["RetDev"])  # a ratio to nothing
 
 
+def test_a_class_that_is_gone_by_chance_is_no_request_for_it():
+  labels = LABELS.copy()
+  labels[SPLIT.forget[:2]] = labels[SPLIT.test[:2]] = 9  # with two training samples, both forgotten
+  asked = SimpleNamespace(**vars(SPLIT), control=SPLIT.test)
+  values = RNG.normal(0, 1, (1, len(labels), 10))
+  by_chance, wanted = (
+    evaluation.measure(values, labels, labels, split, method="ft", seeds=[0]).rows[0]
+    for split in (SPLIT, asked)
+  )
+  assert math.isnan(by_chance["TA_kept"]) and math.isnan(by_chance["J"])
+  assert not math.isnan(wanted["TA_kept"]) and not math.isnan(wanted["TA_forgotten"])
+
+
 def test_missing_or_double_retrained_seed_is_an_error():
   with pytest.raises(
     DataError, match=r"no retrained model of seed 2 .*'ft' with; retrained seeds: 0, 1$"
