@@ -138,11 +138,9 @@ def _decode_part(
   if "id" in examples[0]:
     examples.sort(key=lambda example: example["id"])
   images = np.stack([example["image"] for example in examples])
-  labels, coarse = (
-    np.array([example[name] for example in examples]) if name in examples[0] else None
-    for name in ("label", COARSE)
-  )
-  return resize(images, image_size), labels, coarse
+  of_all = lambda name: np.array([example[name] for example in examples])
+  coarse = of_all(COARSE) if COARSE in examples[0] else None
+  return resize(images, image_size), of_all("label"), coarse
 
 
 def _brief(error: BaseException) -> str:
