@@ -54,8 +54,8 @@ def of_samples(influences: Sequence[np.ndarray]) -> float:
   Args:
     influences: of each model, [N] (see `influence`).
   """
-  found = [math.sqrt(np.square(moved, dtype=float).sum()) for moved in influences]
-  return float(np.sqrt(np.mean(np.square(found)))) if found else math.nan
+  variances = [np.square(moved, dtype=float).sum() for moved in influences]
+  return math.sqrt(np.mean(variances)) if variances else math.nan
 
 
 def table(

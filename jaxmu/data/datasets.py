@@ -69,16 +69,7 @@ def prepared(name: str, data_dir: str | None = None, **_) -> Dataset:
   superclasses.
   """
   source = tfds_source.read(name, data_dir, image_size=32)
-  return make(
-    name,
-    source.images,
-    source.labels,
-    source.num_train,
-    class_names=source.class_names,
-    channels=3,
-    groups=source.coarse,
-    **TRANSFORMS[name],
-  )
+  return _of_source(name, name, source, source.labels, source.class_names, source.coarse)
 
 
 def superclasses(name: str = "cifar100_coarse", data_dir: str | None = None, **_) -> Dataset:
@@ -87,15 +78,27 @@ def superclasses(name: str = "cifar100_coarse", data_dir: str | None = None, **_
   For requests to forget a part of a class. Raises `DataError` as `prepared` does.
   """
   source = tfds_source.read("cifar100", data_dir, image_size=32)
+  assert source.coarse is not None
+  return _of_source(name, "cifar100", source, source.coarse, source.coarse_names, source.labels)
+
+
+def _of_source(
+  name: str,
+  recipe: str,
+  source: tfds_source.Source,
+  labels: np.ndarray,
+  class_names: tuple[str, ...],
+  groups: np.ndarray | None,
+) -> Dataset:
   return make(
     name,
     source.images,
-    source.coarse,
+    labels,
     source.num_train,
-    class_names=source.coarse_names,
+    class_names=class_names,
     channels=3,
-    groups=source.labels,
-    **TRANSFORMS["cifar100"],
+    groups=groups,
+    **TRANSFORMS[recipe],
   )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxmu.data.splits import Split
 from jaxmu.errors import DataError, closest, short
-from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, LOWEST, RANDOM, RANKED
+from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, LOWEST, RANDOM, RANKED, READS
 from jaxmu.settings.study_sections import ScenarioSettings
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ RULES: Mapping[str, Rule] = {
     _classes,
     "all samples of some classes, or a share of them (sub-class forgetting)",
     CONTROLS[CLASSES],
-    ("classes", "share"),
+    READS[CLASSES],
     ("labels",),
   ),
   GROUPS: Rule(
@@ -233,7 +233,7 @@ RULES: Mapping[str, Rule] = {
     "all samples of randomly drawn users, persons or other groups, or a share of them",
     f"{CONTROLS[GROUPS]}: those of the test part alone, else as many further ones, which leave "
     "training",
-    ("groups", "share"),
+    READS[GROUPS],
     ("groups",),
   ),
   RANKED: Rule(
@@ -241,7 +241,7 @@ RULES: Mapping[str, Rule] = {
     "the most (or least) exposed training samples, by a study's attack or a file of numbers; "
     "config.data.forget_fraction says how many",
     CONTROLS[RANKED],
-    ("scores", "take"),
+    READS[RANKED],
     ("scores",),
   ),
 }

@@ -5,6 +5,12 @@ BENCHMARK, ULIRA, SEARCH = "benchmark", "ulira", "search"  # kinds of study
 LOWERINGS = ("lax", "canonical", "taps", "mixed", "patches", "dense", "winograd")
 # Rules by which forgotten samples are chosen.
 RANDOM, CLASSES, GROUPS, RANKED = REQUESTS = "random", "classes", "groups", "ranked"
+READS = {  # entries of `config.scenario` beside the rule itself
+  RANDOM: (),
+  CLASSES: ("classes", "share"),
+  GROUPS: ("groups", "share"),
+  RANKED: ("scores", "take"),
+}
 HIGHEST, LOWEST = ENDS = "highest", "lowest"
 CONTROLS = {  # what the forgotten samples are compared with
   RANDOM: "all test samples",

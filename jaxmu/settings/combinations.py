@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jaxmu.errors import SettingsError, shown
-from jaxmu.settings.choices import BENCHMARK, CLASSES, GROUPS, RANDOM, RANKED, SEARCH, ULIRA
+from jaxmu.settings.choices import BENCHMARK, CLASSES, GROUPS, RANDOM, RANKED, READS, SEARCH, ULIRA
 from jaxmu.settings.ranges import SEED
 from jaxmu.settings.sections import DataSettings
 from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings
@@ -85,21 +85,17 @@ def _check_forget_list(settings: Entries) -> None:
     )
 
 
-def check_forget_list_is(given: str, found: str, path: str) -> None:
-  """Raise SettingsError where a file of positions is not the one that the config names."""
+def check_sum(entry: str, given: str, found: str, what: str) -> None:
+  """Raise SettingsError where a file does not hold what the config speaks of.
+
+  Args:
+    entry: with the SHA-256 that is expected, "" for any.
+    found: the SHA-256 of `what`, the content with its path in words.
+  """
   if given and given != found:
     raise SettingsError(
-      f"config.data.forget_sha256 is {given[:12]}..., but the positions in {path} have "
-      f"{found[:12]}...: restore the file, or leave the entry out to take the file as it is"
-    )
-
-
-def check_scores_are(given: str, found: str, path: str) -> None:
-  """Raise SettingsError where the numbers are not those that the config speaks of."""
-  if given and given != found:
-    raise SettingsError(
-      f"config.scenario.scores_sha256 is {given[:12]}..., but the numbers in {path} have "
-      f"{found[:12]}...: restore them, or leave the entry out to take them as they are"
+      f"config.{entry} is {given[:12]}..., but the {what} have {found[:12]}...: restore the file, "
+      "or leave the entry out to take the file as it is"
     )
 
 
@@ -123,10 +119,8 @@ def _check_unlearning_seeds(settings: Entries) -> None:
 def _check_scenario(settings: Entries) -> None:
   """Refuse what a rule does not read, and what it needs and was not given."""
   asked, default = settings.scenario, ScenarioSettings()
-  reads = {RANDOM: (), CLASSES: ("classes", "share"), GROUPS: ("groups", "share")}
-  reads |= {RANKED: ("scores", "take")}
-  for name in ("classes", "groups", "share", "scores", "take"):
-    if getattr(asked, name) != getattr(default, name) and name not in reads[asked.forget]:
+  for name in dict.fromkeys(entry for entries in READS.values() for entry in entries):
+    if getattr(asked, name) != getattr(default, name) and name not in READS[asked.forget]:
       raise SettingsError(
         f"config.scenario.{name} is {getattr(asked, name)}, which rule '{asked.forget}' does not "
         "read; set --config.scenario.forget, or leave it out"
@@ -153,6 +147,11 @@ def _check_scenario(settings: Entries) -> None:
     raise SettingsError(
       "config.scenario.groups is 0; expected how many groups are forgotten: set "
       "--config.scenario.groups=8"
+    )
+  if asked.scores_sha256 and not asked.scores:
+    raise SettingsError(
+      "config.scenario.scores_sha256 is given without scores; expected the numbers of that sum: "
+      "set --config.scenario.scores=FILE.npy, or leave the entry out"
     )
   if asked.forget == RANKED and not asked.scores:
     raise SettingsError(

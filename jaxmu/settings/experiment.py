@@ -6,7 +6,7 @@ Every message says what was given, what was expected and what to do.
 import hashlib
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass, replace
 from typing import Annotated, Any
 
@@ -154,23 +154,21 @@ class Settings:
       raise refusals.translate(error, schema()) from error
     combinations.check(settings)
     combinations.check_study_is_named(plain)
-    return settings._with_forget_list(catalog)._with_scores(catalog)
+    listed = settings._with_sum("data", "forget", catalog.forget_sha256, "positions")
+    return listed._with_sum("scenario", "scores", catalog.scores_sha256, "numbers")
 
-  def _with_scores(self, catalog: Catalog) -> "Settings":
-    path = self.scenario.scores
+  def _with_sum(
+    self, section: str, entry: str, identify: Callable[[str], str], content: str
+  ) -> "Settings":
+    """Take note of what the file that an entry names holds, if it names one."""
+    part = getattr(self, section)
+    path, known = getattr(part, entry), f"{entry}_sha256"
     if not path:
       return self
-    found = catalog.scores_sha256(path)
-    combinations.check_scores_are(self.scenario.scores_sha256, found, path)
-    return replace(self, scenario=replace(self.scenario, scores_sha256=found))
-
-  def _with_forget_list(self, catalog: Catalog) -> "Settings":
-    path = self.data.forget
-    if not path:
-      return self
-    found = catalog.forget_sha256(path)
-    combinations.check_forget_list_is(self.data.forget_sha256, found, path)
-    return replace(self, data=replace(self.data, forget_sha256=found))
+    found = identify(path)
+    what = f"{content} in {path}"
+    combinations.check_sum(f"{section}.{known}", getattr(part, known), found, what)
+    return replace(self, **{section: replace(part, **{known: found})})
 
   def to_dict(self) -> dict[str, Any]:
     """Give all entries as JSON-ready nested dicts; `from_config` reads them back.

@@ -104,20 +104,17 @@ def further_seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
 def words(given: Any, info: ValidationInfo) -> str:
   """Read words apart by commas: 'a,b', 3, ('a', 'b'), or ('a,b',), as a command line makes it."""
   del info
-  parts = given if isinstance(given, tuple | list) else (given,)
-  if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
+  found = _pieces(given)
+  if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in found):
     raise Unfit("names or whole numbers, apart by commas")
-  return ",".join(filter(None, (str(part).strip() for part in parts)))
+  return ",".join(map(str, found))
 
 
 def shares(given: Any, info: ValidationInfo) -> tuple[float, ...]:
   """Read shares of a whole, rising, as '0.25,0.5' or a tuple of numbers and such texts; or none."""
   del info
-  parts = given if isinstance(given, tuple | list) else (given,)
-  texts = [one for part in parts for one in (part.split(",") if isinstance(part, str) else (part,))]
-  texts = [one for one in texts if not isinstance(one, str) or one.strip()]
   try:
-    found = tuple(fit(_decimal(one), float, OPEN_UNIT) for one in texts)
+    found = tuple(fit(_decimal(one), float, OPEN_UNIT) for one in _pieces(given))
   except Unfit as error:
     raise Unfit(f"shares separated by commas, each {error}") from None
   if list(found) != sorted(set(found)):
@@ -134,17 +131,24 @@ def _decimal(given: Any) -> Any:
 
 def _seeds(given: Any) -> list[int]:
   found: list[int] = []
+  for one in _pieces(given):
+    try:
+      found.extend(_seed_range(one) if isinstance(one, str) and ".." in one else [_seed(one)])
+    except Unfit as error:
+      raise UnfitPart(one, str(error)) from None
+    if not MEMBERS.holds(len(found)):
+      raise Refusal(f" has more than {MEMBERS.high} seeds; expected one per member: give fewer")
+  return found
+
+
+def _pieces(given: Any) -> list[Any]:
+  """Take apart what a command line gives as one text, or as a tuple of one: 'a,b' and ('a,b',)."""
+  found = []
   for part in given if isinstance(given, tuple | list) else (given,):
-    for single in part.split(",") if isinstance(part, str) else (part,):
-      text = single.strip() if isinstance(single, str) else single
-      if isinstance(text, str) and not text:
-        continue
-      try:
-        found.extend(_seed_range(text) if isinstance(text, str) and ".." in text else [_seed(text)])
-      except Unfit as error:
-        raise UnfitPart(text, str(error)) from None
-      if not MEMBERS.holds(len(found)):
-        raise Refusal(f" has more than {MEMBERS.high} seeds; expected one per member: give fewer")
+    for one in part.split(",") if isinstance(part, str) else (part,):
+      text = one.strip() if isinstance(one, str) else one
+      if not isinstance(text, str) or text:
+        found.append(text)
   return found
 
 
@@ -174,7 +178,7 @@ def method_names(given: Any, info: ValidationInfo) -> tuple[str, ...]:
   listed = ", ".join(sorted(methods))
   if not isinstance(parts, tuple | list) or not all(isinstance(part, str) for part in parts):
     raise Unfit(f"names separated by commas, out of {listed}")
-  found = [name.strip() for part in parts for name in part.split(",") if name.strip()]
+  found = _pieces(parts)
   for name in found:
     choose(name, methods)
   return _distinct(found, f"at least one of {listed}")

@@ -25,33 +25,44 @@ def read(path: str, dataset: Dataset) -> np.ndarray:
     DataError: there are no such scores, or they are of other data.
     StoreError: the run directory is damaged.
   """
-  if Path(path).suffix != ".npy":
+  found, total = _numbers(path), len(dataset.labels)
+  if not _is_file(path):
     _check_same(path, dataset)
-  found, total = _array(path), len(dataset.labels)
-  if len(found) not in (dataset.num_train, total) and Path(path).suffix == ".npy":
+  elif len(found) not in (dataset.num_train, total):
     raise DataError(
       f"scores {path} hold {len(found)} numbers; expected one for each of the {total} samples of "
       f"{dataset.name}, or of its {dataset.num_train} training samples"
     )
   scores = np.full(total, np.nan)
-  scores[: min(len(found), total)] = found[:total]
+  scores[: len(found)] = found
   return scores
 
 
 def identify(path: str) -> str:
   """Return the SHA-256 of the numbers, however they are stored; raise as `read` does."""
-  return hashlib.sha256(np.ascontiguousarray(_array(path), "<f8").tobytes()).hexdigest()
+  return hashlib.sha256(np.ascontiguousarray(_numbers(path), "<f8").tobytes()).hexdigest()
 
 
-def _array(path: str) -> np.ndarray:
-  if Path(path).suffix != ".npy":
-    table = Run.open(path).table("samples")
-    own = table[table["method"] == ORIGINAL]
-    if "accuracy" not in own or not len(own):
-      raise DataError(f"{path} has no accuracies of single samples; expected a U-LiRA study's run")
-    scores = np.full(int(own["sample"].max()) + 1, np.nan)
-    scores[own["sample"].to_numpy(int)] = own["accuracy"].to_numpy(float)
-    return scores
+def _is_file(path: str) -> bool:
+  return Path(path).suffix == ".npy"
+
+
+def _numbers(path: str) -> np.ndarray:
+  return _of_file(path) if _is_file(path) else _of_study(path)
+
+
+def _of_study(path: str) -> np.ndarray:
+  """Return how exposed samples are, up to the last one of the study's pool."""
+  table = Run.open(path).table("samples")
+  own = table[table["method"] == ORIGINAL]
+  if "accuracy" not in own or not len(own):
+    raise DataError(f"{path} has no accuracies of single samples; expected a U-LiRA study's run")
+  scores = np.full(int(own["sample"].max()) + 1, np.nan)
+  scores[own["sample"].to_numpy(int)] = own["accuracy"].to_numpy(float)
+  return scores
+
+
+def _of_file(path: str) -> np.ndarray:
   try:
     with Path(path).expanduser().open("rb") as stream:
       found = np.lib.format.read_array(stream, allow_pickle=False)

@@ -10,6 +10,7 @@ from support import sweeps
 
 from jaxmu.execution.accounting import NO_LIMIT, WHOLE, Span
 from jaxmu.store import Run, states
+from jaxmu.store.groups import text
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
 from jaxmu.studies.search import choice, halving
@@ -64,7 +65,7 @@ def trial(score, number, place=0, stopped=0):
 
 
 def on(found, share=0.5, most=math.inf, running=None):
-  now = {halving._key(t) for t in found if running is None or t.at["trial"] in running}
+  now = {text(t.at) for t in found if running is None or t.at["trial"] in running}
   return [t.at["trial"] for t in halving.better(found, now, share, most)]
 
 

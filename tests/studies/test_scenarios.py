@@ -158,6 +158,7 @@ def test_hidden_retain_samples_are_measured_and_never_read(tmp_path, capsys):
     (ranked("/nowhere.npy"), "scores /nowhere.npy do not exist"),
     (ranked("/nowhere"), "/nowhere"),
     ((*ranked("a.npy"), "--config.scenario.take=most"), "unknown 'most'"),
+    ((f"--config.scenario.scores_sha256={'0' * 64}", *CLASS), "scores_sha256 is given without"),
     (("--config.scenario.classes=1",), "classes is 1, which rule 'random' does not read"),
     (("--config.scenario.forget=class",), "did you mean 'classes'?"),
     ((*CLASS, "--config.scenario.classes=7"), "has '7'; expected numbers from 0 to 3"),

@@ -119,12 +119,12 @@ def _trials(
   build: Builder, asked: Mapping[str, Stage], retrained: Rows
 ) -> Generator[Stage, Rows, dict[str, list[Trial]]]:
   """Yield a batch of trials; return what they achieved, by method."""
-  if not build.settings.search.rungs:
+  search = build.settings.search
+  if not search.rungs:
     # All methods' trials are known before any is looked at, so processes share the work.
     return (yield from _all(asked, retrained))
   found = {}
   for method, stage in asked.items():  # one by one: states of all would not fit on a disk
-    search = build.settings.search
     found[method] = yield from halving.run(stage, build.spans(stage.method), search, retrained)
   return found
 

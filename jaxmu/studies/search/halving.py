@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 
 from jaxmu.execution.accounting import NO_LIMIT, WHOLE, Span
 from jaxmu.settings import SearchSettings
+from jaxmu.store.groups import text
 from jaxmu.studies.search import choice
 from jaxmu.studies.search.choice import Trial
 from jaxmu.studies.study import Rows, Stage
@@ -26,12 +27,12 @@ def run(
     name = f"{stage.name}.{span.first}" if names else stage.name
     part = stage._replace(name=name, span=span, earlier=names)
     trials = choice.judged(part, (yield part), retrained)
-    found |= {_key(trial): trial for trial in trials}
+    found |= {text(trial.at): trial for trial in trials}
     names = (*names, name)
-    running = {_key(trial) for trial in trials}
+    running = {text(trial.at) for trial in trials}
     share, most = asked.keep**number, asked.hopeless or math.inf
-    on = {_key(trial) for trial in better(list(found.values()), running, share, most)}
-    left = tuple(m for m in stage.members if str(dict(m.at)) in on)
+    on = {text(trial.at) for trial in better(list(found.values()), running, share, most)}
+    left = tuple(member for member in stage.members if text(member.at) in on)
     if not left:
       break
     stage = stage._replace(members=left)
@@ -43,15 +44,15 @@ def better(trials: Sequence[Trial], running: set[str], share: float, most: float
 
   Args:
     trials: of all places, as they were last looked at.
-    running: which of them were looked at now; the others were stopped before, or have ended. Ended
-      ones compete.
+    running: coordinates of those that were looked at now; the others were stopped before, or have
+      ended. Ended ones compete.
     share: of all trials of a place, that are its best.
     most: S of the worst that goes on; one that is not finite never does.
   """
   found = []
   for place in dict.fromkeys(trial.place for trial in trials):
     own = [trial for trial in trials if trial.place == place]
-    came = [trial for trial in own if _key(trial) in running or not trial.stopped]
+    came = [trial for trial in own if text(trial.at) in running or not trial.stopped]
     best = choice.least(came, math.ceil(share * len(own) - 1e-9))
     found += [trial for trial in best if trial.stopped and trial.score <= most]
   return found
@@ -69,7 +70,3 @@ def spans(shares: Sequence[float], longest: int, phases: int) -> tuple[Span, ...
     return (WHOLE,)
   looks = sorted({min(max(math.ceil(share * longest), 1), longest) for share in shares} - {longest})
   return tuple(Span(*pair) for pair in zip((0, *looks), (*looks, NO_LIMIT)))
-
-
-def _key(trial: Trial) -> str:
-  return str(dict(trial.at))
