@@ -4,6 +4,10 @@ A stream is laid out as `Order(full, rest)`: the equal batches of a pass, stacke
 and the last, shorter batch with a shape of its own (or None). Nothing is dropped. Where a caller
 asks for padding, and always in `zip_cycle`, a short batch is filled up with samples of weight 0
 instead: losses and BatchNorm leave them out exactly, and there is one step to compile, not two.
+
+Members whose sets differ in size share programs, too: their positions are padded to the size of the
+largest, and `counts` says how many are real. Every order then has the shapes of the largest
+member's, real samples first; batches beyond a member's own steps hold none.
 """
 
 from collections.abc import Mapping
@@ -57,14 +61,15 @@ class Order(NamedTuple):
   rest: Any
 
 
-def steps(stream: str, sizes: Mapping[str, int], batch_size: int) -> int:
-  """Number of batches in one pass of `stream`."""
+def steps(stream: str, sizes: Mapping[str, Any], batch_size: int) -> Any:
+  """Number of batches in one pass of `stream`: int, or traced where the sizes are."""
   check(stream)
   batches = {name: -(-size // batch_size) for name, size in sizes.items()}
   if stream in UNIONS:
     return -(-(sizes["retain"] + sizes["forget"]) // batch_size)
   if stream == "zip_short":
-    return min(batches["retain"], batches["forget"])
+    both = batches["retain"], batches["forget"]
+    return jnp.minimum(*both) if any(isinstance(n, jax.Array) for n in both) else min(both)
   return batches["retain"] if stream == "zip_cycle" else batches[stream]
 
 
@@ -106,6 +111,7 @@ def order(
   shuffle: bool = True,
   union_order: jax.Array | None = None,
   pad: bool = False,
+  counts: Mapping[str, Any] | None = None,
 ) -> Order:
   """Lay out one pass over the sets in `index`.
 
@@ -119,29 +125,45 @@ def order(
     union_order: a fixed visiting order of either union, int [n_r + n_f], in place of a drawn one;
       numbers below n_r are retain samples.
     pad: fill the last batch up with samples of weight 0.
+    counts: set name -> how many of its positions are real, the first ones, traced; None: all.
+      Orders are then always padded.
 
   Returns:
     Order of Samples, or of Pair(Samples, Samples) for the zip streams.
   """
   check(stream)
+  real = counts or {}
 
   def shuffled(name):
     positions = index[name]
     if not shuffle or name == "val":
       return positions
     purpose = Purpose.FORGET_ORDER if name == "forget" else Purpose.RETAIN_ORDER
-    return jax.random.permutation(keys.of(key, purpose), positions)
+    own = keys.of(key, purpose)
+    if name not in real:
+      return jax.random.permutation(own, positions)
+    drawn = jax.random.permutation(own, len(positions))
+    return positions[_first(drawn, drawn < real[name])]
 
   if stream in UNIONS:
-    return _batches(_union(stream, key, index, shuffle, union_order), batch_size, pad)
+    union = _union(stream, key, index, shuffle, union_order, real)
+    count = real["retain"] + real["forget"] if real else None
+    return _batches(union, batch_size, pad, count)
+  sets = {name: (shuffled(name), real.get(name)) for name in sorted(STREAMS[stream])}
   if stream == "zip_short":
-    return _zip_short(shuffled("retain"), shuffled("forget"), batch_size, pad)
+    return _zip_short(sets["retain"], sets["forget"], batch_size, pad)
   if stream == "zip_cycle":
-    return _zip_cycle(shuffled("retain"), shuffled("forget"), batch_size)
-  return _batches(Samples(shuffled(stream)), batch_size, pad)
+    return _zip_cycle(sets["retain"], sets["forget"], batch_size)
+  positions, count = sets[stream]
+  return _batches(Samples(positions), batch_size, pad, count)
 
 
-def _union(stream, key, index, shuffle, union_order):
+def _first(visit, chosen):
+  """Move the chosen entries of an order to its front; who is chosen keeps its place in the row."""
+  return visit[jnp.argsort(~chosen, stable=True)]
+
+
+def _union(stream, key, index, shuffle, union_order, real):
   positions = jnp.concatenate([index["retain"], index["forget"]])
   n_retain, n = index["retain"].shape[0], positions.shape[0]
   visit = jnp.arange(n)
@@ -155,16 +177,22 @@ def _union(stream, key, index, shuffle, union_order):
       raise MethodError(f"union_order must hold whole numbers, got {visit.dtype}")
   elif shuffle:
     visit = jax.random.permutation(key, n)
+  if real:
+    of_forget = visit - n_retain < real["forget"]
+    visit = _first(visit, jnp.where(visit < n_retain, visit < real["retain"], of_forget))
   origin = jnp.where(visit < n_retain, RETAIN, FORGET)
   return Samples(positions[visit], origin=origin)
 
 
-def _batches(samples, batch_size, pad=False):
+def _batches(samples, batch_size, pad=False, count=None):
   n = samples.index.shape[0]
-  if pad:
+  if count is not None and not pad:
+    batch_size = min(batch_size, n)
+  if pad or count is not None:
     whole = -(-n // batch_size) * batch_size
     filled = jax.tree.map(lambda a: jnp.resize(a, (whole,)), samples)
-    filled = filled._replace(weight=(jnp.arange(whole) < n).astype(float))
+    known = n if count is None else count
+    filled = filled._replace(weight=(jnp.arange(whole) < known).astype(float))
     return Order(jax.tree.map(lambda a: a.reshape(-1, batch_size), filled), None)
   whole = n - n % batch_size
   full = jax.tree.map(lambda a: a[:whole].reshape(-1, batch_size), samples)
@@ -174,13 +202,16 @@ def _batches(samples, batch_size, pad=False):
 
 def _zip_short(retain, forget, batch_size, pad):
   """Pair batches until the shorter set ends; its last batch meets a full one of the other."""
+  counts = retain[1], forget[1]
+  retain, forget = retain[0], forget[0]
   shorter = min(retain.shape[0], forget.shape[0])
-  if pad:
+  if pad or counts != (None, None):
     reach = -(-shorter // batch_size) * batch_size
-    return Order(
-      Pair(*(_batches(Samples(a[:reach]), batch_size, pad=True).full for a in (retain, forget))),
-      None,
+    sides = (
+      _batches(Samples(a[:reach]), batch_size, pad, count)
+      for a, count in zip((retain, forget), counts)
     )
+    return Order(Pair(*(side.full for side in sides)), None)
   whole = shorter - shorter % batch_size
   full = Pair(*(Samples(a[:whole].reshape(-1, batch_size)) for a in (retain, forget)))
   if whole == shorter:
@@ -190,6 +221,8 @@ def _zip_short(retain, forget, batch_size, pad):
 
 def _zip_cycle(retain, forget, batch_size):
   """Pair every retain batch with the forget batches of this epoch, replayed in the same order."""
-  retain, forget = (_batches(Samples(a), batch_size, pad=True).full for a in (retain, forget))
-  turn = jnp.arange(retain.index.shape[0]) % forget.index.shape[0]
+  count, sides = forget[1], (retain, forget)
+  retain, forget = (_batches(Samples(a), batch_size, True, real).full for a, real in sides)
+  own = forget.index.shape[0] if count is None else -(-count // batch_size)
+  turn = jnp.arange(retain.index.shape[0]) % own
   return Order(Pair(retain, jax.tree.map(lambda a: a[turn], forget)), None)

@@ -68,10 +68,11 @@ def capacity(
     MethodError: as `runner.run` does.
   """
   population = problem.population
-  hp = [{**each, **method.derive(each, problem.sizes)} for each in hp]
+  hp = members.derived(method, problem, hp)
   options = members.options(method, problem.task, hp, fidelity)
   members.check(method, problem, draws or {})
   compiled = programs.build(population, problem.task, method, options)
+  members.check_padding(method, problem, compiled.phases)
   waited = compiled.compile_seconds
   keys = jax.random.wrap_key_data(jnp.zeros((population.size, 2), jnp.uint32))
   member = members.stack(method, problem, options, hp, keys, None, draws or {})

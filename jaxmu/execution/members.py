@@ -12,7 +12,7 @@ from jaxmu.execution import programs
 from jaxmu.training import Task
 from jaxmu.training.epoch import NO_LIMIT
 from jaxmu.training.method import Method
-from jaxmu.training.phase import Options
+from jaxmu.training.phase import Options, Phase
 
 Hps = Sequence[Mapping[str, Any]]  # hyper-parameters of each member
 
@@ -21,9 +21,15 @@ class Sets(Protocol):
   """What a problem knows of its sets (`runner.Problem`)."""
 
   @property
+  def task(self) -> Task: ...
+  @property
   def index(self) -> Mapping[str, np.ndarray]: ...
   @property
+  def counts(self) -> Mapping[str, np.ndarray]: ...
+  @property
   def sizes(self) -> Mapping[str, int]: ...
+  @property
+  def member_sizes(self) -> Sequence[Mapping[str, int]]: ...
 
 
 def options(method: Method, task: Task, hp: Hps, fidelity: str | None) -> dict[str, Any]:
@@ -45,6 +51,11 @@ def options(method: Method, task: Task, hp: Hps, fidelity: str | None) -> dict[s
   return found
 
 
+def derived(method: Method, problem: Sets, hp: Hps) -> list[dict[str, Any]]:
+  """Add what follows from the sizes of each member's sets to its hyper-parameters."""
+  return [{**own, **method.derive(own, sizes)} for own, sizes in zip(hp, problem.member_sizes)]
+
+
 def check(method: Method, problem: Sets, draws: Mapping[str, Any]) -> None:
   """Refuse missing and empty sets, and draws that the method does not have; MethodError."""
   missing = sorted(method.needs - set(problem.index))
@@ -55,8 +66,18 @@ def check(method: Method, problem: Sets, draws: Mapping[str, Any]) -> None:
     known = ", ".join(method.draws) or "none"
     raise MethodError(f"{method.name} has no random draw '{unknown[0]}'; known: {known}")
   for name, size in problem.sizes.items():
-    if name in method.needs and size < 1:
+    if name in method.needs and min([size, *problem.counts.get(name, ())]) < 1:
       raise MethodError(f"the {name} set is empty")
+
+
+def check_padding(method: Method, problem: Sets, phases: Sequence[Phase]) -> None:
+  """Raise MethodError where padding of smaller sets would enter BatchNorm's statistics."""
+  modes = [p.batch_norm for phase in phases for p in phase.passes]
+  if problem.counts and not all(map(problem.task.pads, modes)):
+    raise MethodError(
+      f"{method.name}: members have sets of different sizes, whose padding BatchNorm would see; "
+      "expected a network whose __call__ takes mask=, or sets of one size"
+    )
 
 
 def stack(
@@ -75,6 +96,11 @@ def stack(
     key=np.asarray(jax.random.key_data(keys)),
     order_key=np.asarray(jax.random.key_data(keys if order_keys is None else order_keys)),
     index={name: np.asarray(problem.index[name], np.int32) for name in sorted(method.needs)},
+    counts={
+      name: np.asarray(n, np.int32)
+      for name, n in sorted(problem.counts.items())
+      if name in method.needs
+    },
     hp={name: _stack([h[name] for h in hp], defaults.get(name)) for name in traced},
     draws=dict(draws),
     until=np.full(len(hp), NO_LIMIT, np.int32),

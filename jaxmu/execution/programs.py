@@ -29,6 +29,8 @@ class Member(NamedTuple):
     index: set name -> int32 [n] positions of the member's split.
     hp: hyper-parameter -> scalar, those that may differ between members.
     draws: replacements for random draws, by name.
+    counts: set name -> int32, how many of its positions are real, the first ones; empty where all
+      members have sets of one size.
     until: int32, the member rests from this epoch of a phase on (used to rewind).
   """
 
@@ -37,6 +39,7 @@ class Member(NamedTuple):
   index: Mapping[str, Any]  # type: ignore[assignment]  # tuples have such a method
   hp: Mapping[str, Any]
   draws: Mapping[str, Any]
+  counts: Mapping[str, Any]
   until: Any
 
 
@@ -163,7 +166,7 @@ class _Model(NamedTuple):
 
   def step(self, member: Member, shared: Shared, purpose: Purpose | None = None) -> Step:
     """Return what a member's functions know, with a key of one purpose."""
-    view = View(self.task, shared.arrays, member.index, member.draws)
+    view = View(self.task, shared.arrays, member.index, member.draws, member.counts)
     key = NOT_HERE if purpose is None else _key(member.key, purpose)
     return Step(member.hp, self.options, view, key)
 

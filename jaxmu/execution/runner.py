@@ -29,17 +29,27 @@ class Problem:
   Attributes:
     population, task: who trains and on what network.
     arrays: images and labels on every device.
-    index: set name -> int32 [K, n]: each member's split (all members have the same sizes).
+    index: set name -> int32 [K, n]: each member's split, its own samples first.
+    counts: set name -> int [K], how many those are, where members have sets of different sizes
+      (for every set then); empty: all.
   """
 
   population: Population
   task: Task
   arrays: Arrays
   index: Mapping[str, np.ndarray]
+  counts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   @property
   def sizes(self) -> dict[str, int]:
+    """Places of each set: the size of the largest member's."""
     return {name: positions.shape[1] for name, positions in self.index.items()}
+
+  @property
+  def member_sizes(self) -> list[dict[str, int]]:
+    """Samples in each set of every member."""
+    own = lambda k: {name: int(counts[k]) for name, counts in self.counts.items()}
+    return [self.sizes | own(k) for k in range(self.population.size)]
 
 
 def run(
@@ -74,10 +84,11 @@ def run(
     MethodError: for unknown draws, missing sets, members that differ in a static value, or a span
       of a method with several phases.
   """
-  hp = [{**each, **method.derive(each, problem.sizes)} for each in hp]
+  hp = members.derived(method, problem, hp)
   options = members.options(method, problem.task, hp, fidelity)
   members.check(method, problem, draws or {})
   compiled = programs.build(problem.population, problem.task, method, options)
+  members.check_padding(method, problem, compiled.phases)
   member = members.stack(method, problem, options, hp, keys, order_keys, draws or {})
   if span != WHOLE and len(compiled.phases) != 1:
     raise MethodError(f"{method.name} has {len(compiled.phases)} phases and cannot stop midway")
@@ -118,6 +129,7 @@ class _Execution:
   ):
     self.method, self.problem, self.compiled = method, problem, compiled
     self.options, self.hp, self.on_leg, self.asked = options, hp, on_leg, asked
+    self.sizes = problem.member_sizes
     self.state: Snapshot | None = None
     self.seconds = 0.0
     self.compiled_before = compiled.compile_seconds
@@ -150,9 +162,10 @@ class _Execution:
     return Outcome(variables, failures, self.seconds, spent, passes, left, self.state)
 
   def _passes(self) -> tuple[float, ...]:
-    constants = self.problem.sizes, self.options, self.asked
-    count = lambda hp: accounting.sample_passes(self.method, self.compiled.phases, hp, *constants)
-    return tuple(count(hp) for hp in self.hp)
+    count = lambda hp, sizes: accounting.sample_passes(
+      self.method, self.compiled.phases, hp, sizes, self.options, self.asked
+    )
+    return tuple(map(count, self.hp, self.sizes))
 
   def _left(self) -> tuple[int, ...]:
     """Count the epochs of each member that come after those asked for."""
@@ -185,13 +198,12 @@ class _Execution:
   def _tell(
     self, span: _Span, epoch: int, state: TrainState, metrics: EpochMetrics, seconds: float
   ) -> None:
-    sizes = self.problem.sizes
     if not span.targets:
       failed_at = self.problem.population.collect(state.failed_at)
       self._note_failures(span.name, epoch, metrics, failed_at)
     samples = sum(
       accounting.epoch_samples(span.phase, sizes, epoch, hp)
-      for hp, end in zip(self.hp, span.ends)
+      for hp, sizes, end in zip(self.hp, self.sizes, span.ends)
       if epoch < end
     )
     self.on_leg(

@@ -48,7 +48,8 @@ class TrainState(NamedTuple):
 class EpochMetrics(NamedTuple):
   """Per step of one epoch, all passes in order: loss, batch accuracy, learning rate, each [T].
 
-  Steps that a pass left out (see `Pass.epochs`, `Pass.budget`) hold NaN.
+  Steps that a pass left out (see `Pass.epochs`, `Pass.budget`) hold NaN, and so do those that only
+  members with larger sets take.
   """
 
   loss: jax.Array
@@ -56,7 +57,7 @@ class EpochMetrics(NamedTuple):
   learning_rate: jax.Array
 
 
-def optimizer(p: Pass, step: Step, steps: int) -> optax.GradientTransformation:
+def optimizer(p: Pass, step: Step, steps: Any) -> optax.GradientTransformation:
   """Chain a pass's transform with its learning rate, applied last."""
   rate = p.schedule(step.hp, steps)
   return optax.chain(p.transform(step), optax.scale_by_learning_rate(rate))
@@ -156,7 +157,7 @@ def _run_pass(
   pad = view.task.pads(p.batch_norm) and view.uneven(p.stream, p.batch_size)
   order = view.order(p.stream, order_key, p.batch_size, pad=pad, shuffle=p.shuffle)
   n_full = jax.tree.leaves(order.full)[0].shape[0]
-  n_steps = n_full + (order.rest is not None)
+  n_steps = view.steps(p.stream, p.batch_size) if view.ragged else n_full + (order.rest is not None)
   train_step = _train_step(p, step, n_steps)
   outs = []
   if n_full:
@@ -168,15 +169,22 @@ def _run_pass(
   return state, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outs)
 
 
-def _train_step(p: Pass, step: Step, n_steps: int) -> Callable[..., Any]:
-  """Return (state, (number, samples)) -> (state, metrics): one optimizer step of one model."""
-  update_rule = optimizer(p, step, n_steps)
-  schedule = p.schedule(step.hp, n_steps)
+def _train_step(p: Pass, step: Step, n_steps: Any) -> Callable[..., Any]:
+  """Return (state, (number, samples)) -> (state, metrics): one optimizer step of one model.
+
+  Args:
+    n_steps: of the model's own pass; an int, or traced where members differ.
+  """
+  own = n_steps.astype(jnp.int32) if step.view.ragged else n_steps  # as optax counts
+  update_rule = optimizer(p, step, own)
+  schedule = p.schedule(step.hp, own)
 
   def one(state: TrainState, numbered: Any) -> tuple[TrainState, EpochMetrics]:
-    if p.budget is None:
-      return take(state, numbered)
-    within = state.optimizers[p.slot][-1].count < p.budget(step.hp)
+    within: Any = True
+    if step.view.ragged:
+      within = numbered[0] < n_steps
+    if p.budget is not None:
+      within &= state.optimizers[p.slot][-1].count < p.budget(step.hp)
     return _maybe(within, lambda state: take(state, numbered), state)
 
   def take(state: TrainState, numbered: Any) -> tuple[TrainState, EpochMetrics]:

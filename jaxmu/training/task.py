@@ -95,21 +95,47 @@ def _rounded(leaf: jax.Array) -> jax.Array:
 class View:
   """The data that one method may touch: only the sets in its `needs` exist here.
 
+  Where members have sets of different sizes, all are padded to the largest: `size` is the number
+  of places, `count` that of a member's samples, and `weights` says which places hold one.
+
   Attributes:
-    index: set name -> int32 [n] positions of that set's samples.
+    index: set name -> int32 [n] positions of that set's samples, the member's own first.
   """
 
   def __init__(
-    self, task: Task, arrays: Arrays, index: Mapping[str, jax.Array], draws: Mapping[str, Any]
+    self,
+    task: Task,
+    arrays: Arrays,
+    index: Mapping[str, jax.Array],
+    draws: Mapping[str, Any],
+    counts: Mapping[str, jax.Array] | None = None,
   ):
     self.task = task
     self.index = index
     self.draws = draws
     self._arrays = arrays
+    self._counts = {name: jnp.asarray(n, int) for name, n in (counts or {}).items()}
+
+  @property
+  def ragged(self) -> bool:
+    """Whether members may have sets of other sizes than this one."""
+    return bool(self._counts)
 
   def size(self, name: str) -> int:
-    """Number of samples in a set; MethodError where the method did not declare it."""
+    """Number of places of a set; MethodError where the method did not declare it."""
     return self._set(name).shape[0]
+
+  def count(self, name: str) -> Any:
+    """Number of samples in a set: an int, or traced where members differ."""
+    return self._counts.get(name, self.size(name))
+
+  def real(self, name: str) -> jax.Array:
+    """Tell which places of a set hold a sample and no padding, bool [n]."""
+    return jnp.arange(self.size(name)) < self.count(name)
+
+  def steps(self, stream: str, batch_size: int) -> Any:
+    """Number of batches in one pass of `stream`: an int, or traced where members differ."""
+    return streams.steps(stream, {name: self.count(name) for name in self.index}, batch_size)
 
   def _set(self, name: str) -> jax.Array:
     if name not in self.index:
@@ -144,12 +170,16 @@ class View:
     """Spread per-sample values over the data set: set name -> [n, ...] gives [N, ...].
 
     A loss reads `table[batch.index]`; places outside the given sets hold NaN, or -1 for integers.
+    Values of padding are dropped.
     """
     (first, *_) = values.values()
     nowhere = jnp.nan if jnp.issubdtype(first.dtype, jnp.inexact) else -1
     whole = jnp.full((self._arrays.labels.shape[0], *first.shape[1:]), nowhere, first.dtype)
     for name, value in values.items():
-      whole = whole.at[self._set(name)].set(value)
+      places = self._set(name)
+      if self.ragged:
+        places = jnp.where(self.real(name), places, len(whole))
+      whole = whole.at[places].set(value, mode="drop" if self.ragged else None)
     return whole
 
   def order(
@@ -160,19 +190,26 @@ class View:
     for name in sorted(streams.STREAMS[stream]):
       self._set(name)
     given, shuffled = self.draws.get("union_order"), self.task.shuffle and shuffle
-    return streams.order(
-      stream, key, self.index, batch_size, shuffle=shuffled, union_order=given, pad=pad
-    )
+    options: dict[str, Any] = {"shuffle": shuffled, "pad": pad, "counts": self._counts}
+    options |= {"union_order": given}
+    return streams.order(stream, key, self.index, batch_size, **options)
 
   def uneven(self, stream: str, batch_size: int) -> bool:
     """Tell whether a pass of `stream` has full batches and a shorter one besides."""
     sizes = {name: positions.shape[0] for name, positions in self.index.items()}
     return streams.uneven(stream, sizes, batch_size)
 
-  def positions(self, index: jax.Array, batch_size: int, pad: bool = False) -> streams.Order:
-    """Lay out one pass over given positions, in their order."""
-    unused = jax.random.key(0)
-    return streams.order("retain", unused, {"retain": index}, batch_size, shuffle=False, pad=pad)
+  def positions(
+    self, index: jax.Array, batch_size: int, pad: bool = False, count: Any = None
+  ) -> streams.Order:
+    """Lay out one pass over given positions, in their order.
+
+    Args:
+      count: how many of them are real, the first ones, traced; None: all.
+    """
+    unused, real = jax.random.key(0), {} if count is None else {"retain": count}
+    options: dict[str, Any] = {"shuffle": False, "pad": pad, "counts": real}
+    return streams.order("retain", unused, {"retain": index}, batch_size, **options)
 
   def fetch(self, samples: Any, key: jax.Array = NOT_HERE, augmented: bool = False) -> Any:
     """Gather the images and labels of Samples (a Pair gives a Pair of Batches)."""
@@ -180,6 +217,10 @@ class View:
       return streams.Pair(*(self.fetch(part, key, augmented) for part in samples))
     images = jnp.take(self._arrays.images, samples.index, axis=0)
     labels = jnp.take(self._arrays.labels, samples.index, axis=0)
+    if self.ragged and samples.weight is not None:  # nothing of padding is read, NaN neither
+      seen = samples.weight > 0
+      images = jnp.where(seen.reshape(-1, *[1] * (images.ndim - 1)), images, 0)
+      labels = jnp.where(seen, labels, 0)
     if self.task.preprocess is not None:
       dtype = jnp.result_type(float)
       images = augment.preprocess(self.task.preprocess, images, key, augmented, dtype=dtype)

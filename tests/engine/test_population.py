@@ -175,7 +175,7 @@ def epoch_program(devices):
   index = {"retain": problem.index["retain"].astype(np.int32)}
   who = problem.population
   constant = who.place(
-    programs.Member(keys, keys, index, rates, {}, np.full(3, NO_LIMIT, np.int32))
+    programs.Member(keys, keys, index, rates, {}, {}, np.full(3, NO_LIMIT, np.int32))
   )
   shared = programs.Shared(problem.arrays, np.int32(0))
   failed = who.place(np.full(3, NEVER, np.int32))

@@ -190,14 +190,29 @@ def index(members=1, shifts=None):
   }
 
 
-def problem(members=1, *, chunk=1, devices=1, shifts=None, x=None, y=None, shuffle=True):
-  """Return a runner.Problem over the tiny data."""
+def ragged(counts, like=SIZES, pad=None):
+  """Return index and counts of members with fewer samples in their sets than others.
+
+  Args:
+    counts: set name -> samples of each member; other sets are whole.
+    pad: what stands behind a member's samples; None: the first of them again.
+  """
+  members = len(next(iter(counts.values())))
+  whole = index(members)
+  for name, own in counts.items():
+    for positions, n in zip(whole[name], own):
+      positions[n:] = np.resize(positions[:n], len(positions) - n) if pad is None else pad
+  return whole, {name: np.asarray(counts.get(name, [like[name]] * members)) for name in like}
+
+
+def problem(members=1, *, chunk=1, devices=1, shifts=None, x=None, y=None, shuffle=True, sets=None):
+  """Return a runner.Problem over the tiny data; `sets` are index and counts of its own."""
   population = Population(members, chunk=chunk, devices=tuple(jax.devices()[:devices]))
   default_x, default_y = samples()
   x, y = default_x if x is None else x, default_y if y is None else y
   task = Task(TinyNet(), CLASSES, shuffle=shuffle)
   arrays = population.share(Arrays(jnp.asarray(x), jnp.asarray(y)))
-  return runner.Problem(population, task, arrays, index(members, shifts))
+  return runner.Problem(population, task, arrays, *(sets or (index(members, shifts),)))
 
 
 def weights(seeds):
