@@ -123,10 +123,11 @@ def _non_finite(data: Results, summary: Summary, method: str) -> list[Caution]:
   failed = summary.failed.get(method, 0)
   if not failed:
     return []
-  rows = data.rows[(data.rows["method"] == method) & ~data.rows["finite"].astype(bool)]
+  every = data.every
+  rows = every[(every["method"] == method) & ~every["finite"].astype(bool)].sort_values("seed")
+  of = lambda row: f"seed {row.seed}" + (f", draw {row.draw}" if hasattr(row, "draw") else "")
   where = "; ".join(
-    f"seed {row.seed}: {row.failed_steps}" if row.failed_steps else f"seed {row.seed}"
-    for row in rows.sort_values("seed").itertuples()
+    f"{of(row)}: {row.failed_steps}" if row.failed_steps else of(row) for row in rows.itertuples()
   )
   total = summary.members[method]
   text = f"{failed} of {plural(total, 'member')} became NaN or infinite and stopped ({where}). "

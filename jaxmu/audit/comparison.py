@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmu.audit import metrics
+from jaxmu.audit.draws import Place, place
 from jaxmu.audit.influence import Influence
 from jaxmu.audit.intervals import Interval, two_way
 from jaxmu.audit.metrics import METRICS
@@ -48,9 +49,9 @@ class Comparison:
         are then for other groups, as the samples of one are alike.
     """
     self._groups = groups
-    self._references = {row["seed"]: (row, moved) for row, moved in zip(retrained, influences)}
+    self._references = {place(row): (row, moved) for row, moved in zip(retrained, influences)}
     self._intervals: list[dict] = []
-    self._methods: dict[str, tuple[Sequence[Mapping], dict[int, Influence]]] = {}
+    self._methods: dict[str, tuple[Sequence[Mapping], dict[Place, Influence]]] = {}
 
   def add(self, name: str, rows: Sequence[Mapping], influences: Sequence[Influence]) -> None:
     """Add a method: rows of `metrics.derive`, influences of `evaluation.measure`."""
@@ -64,7 +65,7 @@ class Comparison:
       row = {"method": name, "metric": metric} | _possible(metric, found)._asdict()
       self._intervals.append(row)
     wanted = lambda moved: {k: moved[k] for k in metrics.paired(True) if k in moved}
-    self._methods[name] = rows, {seed: wanted(moved) for seed, moved in members.items()}
+    self._methods[name] = rows, {at: wanted(moved) for at, moved in members.items()}
 
   def tables(self) -> Tables:
     """Return intervals over seeds and samples, of every method and of paired differences."""
@@ -75,15 +76,15 @@ class Comparison:
         paired.append({"metric": metric, "method": name, "other": other} | found._asdict())
     return Tables(self._intervals, paired)
 
-  def _with_derived(self, rows, influences) -> dict[int, Influence]:
-    """Return the influences of every finite member by seed, derived metrics included."""
+  def _with_derived(self, rows, influences) -> dict[Place, Influence]:
+    """Return the influences of every finite member, derived metrics included."""
     found = {}
     for row, moved in zip(rows, influences):
       if not row["finite"]:
         continue
-      reference, other = self._references.get(row["seed"], ({}, {}))
+      reference, other = self._references.get(place(row), ({}, {}))
       derived = metrics.influences(moved, row, other, reference)
-      found[row["seed"]] = {k: self._by_group(v) for k, v in (moved | derived).items() if k in row}
+      found[place(row)] = {k: self._by_group(v) for k, v in (moved | derived).items() if k in row}
     return found
 
   def _by_group(self, influence: np.ndarray) -> np.ndarray:
@@ -108,25 +109,38 @@ def _possible(metric: str, found: Interval) -> Interval:
   return Interval(found.value, *np.clip(found[1:], 0.0, METRICS[metric].most).tolist())
 
 
-def _stack(rows, members: Mapping[int, Influence], metric: str) -> tuple[np.ndarray, np.ndarray]:
-  """Return values [K] and influences [K, N] of the members that have the metric."""
-  kept = [row for row in rows if metric in members.get(row["seed"], ())]
-  return (
-    np.array([row[metric] for row in kept], float),
-    np.stack([members[row["seed"]][metric] for row in kept]),
-  )
+def _stack(rows, members: Mapping[Place, Influence], metric: str) -> tuple[np.ndarray, np.ndarray]:
+  """Return values [K] and influences [K, N] of the seeds that have the metric."""
+  kept = [row for row in rows if metric in members.get(place(row), ())]
+  return _by_seed([(row["seed"], row[metric], members[place(row)][metric]) for row in kept])
+
+
+def _by_seed(found: Sequence[tuple[int, float, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+  """Average values and influences over the forget sets of a seed.
+
+  They share its original model, so only seeds are evidence that is independent.
+  """
+  seeds: dict[int, list[tuple[float, np.ndarray]]] = {}
+  for seed, value, moved in found:
+    seeds.setdefault(seed, []).append((value, moved))
+  values = [sum(value for value, _ in own) / len(own) for own in seeds.values()]
+  each = [
+    own[0][1] if len(own) == 1 else np.mean([influence for _, influence in own], axis=0)
+    for own in seeds.values()
+  ]
+  return np.array(values, float), np.stack(each)
 
 
 def _difference(one, one_moved, other, other_moved, metric: str) -> Interval:
   """Return the mean difference over the seeds that are finite in both, with its interval."""
-  known = {row["seed"]: row for row in other if metric in other_moved.get(row["seed"], ())}
+  known = {place(row): row for row in other if metric in other_moved.get(place(row), ())}
   pairs = [
-    (row, known[row["seed"]])
+    (place(row), row[metric] - known[place(row)][metric])
     for row in one
-    if row["seed"] in known and metric in one_moved.get(row["seed"], ())
+    if place(row) in known and metric in one_moved.get(place(row), ())
   ]
   if not pairs:
     return Interval(np.nan, np.nan, np.nan)
-  values = np.array([a[metric] - b[metric] for a, b in pairs], float)
-  moved = [one_moved[a["seed"]][metric] - other_moved[a["seed"]][metric] for a, _ in pairs]
-  return two_way(values, np.stack(moved), fitting=METRICS[metric].fitting)
+  moved = lambda at: one_moved[at][metric] - other_moved[at][metric]
+  values, influences = _by_seed([(at.seed, gap, moved(at)) for at, gap in pairs])
+  return two_way(values, influences, fitting=METRICS[metric].fitting)

@@ -14,6 +14,7 @@ from jaxmu.audit.attacks.strongest import Strongest, strongest
 SETS = ("retain", "forget", "val", "test")
 CLEAN = "test_clean"  # test samples whose label was kept
 KEPT, GONE = "test_kept", "test_gone"  # test samples by whether their class is trained on
+EVERY_ROUND, FIRST = "every_round", "first"  # forgotten up to this round, and in the first one
 UNSEEN = "unseen"  # what attacks compare with the forget set: the control of a request, else test
 # Validation samples that are exchangeable with the forget set: none where a request has a control.
 LIKE_FORGET = "val_like_forget"
@@ -25,8 +26,9 @@ class Population:
   Attributes:
     logits: [K, N, C]; may be memory-mapped.
     labels: int [N], as trained on.
-    sets: index arrays by the names of `SETS`, `CLEAN`, `UNSEEN`, `LIKE_FORGET`, and
-      where classes were forgotten entirely `KEPT` and `GONE`, which are empty else.
+    sets: index arrays by the names of `SETS`, `CLEAN`, `UNSEEN`, `LIKE_FORGET`; where classes were
+      forgotten entirely `KEPT` and `GONE`, and where a request comes in rounds `EVERY_ROUND` and
+      `FIRST`, which are empty else.
     failures: per member when its training turned non-finite, or "".
     passes: equivalent sample-passes that one member cost.
     svc_limit: most samples a side that an SVC is fitted on; 0 for no SVC.
@@ -53,6 +55,7 @@ class Population:
       **_by_class(labels, split, asked=control is not None),
       UNSEEN: split.test if control is None else control,
       LIKE_FORGET: split.val if control is None else split.val[:0],
+      **_by_round(split),
     }
 
   @cached_property
@@ -77,6 +80,12 @@ class Population:
           own[name] = result
     return found
 
+  @cached_property
+  def first_attacked(self) -> list[MiaResult]:
+    """The population attack of every member on what the first round forgot."""
+    sides = (self.losses[:, self.sets[name]] for name in (UNSEEN, FIRST))
+    return population_mia_many(*sides)
+
   def member(self, k: int) -> "Evidence":
     """Return what is known of the k-th member."""
     return Evidence(self, k)
@@ -92,6 +101,14 @@ def _by_class(labels: np.ndarray, split: Any, asked: bool) -> dict[str, np.ndarr
     return {KEPT: split.test[:0], GONE: split.test[:0]}
   of_gone = np.isin(labels[split.test], gone)
   return {KEPT: split.test[~of_gone], GONE: split.test[of_gone]}
+
+
+def _by_round(split: Any) -> dict[str, np.ndarray]:
+  """Return what was forgotten in all rounds up to this one, and in the first."""
+  earlier, first = (getattr(split, name, None) for name in ("earlier", "first"))
+  if earlier is None or first is None:
+    return {EVERY_ROUND: split.forget[:0], FIRST: split.forget[:0]}
+  return {EVERY_ROUND: np.concatenate([earlier, split.forget]), FIRST: first}
 
 
 class Evidence:
@@ -115,6 +132,11 @@ class Evidence:
   def attacks(self) -> Mapping[str, MiaResult]:
     """The population attack by its set of unseen samples; empty sets have none."""
     return self.population.attacks[self.k]
+
+  @property
+  def first_attacked(self) -> MiaResult:
+    """The population attack on what the first round forgot."""
+    return self.population.first_attacked[self.k]
 
   @cached_property
   def logits(self) -> np.ndarray:

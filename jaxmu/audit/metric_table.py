@@ -1,6 +1,6 @@
 """The columns of rows.parquet as a table, for people: made from what the metrics declare."""
 
-from jaxmu.audit.metrics import IDENTITY, METRICS
+from jaxmu.audit.metrics import COORDINATES, IDENTITY, METRICS
 
 
 def markdown() -> str:
@@ -8,7 +8,7 @@ def markdown() -> str:
 
   >>> python -c "from jaxmu.audit import metric_table; print(metric_table.markdown())"
   """
-  titles = IDENTITY | {metric.name: metric.title for metric in METRICS.values()}
+  titles = IDENTITY | COORDINATES | {metric.name: metric.title for metric in METRICS.values()}
   return "\n".join(
     [
       "| column | meaning |",

@@ -105,11 +105,21 @@ class Results(Described):
   """A benchmark: rows of `metrics.derive`, tables of `comparison.tables`.
 
   Where there is no interval over samples, that over seeds stands in its place.
+
+  Attributes:
+    rows: one for each method and seed.
+    members: one for each model, where seeds have several forget sets; None: the same.
   """
 
   rows: pd.DataFrame
+  members: pd.DataFrame | None = None
   intervals: pd.DataFrame = field(default_factory=lambda: empty(INTERVAL_COLUMNS))
   differences: pd.DataFrame = field(default_factory=lambda: empty(DIFFERENCE_COLUMNS))
+
+  @property
+  def every(self) -> pd.DataFrame:
+    """A row for each model."""
+    return self.rows if self.members is None else self.members
 
   @property
   def bootstrap(self) -> int:
@@ -145,6 +155,16 @@ class Results(Described):
     """How many samples attacks compare with the forget set; 0 where that is not known."""
     sizes = self.split_sizes
     return int(sizes.get("control", sizes.get("test", 0)))
+
+  @property
+  def draws(self) -> int:
+    """How many forget sets each seed has."""
+    return int(self.every["draw"].nunique()) if "draw" in self.every else 1
+
+  @property
+  def last_round(self) -> int:
+    """After which round of a request these results are; 0 where it comes at once."""
+    return int(self.every["round"].max()) if "round" in self.every else 0
 
   @property
   def seeds(self) -> list[int]:

@@ -55,8 +55,9 @@ def summarise(data: Results) -> Summary:
     over_seeds = [getattr(row, name) for name in OVER_SEEDS[1:]]
     low, high = wide.get((row.method, row.metric), over_seeds[-2:])
     cells[row.method, row.metric] = Cell(int(row.n), *over_seeds[:5], low, high, *over_seeds[5:])
-  members = data.rows.groupby("method").size().to_dict()
-  failed = frame.groupby("method")["n_failed"].first().to_dict()
+  every = data.every.groupby("method")["finite"]
+  members = every.size().to_dict()
+  failed = (every.size() - every.sum()).astype(int).to_dict()
   return Summary(cells, _order(data, cells), members, failed, _differences(data))
 
 

@@ -1,5 +1,7 @@
 """The data and the splits that settings ask for."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from jaxmu.data import forget_list, requests
@@ -23,8 +25,37 @@ def load_for(settings: Settings) -> Dataset:
   return dataset
 
 
+class Requested(NamedTuple):
+  """A forget set of a seed.
+
+  Attributes:
+    draw: its number among those of the seed.
+    whole: the split that forgets all of it at once.
+    rounds: splits of what is forgotten one after the other; one, unless it comes in rounds.
+  """
+
+  seed: int
+  draw: int
+  whole: Split
+  rounds: tuple[Split, ...]
+
+
+def requests_for(settings: Settings, facts: Facts) -> list[Requested]:
+  """Return every forget set of every seed, draw by draw; see `splits_for`."""
+  asked, seed = settings.scenario, settings.data.split_seed
+  known: dict[tuple[Split, int], tuple[Split, tuple[Split, ...]]] = {}
+  found = []
+  for own, base in zip(settings.seeds, _drawn(settings, facts)):
+    for draw in range(requests.draws(asked, facts)):
+      if (base, draw) not in known:
+        whole = requests.apply(base, facts, asked, seed, draw)
+        known[base, draw] = whole, requests.divide(whole, asked.rounds, seed, draw)
+      found.append(Requested(own, draw, *known[base, draw]))
+  return found
+
+
 def splits_for(settings: Settings, facts: Facts) -> list[Split]:
-  """Split the data for every seed: once for all, or anew for each.
+  """Split the data for every seed: once for all, or anew for each; the first draw and round.
 
   Args:
     facts: what is known of the samples; labels and groups only where a request reads them.
@@ -33,9 +64,7 @@ def splits_for(settings: Settings, facts: Facts) -> list[Split]:
     DataError: a part would be empty; the data do not have what a request needs; the file
       `config.data.forget` changed since the config was read, or its samples are not trained on.
   """
-  drawn, seed = _drawn(settings, facts), settings.data.split_seed
-  found = {one: requests.apply(one, facts, settings.scenario, seed) for one in dict.fromkeys(drawn)}
-  return [found[one] for one in drawn]
+  return [one.rounds[0] for one in requests_for(settings, facts) if not one.draw]
 
 
 def _drawn(settings: Settings, facts: Facts) -> list[Split]:

@@ -14,13 +14,13 @@ import numpy as np
 
 from jaxmu.data.splits import Split
 from jaxmu.errors import DataError, closest, short
-from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, LOWEST, RANDOM, RANKED, READS
+from jaxmu.settings.choices import CLASSES, CONTROLS, EACH, GROUPS, LOWEST, RANDOM, RANKED, READS
 from jaxmu.settings.study_sections import ScenarioSettings
 
 if TYPE_CHECKING:
   from jaxmu.data.arrays import Dataset
 
-STREAM, ACCESS_STREAM = 3, 4  # apart from other uses of the seed of a split
+STREAM, ACCESS_STREAM, ROUND_STREAM = 3, 4, 5  # apart from other uses of the seed of a split
 
 
 class Facts(NamedTuple):
@@ -79,19 +79,29 @@ class Rule(NamedTuple):
   needs: tuple[str, ...] = ()
 
 
-def apply(base: Split, facts: Facts, asked: ScenarioSettings, seed: int) -> Split:
+def draws(asked: ScenarioSettings, facts: Facts) -> int:
+  """Count the forget sets of a seed."""
+  each = asked.forget == CLASSES and asked.classes == EACH
+  return len(facts.class_names) if each else asked.draws
+
+
+def apply(base: Split, facts: Facts, asked: ScenarioSettings, seed: int, draw: int = 0) -> Split:
   """Return what remains of a split after a request: the same training part, forgotten otherwise.
 
   Args:
     base: its `train` is chosen from; validation and test part stay.
     seed: of everything that is drawn.
+    draw: number of the forget set; draws are independent, and "each" class is one.
 
   Raises:
     DataError: the data do not have what the rule needs, or a part would be empty.
   """
   rule = RULES[asked.forget]
+  rng = np.random.default_rng((seed, STREAM, draw) if draw else (seed, STREAM))
   if rule.choose is None:
-    return base
+    return _redrawn(base, rng) if draw else base
+  if asked.classes == EACH:
+    asked = replace(asked, classes=str(draw))
   for name in rule.needs:
     if getattr(facts, name) is None:
       raise DataError(
@@ -99,7 +109,7 @@ def apply(base: Split, facts: Facts, asked: ScenarioSettings, seed: int) -> Spli
         "data set with them (identities, cifar100, or an npz file of your own): choose another "
         "rule or data set"
       )
-  found = rule.choose(base, facts, asked, np.random.default_rng((seed, STREAM)))
+  found = rule.choose(base, facts, asked, rng)
   gone = np.isin(base.train, np.concatenate([found.forget, found.unused]))
   retain = base.train[~gone]
   parts = {"retain": retain, "forget": found.forget, "control": found.control}
@@ -119,6 +129,34 @@ def limit(split: Split, share: float, seed: int) -> Split:
     return split
   drawn = np.random.default_rng((seed, ACCESS_STREAM)).permutation(split.retain)
   return replace(split, access=drawn[: round(share * len(drawn))])
+
+
+def divide(split: Split, rounds: int, seed: int, draw: int = 0) -> tuple[Split, ...]:
+  """Cut a request into parts of equal size, give or take one, that are forgotten in turn.
+
+  What a round retains is trained on by the retrained model of that round; what earlier rounds
+  forgot is gone from every later part. The control stays.
+  """
+  if rounds == 1:
+    return (split,)
+  drawn = np.random.default_rng((seed, ROUND_STREAM, draw)).permutation(split.forget)
+  parts = np.array_split(drawn, rounds)
+  found = []
+  for k, forget in enumerate(parts):
+    earlier = np.concatenate([split.forget[:0], *parts[:k]])
+    retain = np.concatenate([split.retain, *parts[k + 1 :]])
+    train = np.concatenate([retain, forget])
+    found.append(
+      replace(split, train=train, retain=retain, forget=forget, earlier=earlier, first=parts[0])
+    )
+  return tuple(found)
+
+
+def _redrawn(base: Split, rng: np.random.Generator) -> Split:
+  """Return a split that forgets as many other samples of the same training part, at random."""
+  drawn, count = rng.permutation(base.train), len(base.forget)
+  retain, forget = drawn[count:], drawn[:count]
+  return replace(base, train=np.concatenate([retain, forget]), retain=retain, forget=forget)
 
 
 def _classes(

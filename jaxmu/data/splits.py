@@ -22,7 +22,9 @@ class Split:
 
   `control` are the unseen samples that attacks compare with the forget set; None: those of `test`.
   It may share samples with `test`, and with no other part. `access` are the samples of `retain`
-  that a method may read, while all of them are measured; None: all.
+  that a method may read, while all of them are measured; None: all. Where a request comes in
+  rounds, `earlier` are the samples of the rounds before, in no other part, and `first` those of the
+  first one; None: there is one round.
   """
 
   train: np.ndarray
@@ -32,6 +34,8 @@ class Split:
   test: np.ndarray
   control: np.ndarray | None = None
   access: np.ndarray | None = None
+  earlier: np.ndarray | None = None
+  first: np.ndarray | None = None
 
   @property
   def sizes(self) -> dict[str, int]:

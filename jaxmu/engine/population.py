@@ -156,11 +156,15 @@ def member_keys(seeds: Sequence[int]) -> jax.Array:
 
 
 def folded_keys(paths: Sequence[Sequence[int]]) -> jax.Array:
-  """Make typed keys [K]: each of a seed, with the numbers behind it folded in one by one."""
-  seeds, *numbers = zip(*paths, strict=True)
-  found = member_keys(seeds)
-  for level in numbers:
-    found = jax.vmap(jax.random.fold_in)(found, jnp.asarray(level))
+  """Make typed keys [K]: each of a seed, with the numbers behind it folded in one by one.
+
+  Paths may have different lengths: a shorter one is done before the others.
+  """
+  found = member_keys([path[0] for path in paths])
+  for level in range(1, max(map(len, paths))):
+    numbers = [path[level] if level < len(path) else 0 for path in paths]
+    longer = jnp.array([level < len(path) for path in paths])
+    found = jnp.where(longer, jax.vmap(jax.random.fold_in)(found, jnp.asarray(numbers)), found)
   return found
 
 

@@ -65,6 +65,7 @@ def run(
   on_leg: Callable[[Leg], None] = lambda leg: None,
   resume: Snapshot | None = None,
   span: Span = WHOLE,
+  failed: Sequence[str] = (),
 ) -> Outcome:
   """Run `method` for every member of a population.
 
@@ -79,6 +80,8 @@ def run(
     resume: a snapshot to go on from; everything before it is skipped, bit for bit.
     span: the epochs that are this run's. Those before it are run only where no snapshot has seen
       them; members with more epochs come back as they are at its end, and their state as well.
+    failed: per member where it turned non-finite before, "" if it did not: it rests throughout, and
+      keeps that failure. Empty: none did.
 
   Raises:
     MethodError: for unknown draws, missing sets, members that differ in a static value, or a span
@@ -93,6 +96,7 @@ def run(
   if span != WHOLE and len(compiled.phases) != 1:
     raise MethodError(f"{method.name} has {len(compiled.phases)} phases and cannot stop midway")
   execution = _Execution(method, problem, compiled, options, hp, on_leg, span)
+  execution.failures = list(failed) or execution.failures
   return execution.run(variables, member, resume)
 
 
@@ -139,7 +143,8 @@ class _Execution:
     population, compiled = self.problem.population, self.compiled
     original, member = population.place(original), population.place(member)
     variables, aux = self._timed(compiled.prepare, _copy(original), member)
-    failed_at = population.place(np.full((population.size,), NEVER, np.int32))
+    started = [NEVER if not failure else 0 for failure in self.failures]
+    failed_at = population.place(np.array(started, np.int32))
     first, memory = 0, ()
     if resume is not None:
       first, self.failures, self.seconds = resume.phase, list(resume.failures), resume.seconds

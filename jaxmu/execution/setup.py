@@ -1,7 +1,7 @@
 """From settings to arrays: data, network and populations of members on the devices."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -44,10 +44,16 @@ class Setup:
       self._placed[id(samples)] = samples, placed
     return self._placed[id(samples)][1]
 
-  def problem(self, splits: Sequence[data.Split], room: int = 0) -> Problem:
-    """Lay out a population of members, one for each split."""
+  def problem(
+    self, splits: Sequence[data.Split], room: int = 0, widths: Mapping[str, int] | None = None
+  ) -> Problem:
+    """Lay out a population of members, one for each split.
+
+    Args:
+      widths: places of each set where other members have other sizes; see `widths`.
+    """
     population = Population(len(splits), chunk=self.chunk, devices=self.devices, room=room)
-    return Problem(population, self.task, self.arrays(), index_arrays(splits))
+    return Problem(population, self.task, self.arrays(), *index_arrays(splits, widths or {}))
 
   def initial_variables(self, population: Population, own: jax.Array) -> Any:
     """Draw the initial weights of the members with the keys `own` [K], leaves [K, ...]."""
@@ -84,7 +90,35 @@ def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Pro
   return population.map(draw)
 
 
-def index_arrays(splits: Sequence[data.Split]) -> dict[str, np.ndarray]:
-  """Stack the sets that training reads: name -> int32 [K, n]."""
+def widths(splits: Iterable[data.Split], needs: Collection[str]) -> dict[str, int]:
+  """Return the size of the largest of each set that a method needs; empty where all are equal.
+
+  How samples are shuffled depends on it, so it belongs to all members of a stage.
+  """
+  sizes = {tuple(sorted(own.items())) for own in (one.trained_sizes for one in splits)}
+  read = [{name: n for name, n in own if name in needs} for own in sizes]
+  if all(own == read[0] for own in read):
+    return {}
+  return {name: max(own[name] for own in read) for name in read[0]}
+
+
+def index_arrays(
+  splits: Sequence[data.Split], widths: Mapping[str, int]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """Stack the sets that training reads: name -> int32 [K, n].
+
+  Args:
+    widths: n of each set, all that are read, where sizes differ; smaller sets are filled up with
+      samples of their own.
+
+  Returns:
+    The positions, and where sizes differ how many are each member's own, name -> int [K].
+  """
   known = [split.trained for split in splits]
-  return {part: np.stack([own[part] for own in known]).astype(np.int32) for part in known[0]}
+  names = [name for name in known[0] if name in (widths or known[0])]
+  sizes = {name: [len(own[name]) for own in known] for name in names}
+  ragged = bool(widths) or any(len(set(own)) > 1 for own in sizes.values())
+  wide = {name: max(own) for name, own in sizes.items()} | dict(widths)
+  filled = lambda own, name: np.resize(own[name], wide[name])
+  index = {name: np.stack([filled(own, name) for own in known]).astype(np.int32) for name in names}
+  return index, {name: np.array(own) for name, own in sizes.items()} if ragged else {}

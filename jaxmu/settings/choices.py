@@ -11,6 +11,7 @@ READS = {  # entries of `config.scenario` beside the rule itself
   GROUPS: ("groups", "share"),
   RANKED: ("scores", "take"),
 }
+EACH = "each"  # of `scenario.classes`: one class after the other
 HIGHEST, LOWEST = ENDS = "highest", "lowest"
 CONTROLS = {  # what the forgotten samples are compared with
   RANDOM: "all test samples",

@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jaxmu.errors import SettingsError, shown
-from jaxmu.settings.choices import BENCHMARK, CLASSES, GROUPS, RANDOM, RANKED, READS, SEARCH, ULIRA
+from jaxmu.settings.choices import (
+  BENCHMARK,
+  CLASSES,
+  EACH,
+  GROUPS,
+  RANDOM,
+  RANKED,
+  READS,
+  SEARCH,
+  ULIRA,
+)
 from jaxmu.settings.ranges import SEED
 from jaxmu.settings.sections import DataSettings
 from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings
@@ -131,6 +141,7 @@ def _check_scenario(settings: Entries) -> None:
       f"only a benchmark reads so far; expected '{RANDOM}' and 1 where config.study is "
       f"{settings.study}"
     )
+  _check_draws(settings)
   if asked.forget == RANDOM:
     return
   if settings.data.forget:
@@ -158,10 +169,32 @@ def _check_scenario(settings: Entries) -> None:
       "config.scenario.scores is empty; expected numbers to rank samples by: set "
       "--config.scenario.scores=FILE.npy, or a U-LiRA study's run directory"
     )
-  if settings.data.split_per_seed:
+
+
+def _check_draws(settings: Entries) -> None:
+  """Refuse draws and rounds where nothing reads them, or where they say the same twice."""
+  asked = settings.scenario
+  for name in ("draws", "rounds"):
+    count = getattr(asked, name)
+    if count > 1 and settings.study != BENCHMARK:
+      raise SettingsError(
+        f"config.scenario.{name} is {count}, which only a benchmark reads; expected 1 where "
+        f"config.study is {settings.study}"
+      )
+    if count > 1 and settings.unlearning_seeds > 1:
+      raise SettingsError(
+        f"config.scenario.{name} is {count} and config.unlearning_seeds "
+        f"{settings.unlearning_seeds}; expected one of the two to be 1: run them apart"
+      )
+  if asked.draws > 1 and asked.classes == EACH:
     raise SettingsError(
-      f"config.data.split_per_seed draws sets of other sizes where config.scenario.forget is "
-      f"'{asked.forget}'; expected one split for all seeds: leave it out"
+      f"config.scenario.classes is '{EACH}', a draw for each class, and config.scenario.draws "
+      f"{asked.draws}; expected one of the two: leave draws out"
+    )
+  if asked.draws > 1 and settings.data.forget:
+    raise SettingsError(
+      f"config.scenario.draws is {asked.draws}, but config.data.forget names the one set to be "
+      "forgotten; expected 1: leave draws out"
     )
 
 

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from jaxmu.errors import SettingsError, shown
 from jaxmu.settings import combinations, hyper_parameters, readers, refusals
 from jaxmu.settings.catalog import Catalog
-from jaxmu.settings.choices import BENCHMARK, FIDELITIES, RANDOM, SEARCH, ULIRA
+from jaxmu.settings.choices import BENCHMARK, FIDELITIES, SEARCH, ULIRA
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
 from jaxmu.settings.ranges import MEMBERS, NOT_NEGATIVE
@@ -30,6 +30,8 @@ from jaxmu.settings.sections import (
   TrainingSettings,
 )
 from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings, UliraSettings
+
+_LATER = {"draws", "rounds"}  # entries of `scenario` that came after its first runs
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -193,8 +195,12 @@ class Settings:
       del kept["ulira"]
     if self.study != SEARCH:
       del kept["search"]
-    if self.scenario.forget == RANDOM and self.scenario.retain_share == 1:
-      del kept["scenario"]  # no run directory of before changes its name
+    # No run directory of before changes its name.
+    if self.scenario == ScenarioSettings():
+      del kept["scenario"]
+    for name in _LATER & kept.get("scenario", {}).keys():
+      if getattr(self.scenario, name) == getattr(ScenarioSettings(), name):
+        del kept["scenario"][name]
     return kept
 
   @property

@@ -17,9 +17,11 @@ from jaxmu.settings.choices import (
 from jaxmu.settings.entries import Entry
 from jaxmu.settings.ranges import (
   CANDIDATES,
+  DRAWS,
   FORGET_SETS,
   NOT_NEGATIVE,
   POSITIONS,
+  ROUNDS,
   SEARCHED_SPLITS,
   SHADOW_SPLITS,
   SHARE,
@@ -45,7 +47,8 @@ class ScenarioSettings:
   classes: Annotated[
     str,
     Entry(
-      "of rule `classes`: which, by number or name, apart by commas: `3`, `0,2`, `cat,dog`",
+      "of rule `classes`: which, by number or name, apart by commas: `3`, `0,2`, `cat,dog`; `each` "
+      "forgets one class after the other, a draw each",
       read=words,
     ),
   ] = ""
@@ -56,6 +59,18 @@ class ScenarioSettings:
     float,
     Entry("share of the samples that a rule finds; 0.5 forgets half of a class", within=SHARE),
   ] = 1.0
+  draws: Annotated[
+    int,
+    Entry("independent forget sets of each seed; they share its original model", within=DRAWS),
+  ] = 1
+  rounds: Annotated[
+    int,
+    Entry(
+      "parts into which a forget set is cut at random, to be forgotten one after the other: each "
+      "method goes on from its own model of the round before",
+      within=ROUNDS,
+    ),
+  ] = 1
   retain_share: Annotated[
     float,
     Entry(

@@ -78,10 +78,7 @@ class Costs:
     return self._asked or measured or assumed
 
   def of(self, stage: Stage, members: Sequence[Member]) -> Cost:
-    """Return the cost of some members of a stage; steps are those of the longest one.
-
-    Their sets have equal sizes.
-    """
+    """Return the cost of some members of a stage; steps are those of the longest one."""
     if not members:
       return Cost(0, 0.0, 0, 0.0)
     steps, passes = 0, 0.0
@@ -127,8 +124,11 @@ class Costs:
 
 
 def _alike(members: Sequence[Member]) -> list[list[Member]]:
-  """Group members that share their hyper-parameters."""
-  found: dict[int, list[Member]] = {}
+  """Group members that share their hyper-parameters and the sizes of their sets."""
+  sizes: dict[int, tuple[int, ...]] = {}
+  found: dict[tuple[int, tuple[int, ...]], list[Member]] = {}
   for member in members:
-    found.setdefault(id(member.hp), []).append(member)
+    if id(member.sets) not in sizes:
+      sizes[id(member.sets)] = tuple(member.sets.trained_sizes.values())
+    found.setdefault((id(member.hp), sizes[id(member.sets)]), []).append(member)
   return list(found.values())

@@ -40,6 +40,8 @@ class Identities:
       "order_seed": stage.order_seed,
       "samples": None if stage.samples is None else _bytes_hash(stage.samples.tobytes()),
     }
+    if stage.widths:
+      about |= {"widths": dict(stage.widths)}
     if stage.span != WHOLE:
       about |= {"span": list(stage.span), "stream": stage.stream}
     shared = _hash(about)

@@ -155,4 +155,6 @@ def _one_a_seed(stage: Stage) -> list[Split]:
 
 
 def _methods(stages: Sequence[Stage]) -> dict[str, MethodDescription]:
-  return {s.name: provenance.described(s.method, s.members[0].hp) for s in stages}
+  """Describe the methods of stages, by name; rounds of one are one."""
+  hp = lambda stage: stage.members[0].hp
+  return {s.name.partition("@")[0]: provenance.described(s.method, hp(s)) for s in stages}

@@ -4,6 +4,7 @@ A study is a value: which stages there are, which tables are made of their recor
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -48,6 +49,9 @@ class Stage(NamedTuple):
     order_seed: the seed of one batch order for all members; None: each has its own.
     samples: positions whose logits or scores are kept, int [N]; None: all of the data set.
     room: least places of its units, so that stages with fewer members share compiled programs.
+    widths: places of the sets that the method reads, where members (also those of other stages
+      that share its programs) have sets of different sizes; empty: all have the same.
+    frozen: members whose parent failed rest, and have its failure.
     span: the epochs that are run; the method's only phase has them.
     earlier: stages that ran the epochs before, the first one first; its members are the same ones,
       and go on from where they stopped.
@@ -61,6 +65,8 @@ class Stage(NamedTuple):
   order_seed: int | None = None
   samples: np.ndarray | None = None
   room: int = 0
+  widths: Mapping[str, int] = MappingProxyType({})
+  frozen: bool = False
   span: Span = WHOLE
   earlier: tuple[str, ...] = ()
 

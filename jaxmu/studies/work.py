@@ -63,13 +63,17 @@ class Worker:
   def _job(self, unit: Unit) -> Job:
     return Job(
       unit.stage.method,
-      self.setup.problem([member.sets for member in unit.members], unit.room),
+      self._problem(unit),
       self.setup.variable_shapes(len(unit.members)),
       hp=[member.hp for member in unit.members],
       fidelity=self.settings.fidelity,
       predicted=self.setup.arrays(unit.stage.samples),
       batch_size=self.settings.evaluation.batch_size,
     )
+
+  def _problem(self, unit: Unit) -> Problem:
+    sets = [member.sets for member in unit.members]
+    return self.setup.problem(sets, unit.room, unit.stage.widths)
 
   def __call__(self, unit: Unit) -> None:
     """Train (or resume), predict, write and commit a unit.
@@ -84,7 +88,7 @@ class Worker:
     progress = Progress(unit.stage.name, len(unit.members))
     folder = self.record.legs(unit.stage.name, unit.name)
     legs = Legs(folder, unit.identity, self.settings.checkpoint_seconds)
-    problem = self.setup.problem([member.sets for member in unit.members], unit.room)
+    problem = self._problem(unit)
     try:
       compiling = self._check_fits(unit, problem)
       with self.stop.deferring():  # to the commit: after the last leg there is nothing to save
@@ -124,11 +128,14 @@ class Worker:
       resume = states.load(self.record, stage.earlier[-1], [m.at for m in unit.members])
       if resume is None:
         progress.line(f"no state of {stage.earlier[-1]} is left; beginning with the first epoch")
+    failed: tuple[str, ...] = ()
     if stage.parent is None:
       variables = self.setup.initial_variables(problem.population, keys)
     else:
       parents = [member.parent for member in unit.members]
       variables = self.record.variables(stage.parent, parents)
+      if stage.frozen:
+        failed = tuple(member.failure for member in self.record.members(stage.parent, parents))
     return runner.run(
       stage.method,
       problem,
@@ -140,6 +147,7 @@ class Worker:
       on_leg=lambda leg: self._take(leg, legs, progress),
       resume=resume,
       span=stage.span,
+      failed=failed,
     )
 
   def _take(self, leg: Leg, legs: Legs, progress: Progress) -> None:

@@ -147,7 +147,7 @@ def test_one_more_metric_is_in_the_table_of_the_documentation(more):
   lines = metric_table.markdown().splitlines()
   assert lines[-4] == "| `FC` | mean probability of the label on the forget set |"
   assert lines[-1] == "| `verdict` | meaning of verdict |"
-  assert len(lines) == 2 + len(metrics.columns())
+  assert len(lines) == 2 + len(metrics.ordered())
 
 
 def test_one_more_metric_is_measured_by_an_audit(more):

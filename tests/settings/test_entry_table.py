@@ -47,7 +47,7 @@ def test_decisive_entries_are_those_of_the_hash():
   study = {"name": "x", "dataset": "digits", "model": {"name": "cnn"}, "seeds": 0, "methods": "ft"}
   decisive = {row.name for row in entry_table.rows(CATALOG) if row.decisive}
   found = set()
-  asked = {"scenario": {"forget": "classes", "classes": "3"}}
+  asked = {"scenario": {"forget": "classes", "classes": "3", "draws": 2, "rounds": 2}}
   for more in ({"study": "ulira"}, {"study": "search"}, asked):
     made = settings.Settings.from_config(study | more, CATALOG)
     found |= set(flat(made.identity() | {"unlearning": ""}))

@@ -216,6 +216,7 @@ COUNTS = (
   *("unlearning.ft.num_epochs", "unlearning.ft.batch_size"),
   *("search.trials", "search.batch", "search.robust", "search.check_seeds"),
   *("search.robust_seeds", "search.splits", "scenario.groups", "unlearning_seeds"),
+  *("scenario.draws", "scenario.rounds"),
 )
 
 

@@ -167,8 +167,22 @@ def test_hidden_retain_samples_are_measured_and_never_read(tmp_path, capsys):
     ((*CLASS, "--config.study=search"), "which only a benchmark reads so far"),
     (("--config.scenario.retain_share=0",), "is 0, and ft, euk cannot do without the retain set"),
     (
-      (*CLASS, "--config.data.split_per_seed=true"),
-      "config.data.split_per_seed draws sets of other",
+      (*CLASS, "--config.scenario.classes=each", "--config.scenario.draws=3"),
+      "config.scenario.classes is 'each', a draw for each class, and config.scenario.draws 3",
+    ),
+    (("--config.scenario.rounds=9",), "the forget set has 3 samples"),
+    (("--config.scenario.draws=2", "--config.study=search"), "draws is 2, which only a benchmark"),
+    (
+      ("--config.scenario.rounds=2", "--config.study=search"),
+      "rounds is 2, which only a benchmark",
+    ),
+    (
+      ("--config.scenario.rounds=2", "--config.unlearning_seeds=2"),
+      "config.scenario.rounds is 2 and config.unlearning_seeds 2; expected one of the two to be 1",
+    ),
+    (
+      ("--config.scenario.draws=2", "--config.data.forget=listed.txt"),
+      "config.scenario.draws is 2, but config.data.forget names the one set",
     ),
     (
       ("--config.scenario.forget=groups", "--config.scenario.groups=2"),

@@ -7,6 +7,7 @@ definitions of reports, the table in docs/runs.md.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxmu.audit.draws import Place, place
 from jaxmu.audit.influence import Influence
 from jaxmu.audit.metric import EVERY, ROWS, Metric
 from jaxmu.audit.metrics import (
@@ -27,6 +28,11 @@ IDENTITY = {
   "then NaN, except `passes`",
   "failed_steps": "empty, or phase, epoch and steps in which the training loss became non-finite",
 }
+# Columns after the seed that only some runs have.
+COORDINATES = {
+  "draw": "number of the forget set among those of its seed; only where there are several",
+  "round": "after which round of a request; only where it comes in rounds",
+}
 # Every metric, in the order of the columns of rows.parquet.
 METRICS: dict[str, Metric] = {
   "RA": accuracies.RA,
@@ -37,6 +43,7 @@ METRICS: dict[str, Metric] = {
   "TA_kept": accuracies.TA_KEPT,
   "TA_forgotten": accuracies.TA_FORGOTTEN,
   "J": accuracies.J,
+  "FA_all": accuracies.FA_ALL,
   "loss_retain": accuracies.LOSS_RETAIN,
   "loss_forget": accuracies.LOSS_FORGET,
   "loss_val": accuracies.LOSS_VAL,
@@ -52,6 +59,7 @@ METRICS: dict[str, Metric] = {
   "T_modified_entropy": membership.T_MODIFIED_ENTROPY,
   "T_correctness": membership.T_CORRECTNESS,
   "T_histogram": membership.T_HISTOGRAM,
+  "T_MIA_first": membership.T_MIA_FIRST,
   "SVC_MIA": membership.SVC_MIA,
   "RR": retention.RR,
   "FR": retention.FR,
@@ -76,8 +84,14 @@ METRICS: dict[str, Metric] = {
 
 
 def columns() -> tuple[str, ...]:
-  """Return the columns of rows.parquet in their order."""
+  """Return the columns that every rows.parquet has, in their order."""
   return (*IDENTITY, *METRICS)
+
+
+def ordered() -> tuple[str, ...]:
+  """Return all columns that a rows.parquet may have, in their order."""
+  method, seed, *rest = IDENTITY
+  return (method, seed, *COORDINATES, *rest, *METRICS)
 
 
 def reading(*kinds: str) -> list[Metric]:
@@ -116,7 +130,7 @@ def of_means() -> list[str]:
 def numbers(found: Sequence[str]) -> list[str]:
   """Return which of these columns hold numbers of a model, known metrics and others alike."""
   words = {metric.name for metric in METRICS.values() if metric.word}
-  return [name for name in found if name not in IDENTITY and name not in words]
+  return [name for name in found if name not in IDENTITY | COORDINATES and name not in words]
 
 
 def averaged() -> list[str]:
@@ -146,20 +160,20 @@ def derive(rows: Sequence[Mapping], retrained: Sequence[Mapping]) -> list[dict]:
   Raises:
     DataError: a seed has no retrained model, or more than one.
   """
-  references: dict[int, Mapping] = {}
+  references: dict[Place, Mapping] = {}
   for row in retrained:
-    if references.setdefault(row["seed"], row) is not row:
+    if references.setdefault(place(row), row) is not row:
       raise DataError(f"more than one retrained model of seed {row['seed']}")
   none = {metric.name: metric.none for metric in reading(ROWS)}
   derived = []
   for row in rows:
-    if row["seed"] not in references:
-      known = ", ".join(map(str, sorted(references))) or "none"
+    if place(row) not in references:
+      known = ", ".join(dict.fromkeys(str(seed) for seed, _ in sorted(references))) or "none"
       raise DataError(
         f"no retrained model of seed {row['seed']} to compare method '{row['method']}' with;"
         f" retrained seeds: {known}"
       )
-    found = compare(row, references[row["seed"]]) if row["finite"] else {}
+    found = compare(row, references[place(row)]) if row["finite"] else {}
     derived.append(dict(row) | none | {name: float(value) for name, value in found.items()})
   return derived
 

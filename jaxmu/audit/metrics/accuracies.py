@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxmu.audit import influence
-from jaxmu.audit.evidence import CLEAN, GONE, KEPT, Evidence
+from jaxmu.audit.evidence import CLEAN, EVERY_ROUND, GONE, KEPT, Evidence
 from jaxmu.audit.metric import (
   AS_RETRAINED,
   AUDIT,
@@ -97,6 +97,15 @@ TA_FORGOTTEN = _accuracy(
   title="the same on the classes that are forgotten",
   needs=(KEPT, GONE),
   tables={MEMBERS: 0, DETAIL: 1},
+  paired=RETRAINED,
+)
+FA_ALL = _accuracy(
+  *("FA_all", EVERY_ROUND, "FA (all rounds)", AS_RETRAINED),
+  "Forget accuracy on everything that was forgotten so far, in this round and those before.",
+  "Retrained models still classify most of them, by generalising.",
+  title="where a request comes in rounds, accuracy on what this round and those before forgot",
+  needs=(EVERY_ROUND,),
+  tables={DETAIL: 1},
   paired=RETRAINED,
 )
 J = Metric(

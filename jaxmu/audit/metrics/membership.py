@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxmu.audit import influence
 from jaxmu.audit.attacks.svc_mia import svc_mia_of
-from jaxmu.audit.evidence import LIKE_FORGET, UNSEEN, Evidence
+from jaxmu.audit.evidence import FIRST, LIKE_FORGET, UNSEEN, Evidence
 from jaxmu.audit.intervals import Fitting
 from jaxmu.audit.metric import AUDIT, DETAIL, EVERY, LOGITS, MAIN, MEMBERS, RETRAINED, Metric
 
@@ -61,6 +61,11 @@ def _one_attack(name: str, title: str) -> Metric:
 def _of_strongest(member: Evidence) -> np.ndarray:
   found, sets = member.strongest, (member.sets["forget"], member.sets[UNSEEN])
   return influence.of_credits((found.forget[0], found.unseen[0]), sets, member.size)
+
+
+def _of_first(member: Evidence) -> np.ndarray:
+  found, sets = member.first_attacked, (member.sets[UNSEEN], member.sets[FIRST])
+  return influence.of_guesses((found.unseen, found.forget), sets, member.size)
 
 
 def _svc(member: Evidence) -> float:
@@ -137,6 +142,23 @@ T_CORRECTNESS = _one_attack("correctness", "accuracy of guessing from right or w
 T_HISTOGRAM = _one_attack(
   "histogram",
   'accuracy of guessing "forgotten" in bins of margins with more forgotten than unseen samples',
+)
+T_MIA_FIRST = Metric(
+  *("T_MIA_first", "MIA (first round)", "0.5"),
+  "T-MIA of what the first round forgot, attacked after this round: above what it was then, a "
+  "later request has brought it back to light.",
+  "A weak population attack, as T-MIA.",
+  title="where a request comes in rounds, accuracy of the membership attack on what the first "
+  "round forgot",
+  reads=LOGITS,
+  needs=(FIRST, UNSEEN),
+  of=lambda member: member.first_attacked.accuracy,
+  influence=_of_first,
+  tables={DETAIL: 3},
+  paired=RETRAINED,
+  most=1.0,
+  chance=0.5,
+  fitting=FOLDS,
 )
 SVC_MIA = Metric(
   "SVC_MIA",

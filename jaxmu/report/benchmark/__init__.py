@@ -9,6 +9,7 @@ from jaxmu.audit.summary import STATISTICS
 from jaxmu.audit.text import listing, number, plural
 from jaxmu.report import facts
 from jaxmu.report.benchmark import benchmark_figures as figures
+from jaxmu.report.benchmark import benchmark_rounds
 from jaxmu.report.benchmark import benchmark_traces as traces
 from jaxmu.report.benchmark import main_table as tables
 from jaxmu.report.benchmark.benchmark_data import Judged, ReportData, from_run, judge
@@ -178,7 +179,7 @@ def _figures(judged: Judged) -> Section:
     "Class by class": traces.classes(judged),
   }
   more = [Section(title, (Drawings(drawn),)) for title, drawn in named.items() if drawn]
-  parts = (quality, *more, every, *_curves(judged))
+  parts = (quality, *benchmark_rounds.rounds(judged), *more, every, *_curves(judged))
   return Section("Figures", (Legend(judged.summary.order), *parts), "figures", page_only=True)
 
 
@@ -225,7 +226,10 @@ def _details(judged: Judged) -> Section:
     parts = tables.variance(judged.data, judged.summary.methods)
     words = Text(SPREAD.format(**counts), small=True)
     folds.insert(0, Fold("Where the spread comes from", (words, parts)))
-  words = Text("One row per method and seed; rows.parquet holds all columns.", small=True)
+  if len(judged.data.rounds):
+    after = Text("Mean over seeds, with the 95 % interval.", small=True)
+    folds.insert(0, Fold("Round by round", (after, benchmark_rounds.table(judged))))
+  words = Text("One row per model; rows.parquet holds all columns.", small=True)
   members = Section("", (Fold("Every member", (words, tables.members(judged))),), page_only=True)
   time = Section("Time", _time(judged.data))
   provenance = Section("Provenance", (facts.provenance(judged.data),))

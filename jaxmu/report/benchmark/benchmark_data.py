@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from jaxmu.audit import cautions, variance
+from jaxmu.audit import cautions, draws, variance
 from jaxmu.audit.breakdown import CLASS_COLUMNS, ROC_COLUMNS
 from jaxmu.audit.results import DIFFERENCE_COLUMNS, INTERVAL_COLUMNS, Results, empty
 from jaxmu.audit.rules import Caution
@@ -16,14 +16,17 @@ from jaxmu.store import Run
 
 CURVE_COLUMNS = ("stage", "phase", "seed", "epoch", "loss", "accuracy", "learning_rate")
 
+ROUND_COLUMNS = (draws.ROUND, *INTERVAL_COLUMNS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData(RunData, Results):
-  """Everything the report shows; rows, curves and intervals as the run stores them."""
+  """Everything the report shows; after the last round, where a request comes in rounds."""
 
   curves: pd.DataFrame
   classes: pd.DataFrame = field(default_factory=lambda: empty(CLASS_COLUMNS))
   roc: pd.DataFrame = field(default_factory=lambda: empty(ROC_COLUMNS))
+  rounds: pd.DataFrame = field(default_factory=lambda: empty(ROUND_COLUMNS))
   variance: pd.DataFrame = field(default_factory=lambda: empty(variance.COLUMNS))
 
   @property
@@ -59,15 +62,18 @@ def from_run(run: Run) -> ReportData:
   Raises:
     StoreError: something is damaged, or the rows and the manifest are of different runs.
   """
-  rows = run.rows()
-  check_methods(run, "rows.parquet", rows["method"].unique())
+  members = run.rows()
+  check_methods(run, "rows.parquet", members["method"].unique())
+  last = lambda name, columns: draws.of_last_round(_optional(run, name, columns))
   return ReportData(
     config=reported_config(run),
     manifest=run.manifest,
-    rows=rows,
-    curves=_optional(run, "curves", CURVE_COLUMNS),
-    classes=_optional(run, "classes", CLASS_COLUMNS),
-    roc=_optional(run, "roc", ROC_COLUMNS),
+    rows=draws.per_seed(draws.of_last_round(members)),
+    members=draws.of_last_round(members),
+    rounds=_optional(run, "rounds", ROUND_COLUMNS),
+    curves=last("curves", CURVE_COLUMNS),
+    classes=last("classes", CLASS_COLUMNS),
+    roc=last("roc", ROC_COLUMNS),
     variance=_optional(run, "variance", variance.COLUMNS),
     intervals=_optional(run, "intervals", INTERVAL_COLUMNS),
     differences=_optional(run, "differences", DIFFERENCE_COLUMNS),

@@ -107,7 +107,8 @@ def traces(judged: Judged) -> tuple[Drawing, ...]:
 def _mean_roc(table: pd.DataFrame, method: str) -> Curve:
   """Aggregate over seeds at the same false-positive rate; only references show their range."""
   part = table[table["method"] == method]
-  place = part.groupby("seed").cumcount()  # sets of other seeds may have other sizes
+  one = [key for key in ("seed", "draw") if key in part]
+  place = part.groupby(one).cumcount()  # sets of other seeds may have other sizes
   found = (
     part.assign(place=place)
     .groupby("place")

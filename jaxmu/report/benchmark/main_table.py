@@ -103,9 +103,16 @@ def _standings(judged: Judged) -> dict[tuple[str, str], str]:
 def legend(data: ReportData) -> str:
   """Say how to read a cell."""
   count = plural(len(data.seeds), "seed")
+  lead = ""
+  if data.draws > 1:
+    lead += f"A seed's number is the mean over its {data.draws} forget sets, which share a model. "
+  if data.last_round:
+    lead += f"After {plural(data.last_round, 'round')}: FA and attacks are those of the last one. "
   if len(data.seeds) == 1:
-    return "Values of the one seed; 95 % intervals speak of other samples, not of other seeds."
-  return (
+    return (
+      f"{lead}Values of the one seed; 95 % intervals speak of other samples, not of other seeds."
+    )
+  return lead + (
     f"Mean ± sample standard deviation over {count}, and a 95 % interval for other samples and "
     "other seeds together. Derived numbers are computed per seed, against the retrained model of "
     "the same seed, then averaged. What initialisation alone moves stands in report.csv "
@@ -155,13 +162,15 @@ def members(judged: Judged) -> Table:
   """Lay out every row, methods in the order of the tables, then by seed."""
   data = judged.data
   present = [m.name for m in metrics.shown(MEMBERS) if m.name in data.rows]
+  order = [key for key in ("seed", "draw") if key in data.every]
   rows = []
   for name in judged.summary.order:
-    of_method = data.rows[data.rows["method"] == name].sort_values("seed")
+    of_method = data.every[data.every["method"] == name].sort_values(order)
     for row in of_method.to_dict("records"):
       failed = row["failed_steps"] or ("" if row["finite"] else "non-finite")
       values = [number(float(row[key])) for key in present]
-      cells = (str(row["seed"]), *values, failed)
+      cells = (*(str(row[key]) for key in order), *values, failed)
       rows.append(Row(data.label(name), tuple(map(Cell, cells)), name))
-  labels = ("Seed", *(name.replace("_", " ") for name in present), "Failed")
-  return Table("One row per method and seed", tuple(map(Column, labels)), tuple(rows))
+  named = {"seed": "Seed", "draw": "Draw"}
+  labels = (*(named[key] for key in order), *(name.replace("_", " ") for name in present), "Failed")
+  return Table("One row per model", tuple(map(Column, labels)), tuple(rows))

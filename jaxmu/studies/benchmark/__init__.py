@@ -1,63 +1,91 @@
 """The benchmark: per seed an original, a retrained model, and every method from the original."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 
 from jaxmu import data
 from jaxmu.audit.attacks.population_mia import MINIMUM
-from jaxmu.data import requests
+from jaxmu.data import Split, requests
 from jaxmu.errors import DataError, SettingsError
+from jaxmu.execution.setup import widths
 from jaxmu.report.benchmark import report
 from jaxmu.settings import Settings
 from jaxmu.studies.benchmark import benchmark_tables
 from jaxmu.studies.benchmark.benchmark_tables import REPEATS
+from jaxmu.studies.benchmark.cases import Case, cases, rounds, stage_name
 from jaxmu.studies.study import Member, Outline, Stage, Stages, Study
-from jaxmu.unlearning import ANCHORS, METHODS, get, hyperparameters
+from jaxmu.unlearning import METHODS, get, hyperparameters
 
 METRICS = frozenset({"metrics"})
 
 
 def stages(outline: Outline) -> Stages:
-  """Yield original, retrained and the methods, then their repeats; a seed has one split.
+  """Yield original, retrained and the methods, then their repeats.
 
   Raises:
     DataError: the split leaves a set too small to be attacked.
   """
   settings = outline.settings
-  splits = dict(zip(settings.seeds, data.splits_for(settings, outline.facts)))
+  found = cases(data.requests_for(settings, outline.facts))
   refuse_hidden(settings)
-  yield from anchors(settings, splits)
+  yield from anchors(settings, found)
   share, seed = settings.scenario.retain_share, settings.data.split_seed
-  limited = {split: requests.limit(split, share, seed) for split in dict.fromkeys(splits.values())}
-  splits = {s: limited[split] for s, split in splits.items()}
+  every = {id(split): split for case in found for split in case.rounds}
+  readable = {known: requests.limit(split, share, seed) for known, split in every.items()}
   for name in settings.methods:
-    hp = hyperparameters(settings, name)
-    members = tuple(
-      Member({"seed": s}, split, hp, (s,), {"seed": s}) for s, split in splits.items()
-    )
-    yield Stage(name, get(name), members, "original")
+    hp, needs = hyperparameters(settings, name), get(name).needs
+    wide = widths(readable.values(), needs)
+    for number in rounds(found):
+      members = tuple(
+        Member(
+          case.of_round(number),
+          readable[id(case.rounds[number - 1])],
+          hp,
+          case.key,
+          case.origin if number == 1 else case.of_round(number - 1),
+        )
+        for case in found
+      )
+      parent = "original" if number == 1 else stage_name(name, number - 1, found)
+      stage = stage_name(name, number, found)
+      yield Stage(stage, get(name), members, parent, widths=wide, frozen=number > 1)
   for name in settings.methods if settings.unlearning_seeds > 1 else ():
     hp = hyperparameters(settings, name)
     again = tuple(
-      Member({"seed": s, "repeat": k}, split, hp, (s, k), {"seed": s})
-      for s, split in splits.items()
+      Member({**case.at, "repeat": k}, readable[id(split)], hp, (*case.key, k), case.origin)
+      for case in found
+      for split in case.rounds
       for k in range(1, settings.unlearning_seeds)
     )
     yield Stage(f"{name}{REPEATS}", get(name), again, "original", METRICS)
 
 
-def anchors(settings: Settings, splits: Mapping[int, data.Split]) -> Stages:
+def anchors(settings: Settings, found: Sequence[Case]) -> Stages:
   """Yield original and retrained models of every seed; any study of these members shares them.
 
-  As in the reference, all seeds see one batch order; a method's members do not.
+  As in the reference, all seeds see one batch order; a method's members do not. Forget sets of the
+  same training samples share an original, and every round has a retrained model, from the same
+  initial weights.
 
   Raises:
     DataError: the split leaves a set too small to be attacked.
   """
-  check_attackable(next(iter(splits.values())).sizes)
-  for name in ANCHORS:
-    hp, order = hyperparameters(settings, name), settings.training.data_seed
-    members = tuple(Member({"seed": s}, split, hp, (s,)) for s, split in splits.items())
-    yield Stage(name, get(name), members, order_seed=order)
+  splits = {id(split): split for case in found for split in case.rounds}.values()
+  check_attackable(splits)
+  order = settings.training.data_seed
+  of = lambda name: (get(name), hyperparameters(settings, name))
+  method, hp = of("original")
+  firsts = [case for case in found if case.at == case.origin]
+  members = tuple(Member(case.at, case.whole, hp, (case.seed,)) for case in firsts)
+  wide = widths((case.whole for case in firsts), method.needs)
+  yield Stage("original", method, members, order_seed=order, widths=wide)
+  method, hp = of("retrained")
+  again = tuple(
+    Member(case.of_round(number), case.rounds[number - 1], hp, (case.seed,))
+    for number in rounds(found)
+    for case in found
+  )
+  wide = widths(splits, method.needs)
+  yield Stage("retrained", method, again, order_seed=order, widths=wide)
 
 
 def refuse_hidden(settings: Settings) -> None:
@@ -73,26 +101,38 @@ def refuse_hidden(settings: Settings) -> None:
     )
 
 
-def check_attackable(sizes: dict[str, int]) -> None:
+def check_attackable(splits: Iterable[Split]) -> None:
   """Refuse, before anything is trained, sets that are too small to be attacked afterwards."""
+  every = [split.sizes for split in splits]
   for part in ("forget", "val", "test", "control"):
-    if sizes.get(part, MINIMUM) < MINIMUM:
+    size = min(sizes.get(part, MINIMUM) for sizes in every)
+    if size < MINIMUM:
       raise DataError(
-        f"the {part} set has {sizes[part]} samples, the attack needs at least {MINIMUM}; use more "
+        f"the {part} set has {size} samples, the attack needs at least {MINIMUM}; use more "
         "data, a larger config.data.val_fraction or forget_fraction, a longer config.data.forget, "
-        "or a larger config.scenario.share"
+        "a larger config.scenario.share, or fewer config.scenario.rounds"
       )
 
 
 def about(outline: Outline) -> list[str]:
   """Say how large the sets are."""
-  sizes = data.splits_for(outline.settings, outline.facts)[0].sizes
-  times = outline.settings.unlearning_seeds
-  repeated = f", unlearned {times} times each" if times > 1 else ""
-  return [
-    f"{len(outline.settings.seeds)} members a stage{repeated}; retain {sizes['retain']:,}, forget "
-    f"{sizes['forget']:,}, validation {sizes['val']:,}, test {sizes['test']:,} images"
+  found = cases(data.requests_for(outline.settings, outline.facts))
+  times, draws = outline.settings.unlearning_seeds, 1 + max(case.draw for case in found)
+  of = lambda part: _span([len(getattr(split, part)) for c in found for split in c.rounds])
+  words = [
+    f"{len(found)} members a stage"
+    + (f" ({len(outline.settings.seeds)} seeds x {draws} forget sets)" if draws > 1 else "")
+    + (f", unlearned {times} times each" if times > 1 else "")
+    + (f", in {len(rounds(found))} rounds" if len(rounds(found)) > 1 else ""),
+    f"retain {of('retain')}, forget {of('forget')}, validation {of('val')}, test {of('test')} "
+    "images",
   ]
+  return ["; ".join(words)]
+
+
+def _span(sizes: Sequence[int]) -> str:
+  low, high = min(sizes), max(sizes)
+  return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 BENCHMARK = Study(stages, benchmark_tables.write, report, about)

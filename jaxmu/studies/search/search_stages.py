@@ -10,6 +10,7 @@ from jaxmu.execution import accounting
 from jaxmu.execution.accounting import Span
 from jaxmu.settings import Settings
 from jaxmu.studies import benchmark, ulira
+from jaxmu.studies.benchmark.cases import cases
 from jaxmu.studies.search import halving
 from jaxmu.studies.search.choice import Trial
 from jaxmu.studies.search.sampler import Hp
@@ -57,10 +58,13 @@ class Builder:
 
   def anchors(self) -> AllStages:
     """Yield original and retrained models of every place."""
+    found = cases(
+      [data.Requested(place, 0, split, (split,)) for place, split in self.splits.items()]
+    )
     if not self.settings.search.splits:
-      yield from benchmark.anchors(self.settings, self.splits)
+      yield from benchmark.anchors(self.settings, found)
       return
-    for stage in benchmark.anchors(self.settings, self.splits):
+    for stage in benchmark.anchors(self.settings, found):
       shared = [self._member({"split": member.at["seed"]}, member.hp) for member in stage.members]
       # As in a U-LiRA study, all begin with the same weights.
       members = tuple(m._replace(key=self.settings.seeds, parent=None) for m in shared)
