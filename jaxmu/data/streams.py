@@ -143,7 +143,7 @@ def order(
     if name not in real:
       return jax.random.permutation(own, positions)
     drawn = jax.random.permutation(own, len(positions))
-    return positions[_first(drawn, drawn < real[name])]
+    return positions[first(drawn, drawn < real[name])]
 
   if stream in UNIONS:
     union = _union(stream, key, index, shuffle, union_order, real)
@@ -158,7 +158,7 @@ def order(
   return _batches(Samples(positions), batch_size, pad, count)
 
 
-def _first(visit, chosen):
+def first(visit, chosen):
   """Move the chosen entries of an order to its front; who is chosen keeps its place in the row."""
   return visit[jnp.argsort(~chosen, stable=True)]
 
@@ -179,7 +179,7 @@ def _union(stream, key, index, shuffle, union_order, real):
     visit = jax.random.permutation(key, n)
   if real:
     of_forget = visit - n_retain < real["forget"]
-    visit = _first(visit, jnp.where(visit < n_retain, visit < real["retain"], of_forget))
+    visit = first(visit, jnp.where(visit < n_retain, visit < real["retain"], of_forget))
   origin = jnp.where(visit < n_retain, RETAIN, FORGET)
   return Samples(positions[visit], origin=origin)
 

@@ -137,6 +137,13 @@ class View:
     """Number of batches in one pass of `stream`: an int, or traced where members differ."""
     return streams.steps(stream, {name: self.count(name) for name in self.index}, batch_size)
 
+  def class_counts(self, name: str, num_classes: int) -> jax.Array:
+    """Count the samples of each class in a set: float [C]."""
+    labels = self.labels(name)
+    if self.ragged:
+      labels = jnp.where(self.real(name), labels, num_classes)  # counted nowhere
+    return jnp.bincount(labels, length=num_classes).astype(float)
+
   def _set(self, name: str) -> jax.Array:
     if name not in self.index:
       raise MethodError(f"the {name} set is not among the method's needs ({', '.join(self.index)})")
@@ -215,13 +222,15 @@ class View:
     """Gather the images and labels of Samples (a Pair gives a Pair of Batches)."""
     if isinstance(samples, streams.Pair):
       return streams.Pair(*(self.fetch(part, key, augmented) for part in samples))
-    images = jnp.take(self._arrays.images, samples.index, axis=0)
-    labels = jnp.take(self._arrays.labels, samples.index, axis=0)
+    index = samples.index
+    images = jnp.take(self._arrays.images, index, axis=0)
+    labels = jnp.take(self._arrays.labels, index, axis=0)
     if self.ragged and samples.weight is not None:  # nothing of padding is read, NaN neither
       seen = samples.weight > 0
       images = jnp.where(seen.reshape(-1, *[1] * (images.ndim - 1)), images, 0)
       labels = jnp.where(seen, labels, 0)
+      index = jnp.where(seen, index, index[0])  # tables hold NaN elsewhere; the first is real
     if self.task.preprocess is not None:
       dtype = jnp.result_type(float)
       images = augment.preprocess(self.task.preprocess, images, key, augmented, dtype=dtype)
-    return Batch(images, labels, samples.weight, samples.origin, samples.index)
+    return Batch(images, labels, samples.weight, samples.origin, index)

@@ -22,7 +22,9 @@ def prepare(variables: Variables, step: Step) -> tuple[Variables, Array]:
   """Confuse the convolution; return the class weights besides, [C]."""
   std = step.hp["start_confuser_std"]
   params = add_noise(std > 0, variables["params"], step, "noise0", std)
-  weights = balanced_weights(step.view.labels("retain"), step.options["num_classes"])
+  counts = step.view.class_counts("retain", step.options["num_classes"])
+  size = jnp.sum(counts) if step.view.ragged else step.view.size("retain")
+  weights = balanced_weights(counts, size)
   return {**variables, "params": params}, weights
 
 
@@ -49,11 +51,14 @@ def add_noise(when: Array, params: Tree, step: Step, draw: str, std: Array) -> T
   return lax.cond(when, add, lambda params: params, params)
 
 
-def balanced_weights(labels: Array, num_classes: int) -> Array:
-  """Return w_c = n / (C n_c), with C the number of classes that occur; 0 for the others."""
-  counts = jnp.bincount(labels, length=num_classes).astype(float)
+def balanced_weights(counts: Array, size: Array | int) -> Array:
+  """Return w_c = n / (C n_c), with C the number of classes that occur; 0 for the others.
+
+  Args:
+    counts: float [C], n_c. size: n, their sum.
+  """
   occurring = jnp.sum(counts > 0).astype(counts.dtype)
-  return jnp.where(counts > 0, labels.size / (occurring * jnp.maximum(counts, 1)), 0)
+  return jnp.where(counts > 0, size / (occurring * jnp.maximum(counts, 1)), 0)
 
 
 def loss(params: Tree, batch_stats: Tree, batch: Batch, step: Step) -> tuple[Array, Report]:

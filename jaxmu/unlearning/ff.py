@@ -42,7 +42,7 @@ def fisher(params: Tree, batch_stats: Tree, view: View, batch_size: int) -> Tree
   sample give the Fisher information of the model's own distribution.
   """
 
-  def add_batch(total: Tree, samples: Samples) -> tuple[Tree, None]:
+  def take(total: Tree, samples: Samples) -> tuple[Tree, None]:
     batch = view.fetch(samples)
     network = lambda params: view.task.forward(params, batch_stats, batch.x, train=False)[0]
     logits, pull = jax.vjp(network, params)
@@ -58,9 +58,19 @@ def fisher(params: Tree, batch_stats: Tree, view: View, batch_size: int) -> Tree
     classes = (share @ p, jnp.eye(p.shape[1], dtype=p.dtype))
     return lax.scan(add_class, total, classes)[0], None
 
-  order = view.positions(view.index["retain"], batch_size, pad=True).full
+  def add_batch(total: Tree, samples: Samples) -> tuple[Tree, None]:
+    if not view.ragged:
+      return take(total, samples)
+    any_real = jnp.any(jnp.asarray(samples.weight) > 0)
+    return lax.cond(any_real, take, lambda total, _: (total, None), total, samples)
+
+  count = view.count("retain")
+  order = view.positions(view.index["retain"], batch_size, pad=True, count=count).full
   total, _ = lax.scan(add_batch, jax.tree.map(jnp.zeros_like, params), order)
-  return jax.tree.map(lambda t: t / order.index.shape[0], total)
+  if not view.ragged:
+    return jax.tree.map(lambda t: t / order.index.shape[0], total)
+  share = 1 / view.steps("retain", batch_size)  # no quotient of arrays, see `losses.divergence`
+  return jax.tree.map(lambda t: t * share.astype(t.dtype), total)
 
 
 def variance(phi: Tree, alpha: Array | float, num_classes: int) -> Tree:

@@ -38,26 +38,39 @@ def prepare(variables: Variables, step: Step) -> tuple[Variables, tuple]:
 
 def uphill(params: Tree, batch_stats: Tree, view: View, batch_size: int) -> Tree:
   """Return v = (n_f/n) (gbar_f - gbar_r), gbar the gradient of a set's mean cross-entropy."""
-  n_forget, n_retain = view.size("forget"), view.size("retain")
-  n = n_forget + n_retain
-  batch_size = min(batch_size, max(n_forget, n_retain))
+  batch_size = min(batch_size, max(view.size("forget"), view.size("retain")))
   forget, retain = (
-    view.positions(view.index[name], batch_size, pad=True) for name in ("forget", "retain")
+    view.positions(view.index[name], batch_size, pad=True, count=view.count(name))
+    for name in ("forget", "retain")
   )
   # A batch's mean gradient counts by its real samples, which gives exact means over the sets.
   number = lambda order: jnp.sum(order.full.weight, axis=1)
-  orders = [(number(forget) / n, forget), (-n_forget / n_retain / n * number(retain), retain)]
+  if view.ragged:  # products, for quotients see `losses.divergence`
+    n_forget, n_retain = (view.count(name).astype(float) for name in ("forget", "retain"))
+    share = 1 / (n_forget + n_retain)
+    of_forget, of_retain = number(forget) * share, number(retain) * (-n_forget / n_retain * share)
+  else:
+    n_forget, n_retain = view.size("forget"), view.size("retain")
+    n = n_forget + n_retain
+    of_forget, of_retain = number(forget) / n, -n_forget / n_retain / n * number(retain)
+  orders = [(of_forget, forget), (of_retain, retain)]
   return signed_gradients(view, params, batch_stats, orders, train=False)[0]
 
 
 class Curvature:
-  """The gradients g_k [K, P] of the first K retain samples' losses, as products with vectors."""
+  """The gradients g_k [K, P] of the first K retain samples' losses, as products with vectors.
+
+  Those of padding, where a member has fewer samples than K, are 0.
+  """
 
   def __init__(self, params: Tree, batch_stats: Tree, view: View, batch_size: int):
     self.params, self.batch_stats, self.view = params, batch_stats, view
     self.index = view.index["retain"][:CURVATURE_SAMPLES]
     self.size = self.index.shape[0]
-    self.samples = view.positions(self.index, min(batch_size, self.size), pad=True).full
+    batch_size = min(batch_size, self.size)
+    self.real = view.real("retain")[: self.size] if view.ragged else None
+    count = None if self.real is None else jnp.sum(self.real)
+    self.samples = view.positions(self.index, batch_size, pad=True, count=count).full
 
   def first(self) -> Tree:
     """Return g_1, a tree like params."""
@@ -74,7 +87,8 @@ class Curvature:
       return None, [push(u) for u in directions]
 
     slopes = lax.scan(step, None, self.samples)[1]
-    return [slope.reshape(-1)[: self.size] for slope in slopes]
+    slopes = [slope.reshape(-1)[: self.size] for slope in slopes]
+    return slopes if self.real is None else [jnp.where(self.real, s, 0) for s in slopes]
 
   def combine(self, weights: Array) -> Tree:
     """Return sum_k weights_k g_k, a tree like params."""

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxmu.data import streams
 from jaxmu.errors import MethodError
 from jaxmu.models import structure, takes_mask
 from jaxmu.models.initialisers import he_normal_out
-from jaxmu.training import Pass, Phase, Step, heavy_ball, hyper, schedules
+from jaxmu.training import Pass, Phase, Step, View, heavy_ball, hyper, schedules
 from jaxmu.training.method import FIXED, REFERENCE, Method, Sizes
 from jaxmu.training.objectives import classification
 from jaxmu.training.phase import Array, Hp, Options, Tree, Variables
@@ -52,24 +53,45 @@ def _signed_gradient(
 ) -> tuple[Tree, Tree]:
   """G = sum over batches of R' of grad CE - sum over batches of D_f of grad CE, parameters fixed.
 
-  R' is a random part of the retain set, as large as the forget set. BatchNorm runs in train mode
-  and its statistics move, first on retain, then on forget batches.
+  R' is a random part of the retain set, as large as the forget set (see `_subset`). BatchNorm runs
+  in train mode and its statistics move, first on retain, then on forget batches.
   """
   params, batch_stats = variables["params"], variables["batch_stats"]
   view, batch_size = step.view, step.options["batch_size"]
-  size = min(view.size("forget"), view.size("retain"))
-  places = view.draws.get("subset")
-  if places is None:
-    places = jax.random.permutation(subset_key, view.size("retain"))[:size]
+  places, number = _subset(view, subset_key)
+  subset_batch = batch_size if step.options["fidelity"] == FIXED else SUBSET_BATCH
+  pad = takes_mask(view.task.module)
+  retain = view.positions(view.index["retain"][places], subset_batch, pad, number)
+  forget = view.order("forget", forget_key, batch_size, pad)
+  return signed_gradients(view, params, batch_stats, [(1, retain), (-1, forget)], forget_key)
+
+
+def _subset(view: View, key: Array) -> tuple[Array, Array | None]:
+  """Return the places of R' in the retain set and how many of them count, None for all.
+
+  A member with smaller sets than others takes from the same draw: its own samples, in their order,
+  until there are as many as its forget set has.
+  """
+  size, places = min(view.size("forget"), view.size("retain")), view.draws.get("subset")
+  if places is not None:
+    _check_subset(places, size)
+  elif view.ragged:
+    places = jax.random.permutation(key, view.size("retain"))
+  else:
+    places = jax.random.permutation(key, view.size("retain"))[:size]
+  if not view.ragged:
+    return places, None
+  real = places < view.count("retain")
+  fewest = jnp.minimum(view.count("forget"), view.count("retain"))
+  return streams.first(places, real)[:size], jnp.minimum(fewest, jnp.sum(real))
+
+
+def _check_subset(places: Array, size: int) -> None:
+  """Raise MethodError unless a caller's R' holds that many whole numbers."""
   if places.shape != (size,):
     raise MethodError(f"msg: subset must hold {size} places, got shape {places.shape}")
   if not jnp.issubdtype(places.dtype, jnp.integer):
     raise MethodError(f"msg: subset must hold whole numbers, got {places.dtype}")
-  subset_batch = batch_size if step.options["fidelity"] == FIXED else SUBSET_BATCH
-  pad = takes_mask(view.task.module)
-  retain = view.positions(view.index["retain"][places], subset_batch, pad)
-  forget = view.order("forget", forget_key, batch_size, pad)
-  return signed_gradients(view, params, batch_stats, [(1, retain), (-1, forget)], forget_key)
 
 
 def _fresh(key: Array, params: Tree, convolutional: Tree) -> Tree:

@@ -46,7 +46,7 @@ def prepare(variables: Variables, step: Step) -> tuple[Variables, Teacher]:
   """Cache the teacher's entropies; prune, and redraw what is zero."""
   view, hp, options = step.view, step.hp, step.options
   entropies = entropy(view.logits(variables, "retain", options["batch_size"]))
-  counts = jnp.bincount(view.labels("retain"), length=options["num_classes"]).astype(float)
+  counts = view.class_counts("retain", options["num_classes"])
   weights = jnp.where(counts > 0, jnp.maximum(counts, 1) ** COUNT_POWER, 0)
   params = variables["params"]
   pruned = prune(params, count(hp["prune_amount"], pool_size(params), rest=hp["prune_rest"]))

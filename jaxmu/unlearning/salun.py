@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from jaxmu.models import structure
-from jaxmu.training import Phase, Step, heavy_ball, hyper
+from jaxmu.training import Phase, Step, View, heavy_ball, hyper
 from jaxmu.training.method import FIXED, REFERENCE, Method, Sizes
 from jaxmu.training.phase import Array, Hp, Options, Tree, Variables
 from jaxmu.unlearning.parts.gates import gate_updates, has_gradient, scale_by_mask
@@ -44,11 +44,18 @@ def forget_gradient(variables: Variables, step: Step) -> Tree:
   batch_size = min(options["batch_size"], view.size("forget"))
   order = view.order("forget", step.key, batch_size, pad=True)
   cumulative = options["fidelity"] == REFERENCE
-  weights = jnp.arange(order.full.index.shape[0], 0, -1) if cumulative else 1
+  weights = _remaining(view, batch_size, order.full.index.shape[0]) if cumulative else 1
   params, batch_stats = variables["params"], variables["batch_stats"]
   gradient, _ = signed_gradients(view, params, batch_stats, [(weights, order)], train=False)
   alive = lambda leaf, g: g if has_gradient(leaf, options, "eval") else jnp.zeros_like(g)
   return structure.map_leaves(alive, gradient)
+
+
+def _remaining(view: View, batch_size: int, batches: int) -> Array:
+  """Return K, K - 1, ... for a pass's batches; those beyond a member's own K are never read."""
+  if view.ragged:
+    return view.steps("forget", batch_size) - jnp.arange(batches)
+  return jnp.arange(batches, 0, -1)
 
 
 def most_salient(gradient: Tree, fraction: Array | float, rest: Array | float = 0.0) -> Tree:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxmu.data import streams
 from jaxmu.settings.ranges import EPOCHS, NOT_NEGATIVE, Range
-from jaxmu.training import Pass, Phase, Report, Step, heavy_ball, hyper, schedules
+from jaxmu.training import Pass, Phase, Report, Step, View, heavy_ball, hyper, schedules
 from jaxmu.training.hyper import Distribution, Hyper
 from jaxmu.training.losses import cross_entropy, divergence, mean
 from jaxmu.training.method import FIXED, REFERENCE, Method, Sizes
@@ -146,6 +146,8 @@ def count_errors(variables: Variables, name: str, step: Step, among: Array | boo
   size = step.options["forget_batch_size" if name == "forget" else "retain_batch_size"]
   labels = view.labels(name)
   wrong = jnp.argmax(view.logits(variables, name, size), axis=-1).astype(labels.dtype) != labels
+  if view.ragged:
+    wrong &= view.real(name)
   return jnp.sum(wrong & among, dtype=jnp.int32)
 
 
@@ -158,19 +160,29 @@ def rewind(variables: Variables, step: Step) -> Array:
   """
   view, epochs = step.view, step.hp["sgda_num_epochs"]
   errors = step.memory.at[epochs].set(count_errors(variables, "forget", step))
-  occurs = jnp.zeros(step.options["num_classes"], bool).at[view.labels("forget")].set(True)
-  unseen = occurs[view.labels("val")]
+  n_forget, unseen = view.count("forget"), of_forget_classes(view, step.options["num_classes"])
   unseen_errors = count_errors(variables, "val", step, unseen)
   # Fractions over their common denominator are whole numbers, so that ties are exact.
-  n_forget, n_unseen = view.size("forget"), jnp.sum(unseen, dtype=jnp.int32)
-  fits = n_forget * view.size("val") < jnp.iinfo(jnp.int32).max
+  n_unseen = jnp.sum(unseen, dtype=jnp.int32)
+  fits = view.size("forget") * view.size("val") < jnp.iinfo(jnp.int32).max
   exact = lambda number: number.astype(jnp.int32 if fits else float)
+  if view.ragged:
+    n_forget = exact(n_forget)
   gaps = jnp.abs(exact(errors) * exact(n_unseen) - exact(unseen_errors) * n_forget)
   best = jnp.argmin(
     jnp.where(jnp.arange(len(errors), dtype=jnp.int32) <= epochs, gaps, gaps.max() + 1)
   )
   best = best.astype(jnp.int32)
   return jnp.where(best < epochs, best, 0)
+
+
+def of_forget_classes(view: View, num_classes: int) -> Array:
+  """Tell which validation samples are of a class that occurs in the forget set, bool [n]."""
+  occurs, labels = jnp.zeros(num_classes, bool), view.labels("forget")
+  if not view.ragged:
+    return occurs.at[labels].set(True)[view.labels("val")]
+  occurs = occurs.at[labels].max(view.real("forget"))
+  return occurs[view.labels("val")] & view.real("val")
 
 
 def count_steps(hp: Mapping[str, Any], sizes: Sizes) -> dict[str, int]:

@@ -27,7 +27,8 @@ def signed_gradients(
 
   Args:
     orders: (weight, `streams.Order`) pairs; the weight of a pass's batches is a number (+1, -1)
-      or an array [batches]. Padded orders of one batch size are scanned together.
+      or an array [batches]. Padded orders of one batch size are scanned together. Where members
+      differ in their sets' sizes, batches of padding alone are passed over.
     key: feeds dropout, another mask for every batch; may be None for networks without dropout.
     train: BatchNorm mode; in train mode the running statistics move from batch to batch.
 
@@ -41,7 +42,7 @@ def signed_gradients(
     )
     return mean(cross_entropy(logits, batch.y), batch.weight), batch_stats
 
-  def step(carry: Any, signed_samples: Any) -> Any:
+  def take(carry: Any, signed_samples: Any) -> Any:
     (total, batch_stats), (sign, samples) = carry, signed_samples
     dropout = None if key is None else jax.random.fold_in(key, samples.index[0])
     batch = view.fetch(samples)
@@ -50,6 +51,12 @@ def signed_gradients(
       jax.tree.map(lambda t, g: t + sign.astype(g.dtype) * g, total, grads),
       batch_stats,
     ), None
+
+  def step(carry: Any, signed_samples: Any) -> Any:
+    if not view.ragged:
+      return take(carry, signed_samples)
+    any_real = jnp.any(signed_samples[1].weight > 0)
+    return lax.cond(any_real, take, lambda carry, _: (carry, None), carry, signed_samples)
 
   carry = jax.tree.map(jnp.zeros_like, params), batch_stats
   for sign, signs, full, rest in _joined(orders):
