@@ -45,11 +45,11 @@ def trimmed(sets, k):
   return ({name: v[k : k + 1, : counts[name][k]] for name, v in index.items()},)
 
 
-def run(name, start, sets, seeds, k=None, draws=None, **options):
+def run(name, start, sets, seeds, k=None, draws=None, fidelity=None, **options):
   given = start if k is None else member(start, k)
   made = problems.problem(len(seeds), sets=sets, **options)
   sizes = {key: BATCH for key in problems.TABLE[name].small if key.endswith("batch_size")}
-  return problems.run(name, made, given, seeds, sizes, draws=draws)
+  return problems.run(name, made, given, seeds, sizes, draws=draws, fidelity=fidelity)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -90,6 +90,18 @@ def test_without_shuffling_it_equals_the_run_on_that_many_samples(name, start):
     assert one.passes == other.passes
     for leg, same in zip(legs, known, strict=True):
       assert problems.equal(taken(leg), taken(same))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("name", "fidelity"), [("ff", "fixed"), ("iu", "fixed"), ("msg", "fixed"), ("salun", "reference")]
+)
+def test_so_it_does_where_the_other_fidelity_reads_sizes(name, fidelity, start):
+  sets, given = problems.ragged(COUNTS), {"shuffle": False, "fidelity": fidelity}
+  places, few = (draws(name, sets, 0, whole) for whole in (True, False))
+  ragged, _, _ = run(name, start, single(sets, 0), SEEDS[:1], 0, places, **given)
+  plain, _, _ = run(name, start, trimmed(sets, 0), SEEDS[:1], 0, few, **given)
+  jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6), ragged, plain)
 
 
 def draws(name, sets, k, places):
