@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmu.data import forget_list, requests
+from jaxmu.data import forget_list, listed_request, requests
 from jaxmu.data.arrays import Dataset
 from jaxmu.data.datasets import load
+from jaxmu.data.listed_request import Listed, ListedRequest
 from jaxmu.data.requests import Facts
 from jaxmu.data.splits import Split, fixed_split, listed_split, redrawn_split
 from jaxmu.data.transforms import randomise_labels, subset
@@ -43,6 +44,7 @@ class Requested(NamedTuple):
 def requests_for(settings: Settings, facts: Facts) -> list[Requested]:
   """Return every forget set of every seed, draw by draw; see `splits_for`."""
   asked, seed = settings.scenario, settings.data.split_seed
+  facts = facts._replace(listed=_listed(settings, facts))
   known: dict[tuple[Split, int], tuple[Split, tuple[Split, ...]]] = {}
   found = []
   for own, base in zip(settings.seeds, _drawn(settings, facts)):
@@ -61,16 +63,16 @@ def splits_for(settings: Settings, facts: Facts) -> list[Split]:
     facts: what is known of the samples; labels and groups only where a request reads them.
 
   Raises:
-    DataError: a part would be empty; the data do not have what a request needs; the file
-      `config.data.forget` changed since the config was read, or its samples are not trained on.
+    DataError: a part would be empty; the data do not have what a request needs; a file of
+      positions changed since the config was read, or its samples are not trained on.
   """
   return [one.rounds[0] for one in requests_for(settings, facts) if not one.draw]
 
 
 def _drawn(settings: Settings, facts: Facts) -> list[Split]:
   chosen, sizes = settings.data, (facts.num_train, len(facts.indices))
-  if chosen.forget:
-    return _listed(settings, facts.indices, facts.num_train)
+  if facts.listed is not None:
+    return _around(settings, facts.listed, sizes)
   fractions = {"val_fraction": chosen.val_fraction, "forget_fraction": chosen.forget_fraction}
   if chosen.split_per_seed:
     draw = lambda seed: redrawn_split(*sizes, seed=chosen.split_seed + seed, **fractions)
@@ -78,17 +80,30 @@ def _drawn(settings: Settings, facts: Facts) -> list[Split]:
   return [fixed_split(*sizes, seed=chosen.split_seed, **fractions)] * len(settings.seeds)
 
 
-def _listed(settings: Settings, indices: np.ndarray, num_train: int) -> list[Split]:
-  """Return the splits that forget the samples in the file `config.data.forget`."""
+def _listed(settings: Settings, facts: Facts) -> Listed | None:
+  """Return the samples of the file `config.data.forget` or `config.scenario.path`, if any."""
+  chosen, asked = settings.data, settings.scenario
+  if chosen.forget:
+    path, known = chosen.forget, chosen.forget_sha256
+    found = ListedRequest(forget_list.read(path), None)
+  elif asked.path:
+    path, known, found = asked.path, asked.path_sha256, listed_request.read(asked.path)
+  else:
+    return None
+  if found.sha256 != known:
+    raise DataError(f"forget list {path} changed while it was in use; run the same command again")
+  return found.rows(facts.indices, facts.num_train)
+
+
+def _around(settings: Settings, listed: Listed, sizes: tuple[int, int]) -> list[Split]:
+  """Return the splits that forget listed samples and keep their control apart."""
   chosen = settings.data
-  listed = forget_list.read(chosen.forget)
-  if listed.sha256 != chosen.forget_sha256:
-    raise DataError(
-      f"forget list {chosen.forget} changed while it was in use; run the same command again"
-    )
-  forget, sizes = listed.rows(indices, num_train), (num_train, len(indices))
   draw = lambda seed: listed_split(
-    forget, *sizes, val_fraction=chosen.val_fraction, seed=chosen.split_seed + seed
+    listed.forget,
+    *sizes,
+    val_fraction=chosen.val_fraction,
+    seed=chosen.split_seed + seed,
+    control=listed.control,
   )
   if chosen.split_per_seed:
     return [draw(seed) for seed in settings.seeds]

@@ -45,10 +45,7 @@ class ForgetList:
     Raises:
       DataError: one of them is no training sample, or all training samples are listed.
     """
-    order = np.argsort(indices, kind="stable")
-    places = np.searchsorted(indices, self.positions, sorter=order).clip(max=len(indices) - 1)
-    rows = order[places]
-    held = indices[rows] == self.positions
+    rows, held = self._find(indices)
     for i in np.flatnonzero(~held | (rows >= num_train))[:1]:
       self._refuse_stranger(int(i), bool(held[i]), np.sort(indices[:num_train]))
     if len(rows) == num_train:
@@ -57,6 +54,25 @@ class ForgetList:
         "retain; give a shorter list"
       )
     return np.sort(rows).astype(np.int64)
+
+  def rows_anywhere(self, indices: np.ndarray) -> np.ndarray:
+    """Return what `rows` does, of training and test samples; DataError where there is none."""
+    rows, held = self._find(indices)
+    for i in np.flatnonzero(~held)[:1]:
+      raise _wrong(
+        self.path,
+        _place(self.lines, int(i)),
+        self.positions[i],
+        f"is no sample; expected one of the {len(indices)} samples of the data",
+      )
+    return np.sort(rows).astype(np.int64)
+
+  def _find(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a row of the data set for each position, and whether it is that sample."""
+    order = np.argsort(indices, kind="stable")
+    places = np.searchsorted(indices, self.positions, sorter=order).clip(max=len(indices) - 1)
+    rows = order[places]
+    return rows, indices[rows] == self.positions
 
   def _refuse_stranger(self, i: int, held: bool, train: np.ndarray) -> NoReturn:
     what = "is in the test part" if held else "is no training sample"
@@ -97,10 +113,16 @@ def read(path: str) -> ForgetList:
       f"forget list {path} cannot be read ({short(f'{type(error).__name__}: {error}')}); expected "
       "positions as a plain .npy array, a .csv or a .txt file"
     ) from error
-  if len(listed.positions) == 0:
-    raise DataError(f"forget list {path} is empty; expected at least one position")
-  _refuse_repeats(listed)
-  return listed
+  return _checked(listed)
+
+
+def from_array(path: str, array: np.ndarray) -> ForgetList:
+  """Take the positions of an array; raise `DataError` as `read` does.
+
+  Args:
+    path: what messages call it.
+  """
+  return _checked(_of_array(path, array))
 
 
 def identify(path: str) -> str:
@@ -110,7 +132,10 @@ def identify(path: str) -> str:
 
 def _read_array(path: str) -> ForgetList:
   with Path(path).expanduser().open("rb") as stream:
-    array = np.lib.format.read_array(stream, allow_pickle=False)
+    return _of_array(path, np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def _of_array(path: str, array: np.ndarray) -> ForgetList:
   if array.dtype.kind not in "iu" or array.ndim != 1:
     mask = array.dtype.kind == "b"
     raise DataError(
@@ -172,6 +197,14 @@ def _number(word: str) -> int | None:
   if not (digits.isascii() and digits.isdecimal()):
     return None
   return int(word) if len(digits) < 20 else POSITIONS.high + 1  # Python reads some thousand digits
+
+
+def _checked(listed: ForgetList) -> ForgetList:
+  """Refuse a list of nothing, and repeats."""
+  if len(listed.positions) == 0:
+    raise DataError(f"forget list {listed.path} is empty; expected at least one position")
+  _refuse_repeats(listed)
+  return listed
 
 
 def _refuse_repeats(listed: ForgetList) -> None:

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,18 @@ OPTIONS = ("mean", "std", "class_names", "augmentation")
 KNOWN = (*WHOLE, "num_train", *HALVES, *GROUPS, *OPTIONS)
 
 
-def read(path: str) -> dict[str, np.ndarray]:
+class Kind(NamedTuple):
+  """What a file is for, the entry of a config that names it, and arrays that it may hold."""
+
+  name: str
+  entry: str
+  example: str
+
+
+DATA = Kind("data file", "data.path", "images=..., labels=..., num_train=...")
+
+
+def read(path: str, kind: Kind = DATA) -> dict[str, np.ndarray]:
   """Return the arrays of a file by name; nothing is unpickled.
 
   Raises:
@@ -29,15 +41,16 @@ def read(path: str) -> dict[str, np.ndarray]:
         names, members = list(file), dict(file)
   except FileNotFoundError as error:
     raise DataError(
-      f"data file {path} does not exist; give the path of an .npz file: --config.data.path=FILE.npz"
+      f"{kind.name} {path} does not exist; give the path of an .npz file: "
+      f"--config.{kind.entry}=FILE.npz"
     ) from error
   except Exception as error:  # zipfile, zlib, tokenize ...: what damaged bytes raise has no end
-    raise _unreadable(path, short(f"{type(error).__name__}: {error}")) from error
+    raise _unreadable(path, short(f"{type(error).__name__}: {error}"), kind) from error
   strange = [name for name in names if not isinstance(members[name], np.ndarray)]
   if strange:
-    raise _unreadable(path, f"its member '{strange[0]}' is no array")
+    raise _unreadable(path, f"its member '{strange[0]}' is no array", kind)
   if len(members) < len(names):
-    raise _unreadable(path, "two of its members have the same name")
+    raise _unreadable(path, "two of its members have the same name", kind)
   return members
 
 
@@ -133,8 +146,8 @@ def _same_length(path: str, images: np.ndarray, labels: np.ndarray) -> None:
     )
 
 
-def _unreadable(path: str, reason: str) -> DataError:
+def _unreadable(path: str, reason: str, kind: Kind) -> DataError:
   return DataError(
-    f"data file {path} is not a readable .npz file of plain arrays ({reason}); write it with "
-    "numpy.savez(path, images=..., labels=..., num_train=...)"
+    f"{kind.name} {path} is not a readable .npz file of plain arrays ({reason}); write it with "
+    f"numpy.savez(path, {kind.example})"
   )

@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from jaxmu.data.listed_request import Listed
 from jaxmu.data.splits import Split
 from jaxmu.errors import DataError, closest, short
-from jaxmu.settings.choices import CLASSES, CONTROLS, EACH, GROUPS, LOWEST, RANDOM, RANKED, READS
+from jaxmu.settings.choices import (
+  CLASSES,
+  CONTROLS,
+  EACH,
+  GROUPS,
+  LISTED,
+  LOWEST,
+  RANDOM,
+  RANKED,
+  READS,
+)
 from jaxmu.settings.study_sections import ScenarioSettings
 
 if TYPE_CHECKING:
@@ -30,6 +41,7 @@ class Facts(NamedTuple):
     indices: position of each as the data set stores it, int [N].
     labels, groups: int [N]; None where they were not read, or the data have none.
     scores: by which samples are ranked, [N], NaN where unknown; None where nobody asks.
+    listed: rows that a file names, to forget and to compare with; None where there is no file.
   """
 
   num_train: int
@@ -38,6 +50,7 @@ class Facts(NamedTuple):
   groups: np.ndarray | None = None
   class_names: tuple[str, ...] = ()
   scores: np.ndarray | None = None
+  listed: Listed | None = None
 
   @classmethod
   def of(cls, dataset: "Dataset", scores: np.ndarray | None = None) -> "Facts":
@@ -217,6 +230,13 @@ def _ranked(base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.G
   return Chosen(np.sort(forget), np.sort(control), control)
 
 
+def _listed(base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.Generator) -> Chosen:
+  """Choose what a list says; a base split is made for it, whose other parts have none of it."""
+  del base, asked, rng
+  assert facts.listed is not None
+  return Chosen(*facts.listed, _NOBODY)
+
+
 def classes(given: str, names: tuple[str, ...]) -> list[int]:
   """Read classes by number or name, apart by commas.
 
@@ -281,5 +301,11 @@ RULES: Mapping[str, Rule] = {
     CONTROLS[RANKED],
     READS[RANKED],
     ("scores",),
+  ),
+  LISTED: Rule(
+    _listed,
+    "the training samples of a list of one's own (`forget`), which may name its control as well",
+    CONTROLS[LISTED],
+    READS[LISTED],
   ),
 }

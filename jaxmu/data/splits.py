@@ -104,27 +104,32 @@ def listed_split(
   *,
   val_fraction: float = 0.15,
   seed: int = 123,
+  control: np.ndarray | None = None,
 ) -> Split:
   """Split what a given forget set leaves of the official train part into val and retain.
 
   `forget` holds positions in the train part. The validation samples are the first others of the
   permutation that `fixed_split` draws with this seed, as many as there: with the forget set of
   `fixed_split`, validation and retain sets are its own, too. The test part is the official one.
-  Raises `DataError` where a part would be empty.
+  Training samples of `control` are in neither of them. Raises `DataError` where a part would be
+  empty.
   """
   _check_fraction("val_fraction", val_fraction)
   order = np.random.RandomState(seed).permutation(num_train).astype(np.int64)
-  rest = order[~np.isin(order, forget)]
+  apart = forget if control is None else np.concatenate([forget, control[control < num_train]])
+  rest = order[~np.isin(order, apart)]
   size = math.ceil(val_fraction * num_train)
   if len(rest) <= size:
     raise DataError(
-      f"{len(forget)} of {num_train} training samples are to be forgotten and {size} held out for "
-      "validation, which leaves none to retain; expected fewer: shorten the list of config.data."
-      "forget, or give a smaller config.data.val_fraction"
+      f"{len(forget)} of {num_train} training samples are to be forgotten"
+      + (f", {len(apart) - len(forget)} to be control" if len(apart) > len(forget) else "")
+      + f" and {size} held out for validation, which leaves none to retain; expected fewer: "
+      "shorten the list, or give a smaller config.data.val_fraction"
     )
   val, retain = rest[:size], rest[size:]
   train = np.concatenate([retain, forget])
-  split = Split(train, retain, forget, val, np.arange(num_train, num_total, dtype=np.int64))
+  test = np.arange(num_train, num_total, dtype=np.int64)
+  split = Split(train, retain, forget, val, test)
   _refuse_empty(split, f"{num_train} training and {num_total - num_train} test samples")
   return split
 

@@ -27,8 +27,8 @@ class HyperParameter(Protocol):
 class Catalog:
   """Name what a config may ask for; `methods` maps each one to its hyper-parameters by name.
 
-  `forget_sha256` reads a file of positions and returns what identifies them, `scores_sha256` the
-  numbers by which a request ranks samples; `tuned` reads
+  `forget_sha256` reads a file of positions and returns what identifies them, `listed_sha256` those
+  of a request, `scores_sha256` the numbers by which a request ranks samples; `tuned` reads
   hyper-parameters by method, given `config.tuned`, data set and network.
   """
 
@@ -38,4 +38,5 @@ class Catalog:
   methods: Mapping[str, Mapping[str, HyperParameter]]
   forget_sha256: Callable[[str], str]
   scores_sha256: Callable[[str], str]
+  listed_sha256: Callable[[str], str]
   tuned: Callable[[str, str, str], Mapping[str, Mapping[str, Any]]]

@@ -4,12 +4,14 @@ BENCHMARK, ULIRA, SEARCH = "benchmark", "ulira", "search"  # kinds of study
 # How a convolution can be computed; `kernels` has a function for each, but for XLA's own ("lax").
 LOWERINGS = ("lax", "canonical", "taps", "mixed", "patches", "dense", "winograd")
 # Rules by which forgotten samples are chosen.
-RANDOM, CLASSES, GROUPS, RANKED = REQUESTS = "random", "classes", "groups", "ranked"
+REQUESTS = "random", "classes", "groups", "ranked", "listed"
+RANDOM, CLASSES, GROUPS, RANKED, LISTED = REQUESTS
 READS = {  # entries of `config.scenario` beside the rule itself
   RANDOM: (),
   CLASSES: ("classes", "share"),
   GROUPS: ("groups", "share"),
   RANKED: ("scores", "take"),
+  LISTED: ("path",),
 }
 EACH = "each"  # of `scenario.classes`: one class after the other
 HIGHEST, LOWEST = ENDS = "highest", "lowest"
@@ -18,6 +20,7 @@ CONTROLS = {  # what the forgotten samples are compared with
   CLASSES: "test samples of these classes",
   GROUPS: "samples of groups that nobody trained on",
   RANKED: "as many samples of the same rank, which nobody trains on",
+  LISTED: "the control samples of the list, which nobody trains on; without any, all test samples",
 }
 COMPUTE = ("float32", "bfloat16")  # of a network's forward and backward pass
 FIDELITIES = ("default", "reference", "fixed")

@@ -9,6 +9,7 @@ from jaxmu.settings.choices import (
   CLASSES,
   EACH,
   GROUPS,
+  LISTED,
   RANDOM,
   RANKED,
   READS,
@@ -82,16 +83,21 @@ def _check_path(settings: Entries) -> None:
 
 
 def _check_forget_list(settings: Entries) -> None:
-  path, known = settings.data.forget, settings.data.forget_sha256
+  path = settings.data.forget
   if path and settings.study == ULIRA:
     raise SettingsError(
       f"config.data.forget is {shown(path)}, but a U-LiRA study draws its forget sets; expected an "
       f"empty path: leave it out, or set --config.study={BENCHMARK}"
     )
+  _refuse_sum_alone("data.forget", settings.data.forget_sha256, path, "list", "FILE")
+
+
+def _refuse_sum_alone(entry: str, known: str, path: str, what: str, example: str) -> None:
+  """Refuse the SHA-256 of a file that is not named."""
   if known and not path:
     raise SettingsError(
-      "config.data.forget_sha256 is given without a file; expected the list of that sum: set "
-      "--config.data.forget=FILE, or leave the entry out"
+      f"config.{entry}_sha256 is given without a file; expected the {what} of that sum: set "
+      f"--config.{entry}={example}, or leave the entry out"
     )
 
 
@@ -142,6 +148,8 @@ def _check_scenario(settings: Entries) -> None:
       f"{settings.study}"
     )
   _check_draws(settings)
+  _refuse_sum_alone("scenario.scores", asked.scores_sha256, asked.scores, "numbers", "FILE.npy")
+  _refuse_sum_alone("scenario.path", asked.path_sha256, asked.path, "list", "FILE.npz")
   if asked.forget == RANDOM:
     return
   if settings.data.forget:
@@ -159,15 +167,15 @@ def _check_scenario(settings: Entries) -> None:
       "config.scenario.groups is 0; expected how many groups are forgotten: set "
       "--config.scenario.groups=8"
     )
-  if asked.scores_sha256 and not asked.scores:
-    raise SettingsError(
-      "config.scenario.scores_sha256 is given without scores; expected the numbers of that sum: "
-      "set --config.scenario.scores=FILE.npy, or leave the entry out"
-    )
   if asked.forget == RANKED and not asked.scores:
     raise SettingsError(
       "config.scenario.scores is empty; expected numbers to rank samples by: set "
       "--config.scenario.scores=FILE.npy, or a U-LiRA study's run directory"
+    )
+  if asked.forget == LISTED and not asked.path:
+    raise SettingsError(
+      "config.scenario.path is empty; expected the file of positions to forget: set "
+      "--config.scenario.path=FILE.npz"
     )
 
 
@@ -191,9 +199,10 @@ def _check_draws(settings: Entries) -> None:
       f"config.scenario.classes is '{EACH}', a draw for each class, and config.scenario.draws "
       f"{asked.draws}; expected one of the two: leave draws out"
     )
-  if asked.draws > 1 and settings.data.forget:
+  if asked.draws > 1 and (settings.data.forget or asked.forget == LISTED):
+    entry = "data.forget" if settings.data.forget else "scenario.path"
     raise SettingsError(
-      f"config.scenario.draws is {asked.draws}, but config.data.forget names the one set to be "
+      f"config.scenario.draws is {asked.draws}, but config.{entry} names the one set to be "
       "forgotten; expected 1: leave draws out"
     )
 

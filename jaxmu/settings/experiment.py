@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from jaxmu.errors import SettingsError, shown
 from jaxmu.settings import combinations, hyper_parameters, readers, refusals
 from jaxmu.settings.catalog import Catalog
-from jaxmu.settings.choices import BENCHMARK, FIDELITIES, SEARCH, ULIRA
+from jaxmu.settings.choices import BENCHMARK, FIDELITIES, LISTED, SEARCH, ULIRA
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
 from jaxmu.settings.ranges import MEMBERS, NOT_NEGATIVE
@@ -31,7 +31,7 @@ from jaxmu.settings.sections import (
 )
 from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings, UliraSettings
 
-_LATER = {"draws", "rounds"}  # entries of `scenario` that came after its first runs
+_LATER = {"draws", "rounds", "path_sha256"}  # entries of `scenario` that came after its first runs
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -156,8 +156,9 @@ class Settings:
       raise refusals.translate(error, schema()) from error
     combinations.check(settings)
     combinations.check_study_is_named(plain)
-    listed = settings._with_sum("data", "forget", catalog.forget_sha256, "positions")
-    return listed._with_sum("scenario", "scores", catalog.scores_sha256, "numbers")
+    settings = settings._with_sum("data", "forget", catalog.forget_sha256, "positions")
+    settings = settings._with_sum("scenario", "scores", catalog.scores_sha256, "numbers")
+    return settings._with_sum("scenario", "path", catalog.listed_sha256, "positions")
 
   def _with_sum(
     self, section: str, entry: str, identify: Callable[[str], str], content: str
@@ -186,7 +187,7 @@ class Settings:
     it has what differs from the methods' defaults, of methods that are not chosen, too.
     """
     kept = _decisive(Settings, self.to_dict())
-    if self.data.forget:
+    if self.data.forget or self.scenario.forget == LISTED:
       del kept["data"]["forget_fraction"]  # which is not read
     kept["unlearning"] = json.loads(json.dumps(_written(self.unlearning.changed)))
     if self.study == ULIRA or (self.study == SEARCH and self.search.splits):

@@ -40,7 +40,7 @@ class ScenarioSettings:
     str,
     Entry(
       "rule by which forgotten samples are chosen: `random` (a share, the paper's), `classes`, "
-      "`groups` (users, persons), or `ranked` (the most or the least exposed)",
+      "`groups` (users, persons), `ranked` (the most or the least exposed), or `listed` (a file)",
       choices=REQUESTS,
     ),
   ] = RANDOM
@@ -100,6 +100,23 @@ class ScenarioSettings:
     str,
     Entry("of rule `ranked`: samples with the `highest` or the `lowest` numbers", choices=ENDS),
   ] = HIGHEST
+  path: Annotated[
+    str,
+    Entry(
+      "of rule `listed`: a `.npz` file of positions, `forget` and perhaps `control` "
+      "([format](scenarios.md#a-list-of-ones-own))",
+      read=file_path,
+      incidental=True,
+    ),
+  ] = ""
+  path_sha256: Annotated[
+    str,
+    Entry(
+      "SHA-256 of these positions: found when a config is read. Where it is given, a file of "
+      "others is refused",
+      read=sha256,
+    ),
+  ] = ""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

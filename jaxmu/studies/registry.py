@@ -1,7 +1,7 @@
 """The kinds of studies, by what a config calls them."""
 
 from jaxmu import data, models
-from jaxmu.data import forget_list
+from jaxmu.data import forget_list, listed_request
 from jaxmu.errors import StoreError
 from jaxmu.settings import Catalog
 from jaxmu.store import Run, tuned
@@ -24,6 +24,7 @@ def catalog() -> Catalog:
     studies=tuple(STUDIES),
     forget_sha256=forget_list.identify,
     scores_sha256=scores.identify,
+    listed_sha256=listed_request.identify,
     tuned=tuned.read,
   )
 

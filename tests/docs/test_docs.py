@@ -284,8 +284,13 @@ def test_commands_use_flags_that_exist(script, headft):
     if config:
       pairs = [tuple(w.removeprefix("--config.").split("=", 1)) for w in overrides]
       loaded = cli.load_config(str(ROOT / config[0]), pairs)
-      # The run directory of a search or a study in an example need not exist.
-      absent = {"tuned": lambda *asked: {}, "scores_sha256": lambda path: "0" * 64}
+      # A file, or the run directory of a search or a study, in an example need not exist.
+      found = lambda path: "0" * 64
+      absent = {
+        "tuned": lambda *asked: {},
+        "scores_sha256": found,
+        "listed_sha256": found,
+      }
       Settings.from_config(loaded, dataclasses.replace(catalog(), **absent))
 
 

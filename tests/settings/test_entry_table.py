@@ -48,7 +48,8 @@ def test_decisive_entries_are_those_of_the_hash():
   decisive = {row.name for row in entry_table.rows(CATALOG) if row.decisive}
   found = set()
   asked = {"scenario": {"forget": "classes", "classes": "3", "draws": 2, "rounds": 2}}
-  for more in ({"study": "ulira"}, {"study": "search"}, asked):
+  listed = {"scenario": {"forget": "listed", "path": "own.npz"}}
+  for more in ({"study": "ulira"}, {"study": "search"}, asked, listed):
     made = settings.Settings.from_config(study | more, CATALOG)
     found |= set(flat(made.identity() | {"unlearning": ""}))
   one_seed = {"seeds"}  # of a U-LiRA study alone; elsewhere seeds are what it grows by

@@ -10,7 +10,7 @@ from support import studies, sweeps
 from jaxmu import data
 from jaxmu.audit.attacks.population_mia import population_mia
 from jaxmu.audit.attacks.scores import cross_entropy
-from jaxmu.errors import DataError, StoreError
+from jaxmu.errors import DataError, SettingsError, StoreError
 from jaxmu.report import cells
 from jaxmu.store import Run
 from jaxmu.store.record import Record
@@ -109,6 +109,58 @@ def test_ranks_of_a_file_decide_and_belong_to_the_identity(tmp_path):
   assert moved.hash8 == settings.hash8
 
 
+def listed(path, **arrays):
+  np.savez(path, **arrays)
+  return ("--config.scenario.forget=listed", f"--config.scenario.path={path}")
+
+
+OWN, CONTROL = np.array([399, 3, 77, 150, 151, 152, 8, 9]), np.array([5, 6, 7, 100, 410, 411])
+
+
+def split_of(settings):
+  return data.splits_for(settings, data.Facts.of(data.load_for(settings)))[0]
+
+
+def test_a_list_with_its_control_through_a_whole_run(tmp_path):
+  given = arguments(tmp_path / "runs", *listed(tmp_path / "own.npz", forget=OWN, control=CONTROL))
+  settings = sweeps.settings(*given)
+  split = split_of(settings)
+  np.testing.assert_array_equal(split.forget, np.sort(OWN))
+  np.testing.assert_array_equal(split.control, CONTROL)
+  trained = np.concatenate([split.train, split.val])
+  assert not set(trained) & set(CONTROL)
+  assert split.sizes["train"] == 336 and split.sizes["val"] == 60 and split.sizes["test"] == 100
+  assert "forget_fraction" not in settings.identity()["data"]
+  assert sweeps.call(*given) == 0
+  run = Run.open(sweeps.only_run(tmp_path / "runs"))
+  assert run.manifest.split.sizes["control"] == 6
+  assert run.config["scenario"]["path_sha256"] == settings.scenario.path_sha256
+  text = (run.path / "report.md").read_text()
+  assert "own.npz; compared with the control samples of the list" in text
+  listed(tmp_path / "own.npz", forget=OWN, control=CONTROL[1:])
+  assert sweeps.settings(*given).hash8 != settings.hash8
+  with pytest.raises(
+    DataError, match=r"own\.npz changed while it was in use; run the same command"
+  ):
+    split_of(settings)
+  with pytest.raises(
+    SettingsError, match=r"path_sha256 is .*, but the positions in .*own\.npz have"
+  ):
+    known = settings.scenario.path_sha256
+    sweeps.settings(*given, f"--config.scenario.path_sha256={known}")
+
+
+def test_a_list_alone_is_the_split_of_the_list_without_a_rule(tmp_path):
+  given = arguments(tmp_path, *listed(tmp_path / "own.npz", forget=OWN))
+  split = split_of(sweeps.settings(*given))
+  assert split.control is None
+  assert split.sha256 == data.listed_split(np.sort(OWN), 400, 500).sha256
+
+
+def test_requests_without_a_list_keep_the_name_of_their_run(tmp_path):
+  assert "path_sha256" not in sweeps.settings(*arguments(tmp_path, *CLASS)).identity()["scenario"]
+
+
 def test_ranks_of_a_study_are_those_of_its_attack_on_the_originals(tmp_path):
   study = studies.arguments(tmp_path, methods="ft")
   assert sweeps.call(*study) == 0
@@ -159,6 +211,17 @@ def test_hidden_retain_samples_are_measured_and_never_read(tmp_path, capsys):
     (ranked("/nowhere"), "/nowhere"),
     ((*ranked("a.npy"), "--config.scenario.take=most"), "unknown 'most'"),
     ((f"--config.scenario.scores_sha256={'0' * 64}", *CLASS), "scores_sha256 is given without"),
+    (("--config.scenario.forget=listed",), "config.scenario.path is empty; expected the file of"),
+    (
+      ("--config.scenario.forget=listed", "--config.scenario.path=/no.npz"),
+      "no.npz does not exist",
+    ),
+    (("--config.scenario.path=a.npz",), "path is a.npz, which rule 'random' does not read"),
+    ((f"--config.scenario.path_sha256={'0' * 64}",), "path_sha256 is given without a file"),
+    (
+      ("--config.scenario.forget=listed", "--config.scenario.path=a", "--config.data.forget=a.txt"),
+      "config.data.forget names a list, and config.scenario.forget is 'listed'",
+    ),
     (("--config.scenario.classes=1",), "classes is 1, which rule 'random' does not read"),
     (("--config.scenario.forget=class",), "did you mean 'classes'?"),
     ((*CLASS, "--config.scenario.classes=7"), "has '7'; expected numbers from 0 to 3"),

@@ -45,6 +45,7 @@ CATALOG = Catalog(
   },
   forget_sha256=forget_sha256,
   scores_sha256=forget_sha256,
+  listed_sha256=forget_sha256,
   tuned=tuned,
 )
 CONFIG = {

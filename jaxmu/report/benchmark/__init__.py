@@ -31,7 +31,7 @@ from jaxmu.report.blocks import (
   described,
 )
 from jaxmu.report.first_screen import first
-from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, RANDOM, RANKED
+from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, LISTED, RANDOM, RANKED
 from jaxmu.store import Run
 
 __all__ = ["ReportData", "compose", "report"]
@@ -152,9 +152,11 @@ def _request(data: ReportData) -> list[tuple[str, str]]:
     CLASSES: f"classes {asked.classes}",
     GROUPS: plural(asked.groups, "group"),
     RANKED: f"samples with the {asked.take} scores of {asked.scores}",
+    LISTED: f"samples of {asked.path}",
   }[asked.forget]
   share = "" if asked.share == 1 else f", {100 * asked.share:g} % of their samples"
-  return [("Forgotten", f"{which}{share}; compared with {CONTROLS[asked.forget]}"), *access]
+  control = CONTROLS[asked.forget if "control" in data.split_sizes else RANDOM]
+  return [("Forgotten", f"{which}{share}; compared with {control}"), *access]
 
 
 def _seeds(seeds: list[int]) -> str:
