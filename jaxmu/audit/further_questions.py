@@ -33,7 +33,7 @@ def other_attackers(case: Case, attacker: Attacker) -> Table:
   """Ask forgotten against never-seen with labels alone, and with kernel densities as RULI does."""
   sides = {"positive": FORGOTTEN, "negative": NEVER, "paired": attacker.paired}
   labels = label_only(case.correct, case.roles, case.splits, **sides)
-  few = _columns(case, _some(case.phi.shape[1]))
+  few = case.columns(_some(case.phi.shape[1]))
   kernels = kernel_ratios(few.phi, few.roles, few.splits, **sides)
   found = _named("label_only", _rates(labels, case), ("auc",))
   return found | _named("kernel", _rates(kernels, few), ("auc",))
@@ -94,7 +94,7 @@ def efficacy_game(case: Case, retrained: Case, sorted_by: np.ndarray | None) -> 
   Kernel densities of the method's models against the retrained models of the same forget sets.
   """
   some = _some(case.phi.shape[1])
-  pairs = zip(_columns(case, some), _columns(retrained, some))
+  pairs = zip(case.columns(some), retrained.columns(some))
   both = Case(*(np.concatenate(pair) for pair in pairs))
   forgot = both.roles == FORGOTTEN
   own = np.arange(len(both.roles)) < len(case.roles)
@@ -129,12 +129,6 @@ def _some(samples: int) -> np.ndarray:
   """
   order = np.random.default_rng(0).permutation(samples)
   return np.sort(order[:MOST_KERNELS])
-
-
-def _columns(case: Case, samples: np.ndarray) -> Case:
-  if len(samples) == case.phi.shape[1]:
-    return case
-  return Case(*(array[:, samples] for array in case[:3]), case.splits)
 
 
 def _rates(scores, case: Case, **sides) -> Table:

@@ -61,6 +61,12 @@ class Case(NamedTuple):
     """Return the case of some models only."""
     return Case(*(array[chosen] for array in self))
 
+  def columns(self, chosen: np.ndarray | None) -> "Case":
+    """Return the case of some samples only; None: of all."""
+    if chosen is None:
+      return self
+    return Case(*(array[:, chosen] for array in self[:3]), self.splits)
+
   @property
   def alive(self) -> np.ndarray:
     """Models that are not left out because they diverged, bool [M]."""

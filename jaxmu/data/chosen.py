@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
 from jaxmu.data import forget_list, listed_request, requests
 from jaxmu.data.arrays import Dataset
 from jaxmu.data.datasets import load

@@ -31,7 +31,7 @@ from jaxmu.settings.study_sections import ScenarioSettings
 if TYPE_CHECKING:
   from jaxmu.data.arrays import Dataset
 
-STREAM, ACCESS_STREAM, ROUND_STREAM = 3, 4, 5  # apart from other uses of the seed of a split
+STREAM, ACCESS_STREAM, ROUND_STREAM = 3, 4, 6  # apart from other uses of the seed of a split
 
 
 class Facts(NamedTuple):
@@ -113,15 +113,9 @@ def apply(base: Split, facts: Facts, asked: ScenarioSettings, seed: int, draw: i
   rng = np.random.default_rng((seed, STREAM, draw) if draw else (seed, STREAM))
   if rule.choose is None:
     return _redrawn(base, rng) if draw else base
+  refuse_lacking(facts, asked)
   if asked.classes == EACH:
     asked = replace(asked, classes=str(draw))
-  for name in rule.needs:
-    if getattr(facts, name) is None:
-      raise DataError(
-        f"config.scenario.forget is '{asked.forget}', but the data set has no {name}; expected a "
-        "data set with them (identities, cifar100, or an npz file of your own): choose another "
-        "rule or data set"
-      )
   found = rule.choose(base, facts, asked, rng)
   gone = np.isin(base.train, np.concatenate([found.forget, found.unused]))
   retain = base.train[~gone]
@@ -194,10 +188,7 @@ def _groups(base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.G
   wanted = count if len(strange) else 2 * count
   if wanted >= len(trained):
     control = "" if len(strange) else " and as many as control"
-    raise DataError(
-      f"config.scenario.groups is {count}{control}, but the training part has {len(trained)}; "
-      "expected fewer, so that some remain"
-    )
+    raise too_many_groups(count, control, len(trained))
   of_groups = lambda part, some: part[np.isin(facts.groups[part], some)]
   forget = _some(of_groups(base.train, order[:count]), asked.share, rng)
   if len(strange):
@@ -262,6 +253,25 @@ def classes(given: str, names: tuple[str, ...]) -> list[int]:
       "and not all: set --config.scenario.classes=3"
     )
   return found
+
+
+def refuse_lacking(facts: Facts, asked: ScenarioSettings) -> None:
+  """Raise DataError where the data do not have what a rule needs."""
+  for name in RULES[asked.forget].needs:
+    if getattr(facts, name) is None:
+      raise DataError(
+        f"config.scenario.forget is '{asked.forget}', but the data set has no {name}; expected a "
+        "data set with them (identities, cifar100, or an npz file of your own): choose another "
+        "rule or data set"
+      )
+
+
+def too_many_groups(count: int, control: str, known: int) -> DataError:
+  """Return the error of a request for groups, and as many as `control` in words, that are all."""
+  return DataError(
+    f"config.scenario.groups is {count}{control}, but the training part has {known}; expected "
+    "fewer, so that some remain"
+  )
 
 
 def _some(samples: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -4,14 +4,20 @@
 study, in an order that keeps its beginning when splits are added.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jaxmu.data import requests
+from jaxmu.data.requests import Facts
 from jaxmu.data.splits import Split, ulira_attempt, ulira_pool, ulira_split
 from jaxmu.errors import DataError
+from jaxmu.settings.choices import CLASSES, GROUPS, RANDOM
+from jaxmu.settings.study_sections import ScenarioSettings
 
 SPLITS, ATTEMPTS = 64, 10  # the reference's protocol: 640 models
+STREAM = 5  # apart from other uses of the same seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +26,18 @@ class ShadowStudy:
 
   Model (s, f) trains on one half of the pool, drawn by split s, and forgets a tenth of that half,
   drawn by attempt f. Forget sets of one split overlap; the validation set is never trained on.
+
+  Where a request says who is forgotten, `wanted` are its samples, bool over the data set, and every
+  model forgets `size` of those in its half. Models that never saw one of them forget others of
+  them, so that the two kinds of models differ by that sample alone.
   """
 
   pool: np.ndarray
   val: np.ndarray
   splits: int = SPLITS
   attempts: int = ATTEMPTS
+  wanted: np.ndarray | None = None
+  size: int = 0
 
   @property
   def models(self) -> np.ndarray:
@@ -48,8 +60,18 @@ class ShadowStudy:
     """
     train, held_out = self.halves(split)
     _refuse_outside("attempt", attempt, self.attempts)
-    retain, forget = ulira_attempt(train, attempt)
+    if self.wanted is None:
+      retain, forget = ulira_attempt(train, attempt)
+    else:
+      retain, forget = self._of_wanted(train, (attempt, split))
     return Split(np.concatenate([retain, forget]), retain, forget, self.val, held_out)
+
+  def _of_wanted(self, train: np.ndarray, seeds: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what remains of a half without `size` wanted samples, and these."""
+    assert self.wanted is not None
+    forget = np.random.default_rng((*seeds, STREAM)).permutation(train[self.wanted[train]])
+    forget = forget[: self.size]
+    return train[~np.isin(train, forget)], forget
 
 
 def shadow_study(
@@ -82,6 +104,39 @@ def shadow_study(
       "samples"
     )
   return ShadowStudy(drawn[:size], val, splits, attempts)
+
+
+def of_request(study: ShadowStudy, facts: Facts, asked: ScenarioSettings, seed: int) -> ShadowStudy:
+  """Return a study whose models forget what a rule finds in their halves; random: as it is.
+
+  All forget sets have one size: of the fewest samples of the rule in a half, over the first 64
+  splits or all, the share that is asked for. So a study that grows keeps its models.
+
+  Args:
+    seed: draws the groups, the same ones for all models.
+
+  Raises:
+    DataError: the data do not have what the rule needs.
+  """
+  if asked.forget == RANDOM:
+    return study
+  wanted = _wanted(facts, asked, seed)
+  halves = (ulira_split(study.pool, split)[0] for split in range(max(study.splits, SPLITS)))
+  least = min(int(wanted[train].sum()) for train in halves)
+  return replace(study, wanted=wanted, size=math.ceil(asked.share * least))
+
+
+def _wanted(facts: Facts, asked: ScenarioSettings, seed: int) -> np.ndarray:
+  """Return of whom classes or groups are, bool [N]: whose samples models may forget."""
+  requests.refuse_lacking(facts, asked)
+  if asked.forget == CLASSES:
+    return np.isin(facts.labels, requests.classes(asked.classes, facts.class_names))
+  assert asked.forget == GROUPS and facts.groups is not None
+  trained = np.unique(facts.groups[: facts.num_train])
+  if asked.groups >= len(trained):
+    raise requests.too_many_groups(asked.groups, "", len(trained))
+  drawn = np.random.default_rng((seed, requests.STREAM)).permutation(trained)
+  return np.isin(facts.groups, drawn[: asked.groups])
 
 
 def _refuse_outside(name: str, value: int, count: int) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jaxmu.audit.metric import Number
-from jaxmu.audit.text import MISSING
+from jaxmu.audit.text import MISSING, plural
 from jaxmu.report.blocks import Cards, Facts, Meaning, MethodCard, Section, Table, Text
 from jaxmu.report.source import RunData
+from jaxmu.settings.choices import CLASSES, GROUPS, LISTED, RANDOM, RANKED
 from jaxmu.store.manifest import Manifest
 
 TOUCH = "Struck-through sets do not exist for a method: the program does not hand them over."
@@ -31,6 +32,27 @@ def header(data: RunData, asked: Iterable[tuple[str, str]], sizes: str, split: s
   if data.random_labels > 0:
     facts.append(("Random labels", random_labels(data)))
   return Facts(tuple(facts))
+
+
+def request(data: RunData, control: str) -> list[tuple[str, str]]:
+  """Say who is forgotten, where that is not a random share, and what methods may read.
+
+  Args:
+    control: what the forgotten samples are compared with.
+  """
+  asked = data.config.scenario
+  seen = f"{100 * asked.retain_share:g} % of the retain set"
+  access = [] if asked.retain_share == 1 else [("Methods read", seen)]
+  if asked.forget == RANDOM:
+    return access
+  which = {
+    CLASSES: f"classes {asked.classes}",
+    GROUPS: plural(asked.groups, "group"),
+    RANKED: f"samples with the {asked.take} scores of {asked.scores}",
+    LISTED: f"samples of {asked.path}",
+  }[asked.forget]
+  share = "" if asked.share == 1 else f", {100 * asked.share:g} % of their samples"
+  return [("Forgotten", f"{which}{share}; compared with {control}"), *access]
 
 
 def task(data: RunData) -> str:

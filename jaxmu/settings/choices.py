@@ -14,6 +14,7 @@ READS = {  # entries of `config.scenario` beside the rule itself
   LISTED: ("path",),
 }
 EACH = "each"  # of `scenario.classes`: one class after the other
+SHADOWED = RANDOM, CLASSES, GROUPS  # rules that a study of shadow models takes
 HIGHEST, LOWEST = ENDS = "highest", "lowest"
 CONTROLS = {  # what the forgotten samples are compared with
   RANDOM: "all test samples",

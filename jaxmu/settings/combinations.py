@@ -13,7 +13,9 @@ from jaxmu.settings.choices import (
   RANDOM,
   RANKED,
   READS,
+  REQUESTS,
   SEARCH,
+  SHADOWED,
   ULIRA,
 )
 from jaxmu.settings.ranges import SEED
@@ -141,11 +143,12 @@ def _check_scenario(settings: Entries) -> None:
         f"config.scenario.{name} is {getattr(asked, name)}, which rule '{asked.forget}' does not "
         "read; set --config.scenario.forget, or leave it out"
       )
-  if settings.study != BENCHMARK and (asked.forget != RANDOM or asked.retain_share != 1):
+  rules = {BENCHMARK: REQUESTS, ULIRA: SHADOWED}.get(settings.study, (RANDOM,))
+  if asked.forget not in rules or (settings.study != BENCHMARK and asked.retain_share != 1):
     raise SettingsError(
       f"config.scenario.forget is '{asked.forget}' and retain_share {asked.retain_share:g}, which "
-      f"only a benchmark reads so far; expected '{RANDOM}' and 1 where config.study is "
-      f"{settings.study}"
+      f"only a {BENCHMARK} reads so far; expected {' or '.join(rules)}, and 1, where config.study "
+      f"is {settings.study}"
     )
   _check_draws(settings)
   _refuse_sum_alone("scenario.scores", asked.scores_sha256, asked.scores, "numbers", "FILE.npy")

@@ -34,7 +34,10 @@ from jaxmu.settings.sections import STRICT
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScenarioSettings:
-  """Who is to be forgotten ([scenarios](scenarios.md)); read by benchmarks."""
+  """Who is to be forgotten ([scenarios](scenarios.md)).
+
+  Benchmarks read all of it, studies of shadow models `classes` and `groups` with their `share`.
+  """
 
   forget: Annotated[
     str,

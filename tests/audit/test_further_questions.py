@@ -8,6 +8,7 @@ from jaxmu.audit import further_questions as further
 from jaxmu.audit import questions
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED, exclude, role_matrix
 from jaxmu.audit.questions import Case
+from jaxmu.audit.study import study_tables
 from jaxmu.data.shadow_splits import shadow_study
 
 SPLITS, FORGETS, SAMPLES = 16, 6, 300
@@ -152,3 +153,29 @@ def test_on_noise_strata_are_at_one_half(roles):
       values[name].append(table["accuracy"].value)
   assert np.mean(values["protected"]) == pytest.approx(0.5, abs=0.006)
   assert np.mean(values["vulnerable"]) == pytest.approx(0.5, abs=0.02)
+
+
+def test_who_forgot_is_asked_of_the_samples_that_may_be_forgotten(roles):
+  """As if the others were no samples at all; whom unlearning exposes is asked of all of them."""
+  before, (found, splits) = original(roles), roles
+  asked = np.sort(np.random.default_rng(3).permutation(SAMPLES)[:60])
+  apart = np.isin(np.arange(SAMPLES), asked)
+  of_these = np.where((found == FORGOTTEN) & ~apart, np.int8(RETAINED), found)
+  cases = {
+    "original": before._replace(roles=of_these),
+    "ft": after(before, 1, change=-0.5)._replace(roles=of_these),
+  }
+  attack = questions.choose("normal", "auto", of_these[:, asked], splits)
+  whole = study_tables.tables(cases, attack, asked=asked)
+  alone = study_tables.tables({n: c.columns(asked) for n, c in cases.items()}, attack)
+  for key, value in alone.exposures.items():
+    if key[1] not in ("retained", "trained", "model"):
+      np.testing.assert_equal(whole.exposures[key], value, err_msg=str(key))
+  for name, columns in alone.samples.items():
+    np.testing.assert_array_equal(whole.samples[name]["accuracy"][asked], columns["accuracy"])
+    np.testing.assert_array_equal(whole.samples[name]["exposed"][asked], columns["exposed"])
+    assert np.isnan(whole.samples[name]["accuracy"][~apart]).all()
+    assert (whole.samples[name]["exposed"][~apart] == -1).all()
+  assert len(whole.samples["ft"]["n_never"]) == SAMPLES
+  size = [t.exposures["ft", "retained", "accuracy"].value for t in (whole, alone)]
+  assert size[0] != size[1]

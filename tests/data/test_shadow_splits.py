@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from support import golden_rules
 
+from jaxmu import data
 from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER, RETAINED, role_matrix
-from jaxmu.data.shadow_splits import ShadowStudy, shadow_study
+from jaxmu.data.requests import Facts
+from jaxmu.data.shadow_splits import ShadowStudy, of_request, shadow_study
 from jaxmu.errors import DataError
+from jaxmu.settings.study_sections import ScenarioSettings
 
 # (split, attempt) -> part -> first indices, start of the SHA-256
 FIXTURES = {
@@ -129,6 +132,65 @@ def test_models_of_a_smaller_profile_are_all_different_and_inside_the_pool():
 def test_impossible_studies_are_refused(options, message):
   with pytest.raises(DataError, match=message):
     shadow_study(100, **options)
+
+
+DIGITS, PERSONS = (Facts.of(data.load(name)) for name in ("digits", "identities"))
+
+
+def requested(facts, splits=3, attempts=2, **asked):
+  study = shadow_study(facts.num_train, splits=splits, attempts=attempts)
+  return of_request(study, facts, ScenarioSettings(**asked), 123)
+
+
+def parts(study):
+  return [study.split(*model) for model in study.models.tolist()]
+
+
+def test_a_random_request_is_the_study_as_it_was():
+  study = shadow_study(DIGITS.num_train, splits=3)
+  assert of_request(study, DIGITS, ScenarioSettings(), 123) is study
+
+
+def test_models_forget_samples_of_a_class_of_their_half_all_as_many():
+  study = requested(DIGITS, forget="classes", classes="5,7", share=0.25)
+  counts = [np.isin(DIGITS.labels[study.halves(s)[0]], (5, 7)).sum() for s in range(3)]
+  for k, split in enumerate(parts(study)):
+    train, held_out = study.halves(k // 2)
+    assert set(DIGITS.labels[split.forget]) == {5, 7}
+    assert len(split.forget) == study.size <= -(-min(counts) // 4)
+    assert set(split.train) == set(train) and set(split.test) == set(held_out)
+    assert not set(split.retain) & set(split.forget)
+    np.testing.assert_array_equal(split.train, np.concatenate([split.retain, split.forget]))
+  assert len({split.sha256 for split in parts(study)}) == 6
+
+
+def test_all_of_a_class_is_what_the_poorest_half_has_and_a_study_may_grow():
+  study, larger = (requested(DIGITS, s, forget="classes", classes="7") for s in (3, 64))
+  counts = [(DIGITS.labels[larger.halves(s)[0]] == 7).sum() for s in range(64)]
+  assert study.size == larger.size == min(counts)
+  assert [s.sha256 for s in parts(study)] == [s.sha256 for s in parts(larger)[:6]]
+
+
+def test_all_models_forget_the_same_groups():
+  study = requested(PERSONS, forget="groups", groups=12)
+  gone = [set(PERSONS.groups[split.forget]) for split in parts(study)]
+  assert len(set.union(*gone)) == 12
+  again = requested(PERSONS, forget="groups", groups=12)
+  np.testing.assert_array_equal(again.wanted, study.wanted)
+  assert set(PERSONS.groups[study.wanted]) == set.union(*gone)
+
+
+@pytest.mark.parametrize(
+  ("facts", "asked", "message"),
+  [
+    (DIGITS, {"forget": "groups", "groups": 3}, "but the data set has no groups"),
+    (PERSONS, {"forget": "groups", "groups": 96}, "is 96, but the training part has 96; expected"),
+    (DIGITS, {"forget": "classes", "classes": "10"}, "has '10'; expected numbers from 0 to 9"),
+  ],
+)
+def test_requests_that_no_study_can_meet_are_refused(facts, asked, message):
+  with pytest.raises(DataError, match=message):
+    requested(facts, **asked)
 
 
 def test_models_outside_the_study_are_refused():

@@ -270,3 +270,88 @@ def test_the_files_are_those_that_the_documentation_lists(done):
 )
 def test_plans_say_times_in_fitting_units(seconds, text):
   assert duration(seconds) == text
+
+
+BY_CLASS = (
+  *("--config.scenario.forget=classes", "--config.scenario.classes=1"),
+  "--config.scenario.share=0.5",
+)
+
+
+@pytest.fixture(scope="module")
+def by_class(tmp_path_factory):
+  """A finished study whose models forget samples of one class, and its arguments."""
+  folder = tmp_path_factory.mktemp("class")
+  longer = ("--config.training.num_epochs=20", "--config.training.learning_rate=0.2")
+  arguments = studies.arguments(folder, *BY_CLASS, *longer, splits=6, forgets=4)
+  assert sweeps.call(*arguments) == 0
+  return Run.open(sweeps.only_run(folder)), arguments
+
+
+def test_a_study_by_class_attacks_samples_of_the_class_alone(by_class):
+  run, _ = by_class
+  samples = run.table("samples")
+  forgotten = samples["n_forgotten"] > 0
+  assert len(samples) == 3 * 380 and set(samples["label"][forgotten]) == {1}
+  assert samples["accuracy"][~forgotten].isna().all()
+  assert samples["accuracy"][forgotten].notna().mean() > 0.8
+  assert set(samples["label"][samples["exposed"] >= 0]) == {1}
+  study = run.record(StudyRecord, "study.json")
+  assert study.forgotten_per_sample.min >= 1
+  assert study.forgotten_per_sample.mean == samples["n_forgotten"][forgotten].mean()
+
+
+def test_its_tables_are_finite_and_no_attack_knows_the_class_of_a_retrained_model(by_class):
+  run, _ = by_class
+  table = run.table("exposure").set_index(["method", "question", "statistic"]).sort_index()
+  found = table["value"]
+  names = ("accuracy", "auc", "confirmed_worst", "rmia_auc", "population", "kernel_auc")
+  for method in STAGES:
+    assert np.isfinite(found.loc[method, "forgotten"][list(names)]).all()
+    assert np.isfinite(found.loc[method, "retained"]["accuracy"])
+  # Against held-out samples of all classes, one threshold would tell the class.
+  assert found["retrained", "forgotten", "population"] < 0.65
+  bounds = table.loc["retrained", "forgotten", "accuracy"]
+  assert bounds["low"] <= 0.5 <= bounds["high"]
+
+
+def test_its_report_and_plan_say_who_is_forgotten(by_class, capsys):
+  run, arguments = by_class
+  text = (run.path / "report.md").read_text()
+  assert "- Forgotten: classes 1, 50 % of their samples; compared with the same samples in" in text
+  assert "a sample that some model forgot was forgotten by" in text
+  about = plan.plan(studies.settings(*arguments)).about
+  count = (run.table("samples").query("method == 'ft'")["label"] == 1).sum()
+  size = run.record(StudyRecord, "study.json").sizes.forget
+  assert f"forget sets: {size} of the {count} samples of classes 1 in the pool" in about[2]
+  each = size * 24 / count
+  assert f"such a sample is forgotten in {each:.1f} and never seen in 12 of 24" in about[3]
+
+
+def test_a_study_by_groups_says_how_many(tmp_path):
+  groups = ("--config.scenario.forget=groups", "--config.scenario.groups=12")
+  persons = studies.arguments(tmp_path, "--config.dataset=identities", *groups)
+  assert "samples of 12 drawn groups in the pool" in plan.plan(studies.settings(*persons)).about[2]
+
+
+@pytest.mark.parametrize(
+  ("overrides", "message"),
+  [
+    (("--config.scenario.forget=ranked", "--config.scenario.scores=a.npy"), "is 'ranked' and ret"),
+    (("--config.scenario.forget=listed", "--config.scenario.path=a.npz"), "is 'listed' and retai"),
+    (
+      ("--config.scenario.retain_share=0.5",),
+      "retain_share 0.5, which only a benchmark reads so far; expected random or classes or groups",
+    ),
+    ((*BY_CLASS, "--config.scenario.share=0.1"), "a forget set of this study has 4 samples, the a"),
+    (
+      ("--config.scenario.forget=groups", "--config.scenario.groups=2"),
+      "but the data set has no groups",
+    ),
+  ],
+)
+def test_requests_that_a_study_does_not_take_are_one_line(overrides, message, tmp_path, capsys):
+  assert sweeps.call(*studies.arguments(tmp_path, *overrides)) == 2
+  said = capsys.readouterr().err
+  assert message in said and said.count("\n") == 1
+  assert not list(tmp_path.iterdir())

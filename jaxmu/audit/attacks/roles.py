@@ -55,6 +55,11 @@ def exclude(roles: np.ndarray, failed: np.ndarray) -> np.ndarray:
   return np.where(np.asarray(failed, bool)[:, None], np.int8(EXCLUDED), roles)
 
 
+def ever_forgotten(roles: np.ndarray) -> np.ndarray:
+  """Return the samples that any model forgot, int [n]: columns of the roles."""
+  return np.flatnonzero((roles == FORGOTTEN).any(0))
+
+
 def role_counts(roles: np.ndarray) -> dict[str, np.ndarray]:
   """Count, for every sample, the models of each role: name -> [N]. They add up to M."""
   return {name: (roles == role).sum(0) for role, name in NAMES.items()}

@@ -53,6 +53,7 @@ def tables(
   attacker: Attacker,
   once: Case | None = None,
   progress=lambda name: None,
+  asked: np.ndarray | None = None,
 ) -> Tables:
   """Ask every question of every stage.
 
@@ -61,14 +62,19 @@ def tables(
       "retrained" and "original" are the references, as far as there are any.
     once: the original models, each of them once, where `cases` repeats those that are shared.
     progress: called with the name of each stage before it is attacked.
+    asked: the samples that may be forgotten, columns of the cases; None: all. Who forgot is asked
+      of these alone, as no model forgets another sample.
   """
   found, samples, rocs = {}, {}, {}
   original, retrained = cases.get("original"), cases.get("retrained")
   before = None if original is None else questions.retained(original, attacker, None)
-  sorted_by = None if original is None else further.groups(original if once is None else once)
+  first = original if once is None else once
+  sorted_by = None if first is None else further.groups(first.columns(asked))
+  original, retrained = (None if c is None else c.columns(asked) for c in (original, retrained))
   for name, case in cases.items():
     progress(name)
-    forgot = questions.forgotten(case, attacker, retrained)
+    own = case.columns(asked)
+    forgot = questions.forgotten(own, attacker, retrained)
     kept = before if name == "original" else questions.retained(case, attacker, before)
     answers = {"forgotten": forgot.table, "retained": kept.table}
     if case.alive.any():
@@ -76,10 +82,10 @@ def tables(
     if name == "original":
       answers["trained"] = questions.trained(case if once is None else once, attacker).table
     if forgot.exposure is not None:
-      _merge(answers, _further(name, case, forgot, attacker, original, retrained, sorted_by))
+      _merge(answers, _further(name, own, forgot, attacker, original, retrained, sorted_by))
     found |= {(name, q, s): value for q, table in answers.items() for s, value in table.items()}
-    samples[name] = _samples(case, forgot)
-    rocs[name] = _roc(forgot.scores, case)
+    samples[name] = _samples(case, forgot, asked)
+    rocs[name] = _roc(forgot.scores, own)
   return Tables(found, samples, rocs)
 
 
@@ -117,10 +123,14 @@ def _merge(answers: dict, more: Mapping) -> None:
     answers[question] = answers.get(question, {}) | table
 
 
-def _samples(case: Case, forgot: Answer) -> dict[str, np.ndarray]:
+def _samples(case: Case, forgot: Answer, asked: np.ndarray | None) -> dict[str, np.ndarray]:
   """Return columns about every sample, [N] each."""
   size = case.phi.shape[1]
-  accuracy = np.full(size, np.nan) if forgot.exposure is None else forgot.exposure.accuracy
+  places = np.arange(size) if asked is None else asked
+  accuracy = np.full(size, np.nan)
+  if forgot.exposure is not None:
+    accuracy = np.full(size, np.nan, forgot.exposure.accuracy.dtype)
+    accuracy[places] = forgot.exposure.accuracy
   columns = {"accuracy": accuracy}
   means = {}
   for key, role in (("forgotten", FORGOTTEN), ("never", NEVER)):
@@ -128,14 +138,14 @@ def _samples(case: Case, forgot: Answer) -> dict[str, np.ndarray]:
     columns[f"n_{key}"] = count = mask.sum(0)
     total = np.where(mask, case.phi, 0).sum(0, dtype=float)
     means[f"score_{key}"] = np.divide(total, count, np.full(size, np.nan), where=count > 0)
-  return columns | means | _confirmed(forgot.worst, size)
+  return columns | means | _confirmed(forgot.worst, size, places)
 
 
-def _confirmed(worst: Confirmed | None, size: int) -> dict[str, np.ndarray]:
+def _confirmed(worst: Confirmed | None, size: int, places: np.ndarray) -> dict[str, np.ndarray]:
   confirmed, order = np.full(size, np.nan), np.full(size, -1)
   if worst is not None:
-    confirmed[worst.samples] = worst.accuracy
-    order[worst.samples] = np.arange(len(worst.samples))
+    confirmed[places[worst.samples]] = worst.accuracy
+    order[places[worst.samples]] = np.arange(len(worst.samples))
   return {"confirmed": confirmed, "exposed": order}
 
 

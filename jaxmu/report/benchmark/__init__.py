@@ -31,7 +31,7 @@ from jaxmu.report.blocks import (
   described,
 )
 from jaxmu.report.first_screen import first
-from jaxmu.settings.choices import CLASSES, CONTROLS, GROUPS, LISTED, RANDOM, RANKED
+from jaxmu.settings.choices import CONTROLS, RANDOM
 from jaxmu.store import Run
 
 __all__ = ["ReportData", "compose", "report"]
@@ -137,26 +137,9 @@ def _header(data: ReportData) -> Facts:
   sizes = ", ".join(f"{name} {known[name]:,}" for name in order if name in known)
   if split.per_seed:
     sizes += "; every seed has a split of its own, so the spread includes the choice of samples"
-  asked = [("Seeds", _seeds(data.seeds)), *_request(data)]
+  control = CONTROLS[data.config.scenario.forget if "control" in known else RANDOM]
+  asked = [("Seeds", _seeds(data.seeds)), *facts.request(data, control)]
   return facts.header(data, asked, sizes, split.sha256[:12])
-
-
-def _request(data: ReportData) -> list[tuple[str, str]]:
-  """Say who is forgotten, where that is not a random share."""
-  asked = data.config.scenario
-  seen = f"{100 * asked.retain_share:g} % of the retain set"
-  access = [] if asked.retain_share == 1 else [("Methods read", seen)]
-  if asked.forget == RANDOM:
-    return access
-  which = {
-    CLASSES: f"classes {asked.classes}",
-    GROUPS: plural(asked.groups, "group"),
-    RANKED: f"samples with the {asked.take} scores of {asked.scores}",
-    LISTED: f"samples of {asked.path}",
-  }[asked.forget]
-  share = "" if asked.share == 1 else f", {100 * asked.share:g} % of their samples"
-  control = CONTROLS[asked.forget if "control" in data.split_sizes else RANDOM]
-  return [("Forgotten", f"{which}{share}; compared with {control}"), *access]
 
 
 def _seeds(seeds: list[int]) -> str:

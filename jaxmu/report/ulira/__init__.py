@@ -60,6 +60,7 @@ READING = Steps(
     "with certainty: look at low false-positive rates, at the worst 1 % and at the histograms.",
   )
 )
+UNSEEN = "the same samples in models of other splits, which never saw them"
 CALM = (
   "None of the checks found anything: the retrained models are at one half, the originals show a "
   "signal, no method destroyed the model, over-forgot, or exposed samples that stay."
@@ -174,7 +175,8 @@ def compose(data: StudyData) -> Report:
 def _header(data: StudyData) -> Facts:
   known = vars(data.record.sizes).items()
   sizes = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in known)
-  return facts.header(data, [("Models per method", f"{data.record.models:,}")], sizes)
+  asked = [("Models per method", f"{data.record.models:,}"), *facts.request(data, UNSEEN)]
+  return facts.header(data, asked, sizes)
 
 
 def _figures(data: StudyData) -> Section:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from jaxmu.audit.text import MISSING, amount, duration, factor, listing, number, plural
 from jaxmu.report.blocks import Cell, Column, Facts, Row, Table
 from jaxmu.report.ulira.ulira_data import StudyData
+from jaxmu.settings.choices import RANDOM
 from jaxmu.store.groups import Cost
 from jaxmu.store.records import StudyRecord
 
@@ -44,7 +45,7 @@ def making(data: StudyData) -> Facts:
     ("Splits", _splits(study)),
     ("Forget sets", _forget_sets(study)),
     ("Original models", _originals(study)),
-    ("Models per sample", _counts(study)),
+    ("Models per sample", _counts(data)),
     ("Attacker's fits", f"{_word(attack.fit, _FIT)}; {_word(attack.variance, _VARIANCE)}"),
     ("Left out of a fit", _word(attack.leave_out, _LEAVE_OUT)),
     ("Roles in a fit", _PAIRED if attack.paired else "each role by itself"),
@@ -102,7 +103,8 @@ def _originals(study: StudyRecord) -> str:
   return f"{study.originals:,} trained, {how}"
 
 
-def _counts(study: StudyRecord) -> str:
+def _counts(data: StudyData) -> str:
+  study, everyone = data.record, data.config.scenario.forget == RANDOM
   pairs = (
     ("forgotten by", study.forgotten_per_sample),
     ("never seen by", study.never_per_sample),
@@ -111,7 +113,8 @@ def _counts(study: StudyRecord) -> str:
     f"{words} {number(count.mean, 1)} models on average ({count.min:,} to {count.max:,})"
     for words, count in pairs
   ]
-  return f"a sample was {', '.join(parts)}"
+  who = "a sample" if everyone else "a sample that some model forgot"
+  return f"{who} was {', '.join(parts)}"
 
 
 def _failures(data: StudyData) -> str:

@@ -39,7 +39,7 @@ class Builder:
     self.settings, self.num_classes = outline.settings, outline.num_classes
     self.splits: dict[int, Split]
     if count := self.settings.search.splits:
-      drawn = ulira.draw(self.settings, outline.num_train)
+      drawn = ulira.draw(self.settings, outline.facts)
       self.splits = {number: drawn.split(number, 0) for number in range(count)}
     else:
       every = seeds(self.settings)

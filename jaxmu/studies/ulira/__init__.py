@@ -3,10 +3,13 @@
 import numpy as np
 
 from jaxmu.audit.attacks.population_mia import MINIMUM
-from jaxmu.data.shadow_splits import ShadowStudy, shadow_study
+from jaxmu.audit.text import plural
+from jaxmu.data import Facts
+from jaxmu.data.shadow_splits import ShadowStudy, of_request, shadow_study
 from jaxmu.errors import DataError
 from jaxmu.report.ulira import report
 from jaxmu.settings import Settings
+from jaxmu.settings.choices import CLASSES
 from jaxmu.studies.study import Member, Outline, Stage, Stages, Study
 from jaxmu.studies.ulira import attack_tables
 from jaxmu.unlearning import ANCHORS, get, hyperparameters
@@ -19,7 +22,7 @@ def stages(outline: Outline) -> Stages:
   from keys of their own. A shared original is trained on retain and forget of its split's first
   forget set: the same samples as for the others.
   """
-  settings, drawn = outline.settings, draw(outline.settings, outline.num_train)
+  settings, drawn = outline.settings, draw(outline.settings, outline.facts)
   (seed,) = settings.seeds
   splits = {tuple(model): drawn.split(*model) for model in drawn.models.tolist()}
   shared, pool = settings.ulira.share_original, np.asarray(drawn.pool)
@@ -42,40 +45,57 @@ def stages(outline: Outline) -> Stages:
     yield Stage(name, get(name), members, parent, frozenset(keep), order, pool)
 
 
-def draw(settings: Settings, num_train: int) -> ShadowStudy:
-  """Draw pool and splits from the training part of a data set, its first `num_train` samples.
+def draw(settings: Settings, facts: Facts) -> ShadowStudy:
+  """Draw pool, splits and forget sets from the training part of a data set, its first samples.
 
   Raises:
-    DataError: too few samples for the pool or the forget sets.
+    DataError: too few samples for the pool or the forget sets, or not what a request needs.
   """
-  chosen = settings.ulira
+  chosen, seed = settings.ulira, settings.data.split_seed
   drawn = shadow_study(
-    num_train,
+    facts.num_train,
     splits=chosen.splits,
     attempts=chosen.forgets,
     pool=chosen.pool or None,
-    seed=settings.data.split_seed,
+    seed=seed,
   )
+  drawn = of_request(drawn, facts, settings.scenario, seed)
   forget = drawn.split(0, 0).sizes["forget"]
   if forget < MINIMUM:
     raise DataError(
       f"a forget set of this study has {forget} samples, the attacks need at least {MINIMUM}; use "
-      "more data or a larger config.ulira.pool"
+      "more data or a larger config.ulira.pool or config.scenario.share"
     )
   return drawn
 
 
 def about(outline: Outline) -> list[str]:
   """Say how many models there are, what each is trained on, and how often a sample is seen."""
-  chosen, drawn = outline.settings.ulira, draw(outline.settings, outline.num_train)
+  chosen, drawn = outline.settings.ulira, draw(outline.settings, outline.facts)
   sizes, total = drawn.split(0, 0).sizes, chosen.splits * chosen.forgets
+  share, who, more = 0.05, "a sample", []
+  if drawn.wanted is not None:
+    count = int(drawn.wanted[drawn.pool].sum())
+    share, who = sizes["forget"] / count, "such a sample"
+    more.append(
+      f"forget sets: {sizes['forget']:,} of the {count:,} samples of {_whose(outline)} in the pool"
+      ", drawn in each half: all of one size, by the half that has the fewest"
+    )
   return [
     f"{chosen.splits} splits x {chosen.forgets} forget sets; pool of {len(drawn.pool):,}: "
     f"{sizes['retain']:,} retained, {sizes['forget']:,} forgotten, {sizes['test']:,} never seen "
     "in each model",
-    f"a sample is forgotten in {0.05 * total:.1f} and never seen in {0.5 * total:.0f} of {total} "
+    *more,
+    f"{who} is forgotten in {share * total:.1f} and never seen in {0.5 * total:.0f} of {total} "
     "models on average",
   ]
+
+
+def _whose(outline: Outline) -> str:
+  asked = outline.settings.scenario
+  if asked.forget == CLASSES:
+    return f"classes {asked.classes}"
+  return plural(asked.groups, "drawn group")
 
 
 ULIRA = Study(stages, attack_tables.write, report, about)

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxmu.audit.attacks.roles import exclude, role_matrix
+from jaxmu.audit.attacks.roles import ever_forgotten, exclude, role_matrix
 from jaxmu.audit.questions import Attacker, Case, choose
 from jaxmu.audit.study.study_tables import Tables, describe, tables
 from jaxmu.errors import DataError
+from jaxmu.settings.choices import RANDOM
 from jaxmu.store.records import Attack, ExposedRecord, Spread, StudyRecord, StudySizes
 from jaxmu.studies.study import Finished
 from jaxmu.unlearning import ANCHORS
@@ -28,8 +29,10 @@ def write(finished: Finished, say: Callable[[str], None]) -> None:
   drawn = role_matrix([s.retain for s in sets], [s.forget for s in sets], pool)
   cases = {name: _case(finished, name, drawn) for name in names}
   chosen, reference = finished.settings.ulira, cases["retrained"]
-  attacker = choose(chosen.fit, chosen.variance, reference.roles, reference.splits)
-  found = tables(cases, attacker, _once(finished, cases["original"]), say)
+  asked = None if finished.settings.scenario.forget == RANDOM else ever_forgotten(drawn)
+  roles = reference.columns(asked).roles
+  attacker = choose(chosen.fit, chosen.variance, roles, reference.splits)
+  found = tables(cases, attacker, _once(finished, cases["original"]), say, asked)
   for name in ANCHORS:
     _refuse_too_few(name, found)
   run.write_table("exposure", found.exposure_rows())
@@ -37,7 +40,7 @@ def write(finished: Finished, say: Callable[[str], None]) -> None:
   run.write_table("roc", found.roc_rows())
   _write_images(finished, found, names)
   run.write_json("timings.json", {name: finished.record.cost(name) for name in names})
-  run.write_json("study.json", _facts(finished, attacker, cases))
+  run.write_json("study.json", _facts(finished, attacker, cases, asked))
 
 
 def _refuse_too_few(name: str, found: Tables) -> None:
@@ -89,10 +92,13 @@ def _write_images(finished: Finished, found: Tables, names: Sequence[str]) -> No
   finished.run.write_json("exposed.json", exposed)
 
 
-def _facts(finished: Finished, attacker: Attacker, cases: dict[str, Case]) -> StudyRecord:
+def _facts(
+  finished: Finished, attacker: Attacker, cases: dict[str, Case], asked: np.ndarray | None
+) -> StudyRecord:
   """Describe the study for the report."""
   members = finished.stage("retrained").members
-  sizes, known = dict(members[0].sets.sizes), describe(cases["retrained"], attacker)
+  known = describe(cases["retrained"].columns(asked), attacker)
+  sizes = dict(members[0].sets.sizes)
   held_out = sizes.pop("test")
   return StudyRecord(
     attack=Attack(**known["attack"]),
