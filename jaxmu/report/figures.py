@@ -9,7 +9,7 @@ from jaxmu.audit.results import Cell
 from jaxmu.audit.text import number, value
 from jaxmu.report.charts.plots import Axis, Curve, Roc, Strip
 
-RATES = (0.01, 0.001)  # false-positive rates that tables have and figures mark
+RATES = (0.01, 0.001)  # false-positive rates that figures mark
 
 
 def strip(

@@ -159,9 +159,19 @@ def test_absent_and_nan_statistics_are_dashes(tmp_path):
   texts = cases.texts(cases.data(tmp_path, changes=absent))
   found = cases.tables(texts["report.md"])["Results"]
   cells = {name: list(row.values())[1:] for name, row in found.items()}
-  assert [k for k, cell in enumerate(cells["FT"]) if cell == "–"] == [6, 7, 8, 9]
-  assert [k for k, cell in enumerate(cells["GA"]) if cell == "–"] == [1, 5, 6, 7, 8, 9]
+  assert [k for k, cell in enumerate(cells["FT"]) if cell == "–"] == [7, 8, 9, 10]
+  assert [k for k, cell in enumerate(cells["GA"]) if cell == "–"] == [1, 6, 7, 8, 9, 10]
   Page(texts["report.html"])
+
+
+def test_a_rate_that_was_asked_in_vain_is_not_resolvable_and_one_never_asked_is_a_dash(tmp_path):
+  """Runs of before have no TPR at 10 % FPR."""
+  changes = {"ft": {"tpr_at_0.1": (np.nan,) * 3}, "ga": {"tpr_at_0.1": None}}
+  texts = cases.texts(cases.data(tmp_path, changes=changes))
+  found = cases.tables(texts["report.md"])["Results"]
+  column = {name: row["TPR at 10 % FPR"] for name, row in found.items()}
+  assert (column["FT"], column["GA"]) == ("not resolvable", "–")
+  assert column["Original"].startswith("▲ 0.")
 
 
 def test_a_method_of_which_nothing_is_known_is_a_row_of_dashes(tmp_path):
@@ -173,7 +183,7 @@ def test_a_method_of_which_nothing_is_known_is_a_row_of_dashes(tmp_path):
   texts = cases.texts(made)
   results = texts["report.md"].split("## Results")[1]
   line = next(x for x in results.splitlines() if x.startswith("| GA"))
-  assert [cell.strip() for cell in line.split("|")[2:-1]] == ["–"] * 10 + ["64"]
+  assert [cell.strip() for cell in line.split("|")[2:-1]] == ["–"] * 11 + ["64"]
   Page(texts["report.html"])
 
 

@@ -43,6 +43,7 @@ def statistics(method: str) -> dict[tuple[str, str], tuple[float, float, float]]
     "sample_q99": around(0.62 + 2.2 * excess),
     "share_above_0.6": around(0.03 + 1.5 * abs(excess)),
     "auc": around(0.5 + 1.2 * excess),
+    "tpr_at_0.1": around(0.1 + 0.8 * abs(excess), half / 3),
     "tpr_at_0.01": around(0.01 + 0.5 * abs(excess), half / 5),
     "tpr_at_0.001": around(0.001 + 0.2 * abs(excess), half / 10),
     "confirmed_worst": around(worst, 0.01),
@@ -55,7 +56,13 @@ def statistics(method: str) -> dict[tuple[str, str], tuple[float, float, float]]
     "klom_q95": (none, none, none) if method == "retrained" else around(1.1 + 30 * excess, 0.1),
   }
   table = {("forgotten", name): entry for name, entry in found.items()}
-  seen = {"accuracy": 0.66, "auc": 0.7, "tpr_at_0.01": 0.09, "tpr_at_0.001": 0.03}
+  seen = {
+    "accuracy": 0.66,
+    "auc": 0.7,
+    "tpr_at_0.1": 0.2,
+    "tpr_at_0.01": 0.09,
+    "tpr_at_0.001": 0.03,
+  }
   table |= {("retained", name): around(value - excess / 9) for name, value in seen.items()}
   if method != "original":
     changed = {"mean": net / 20, "share_more": 0.4 + net / 2, "share_less": 0.4 - net / 2}

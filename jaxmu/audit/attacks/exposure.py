@@ -22,7 +22,7 @@ from jaxmu.audit.attacks.roles import FORGOTTEN, NEVER
 from jaxmu.audit.attacks.tails import pooled_intervals
 from jaxmu.errors import DataError
 
-RATES = (0.01, 0.001)  # false-positive rates of the pooled TPR
+RATES = (0.01, 0.001, 0.1)  # false-positive rates of the pooled TPR
 QUANTILES = (0.5, 0.95, 0.99)
 ABOVE = 0.6  # a sample attacked more often than this counts as exposed, spec evaluation 9.6
 STATISTICS = (
@@ -62,10 +62,10 @@ def exposure(
   """Return the rates of an attack with intervals over splits and samples (spec evaluation 9.6).
 
   Pooled over all (model, sample) pairs, non-members of a sample weighing as much as its members:
-  `accuracy` (guess "member" where the score exceeds `threshold`), `auc`, `tpr_at_0.01` and
-  `tpr_at_0.001`. Over samples, of their balanced accuracy: `sample_mean`, `sample_q50`, `_q95`,
-  `_q99`, and `share_above_0.6`; the quantiles and the share grow with the noise of few attacked
-  models, so read them beside the retrained models'.
+  `accuracy` (guess "member" where the score exceeds `threshold`), `auc`, `tpr_at_0.01`,
+  `tpr_at_0.001` and `tpr_at_0.1`. Over samples, of their balanced accuracy: `sample_mean`,
+  `sample_q50`, `_q95`, `_q99`, and `share_above_0.6`; the quantiles and the share grow with the
+  noise of few attacked models, so read them beside the retrained models'.
 
   Intervals are about studies with other splits and other samples of the same kind. Where the
   specification resamples splits, the variances of `crossed` are what that tends to, and samples,

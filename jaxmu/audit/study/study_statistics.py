@@ -85,6 +85,15 @@ METRICS = (
     chance=0.5,
   ),
   Statistic(
+    "tpr_at_0.1",
+    "TPR at 10 % FPR",
+    "0.1",
+    "Share of forgotten cases that the attacker recognises while wrongly accusing fewer than 10 % "
+    "of the cases that were never seen.",
+    "Resolvable with few models, and no word about confident guesses: those are the next columns.",
+    chance=0.1,
+  ),
+  Statistic(
     "tpr_at_0.01",
     "TPR at 1 % FPR",
     "0.01",
@@ -134,7 +143,7 @@ METRICS = (
   HELD_OUT,
 )
 AUC = METRICS[1]
-TAILS = (CONFIRMED, *(one for one in METRICS if one.name.startswith("tpr_at")))
+TAILS = (CONFIRMED, *(one for one in METRICS if one.name in ("tpr_at_0.01", "tpr_at_0.001")))
 FURTHER = (
   Statistic(
     "sample_mean", "Mean", "0.5", "mean of the samples' accuracies, each weighing the same"
@@ -160,6 +169,7 @@ NET = replace(CHANGES[-1], question=RETAINED)
 _OF_QUESTION = {  # the same attack, other samples
   "accuracy": "accuracy of the per-sample attack",
   "auc": "area under the ROC curve",
+  "tpr_at_0.1": "recognised with 10 % false alarms",
   "tpr_at_0.01": "recognised with 1 % false alarms",
   "tpr_at_0.001": "recognised with 0.1 % false alarms",
 }

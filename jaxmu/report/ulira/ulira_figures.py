@@ -35,7 +35,7 @@ def attack(data: StudyData) -> tuple[Drawing, ...]:
   if any(name in data.roc for name in data.order):
     caption = (
       "How many forgotten cases are recognised (up) at how many wrong accusations (right). The "
-      "diagonal is guessing; the dotted lines are the two columns of the table. Left is what "
+      "diagonal is guessing; the dotted lines are false alarms of 1 % and 0.1 %. Left is what "
       "counts: an attacker who is seldom wrong."
     )
     found.append(Drawing(roc(data), caption))

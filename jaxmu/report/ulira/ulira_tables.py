@@ -49,7 +49,9 @@ def main(data: StudyData, cautions: Iterable[Caution]) -> Table:
 
 def _cell(data: StudyData, method: str, statistic: Statistic) -> Cell:
   cell = data.cell(method, statistic.name, statistic.question)
-  if not cell.n and statistic.name.startswith("tpr_at") and data.cell(method, "accuracy").n:
+  asked = (method, statistic.question, statistic.name) in data.cells  # not of older runs
+  unknown = asked and not cell.n and data.cell(method, "accuracy").n
+  if unknown and statistic.name.startswith("tpr_at"):
     return Cell(UNRESOLVED)
   standing = RAISED if raised(data, method, statistic) else ""
   digits = statistic.digits

@@ -6,6 +6,7 @@ from scipy.stats import norm, t
 
 from jaxmu.audit.attacks.exposure import (
   QUANTILES,
+  RATES,
   STATISTICS,
   exposure,
   most_exposed,
@@ -77,7 +78,7 @@ def test_pooled_statistics_weigh_both_sides_of_a_sample_alike():
   rejected = np.average(negative <= 0, weights=weight)
   assert found["accuracy"].value == pytest.approx(((positive > 0).mean() + rejected) / 2)
   assert found["auc"].value == pytest.approx(auc(positive, negative, weight), abs=1e-12)
-  rates = [found[name] for name in ("tpr_at_0.01", "tpr_at_0.001")]
+  rates = [found[name] for name in ("tpr_at_0.01", "tpr_at_0.001", "tpr_at_0.1")]
   assert np.isnan(rates).all()  # of 48 pairs with non-members
 
 
@@ -215,7 +216,7 @@ def test_tpr_of_a_shift_is_the_theoretical_one():
   roles = np.repeat([FORGOTTEN, NEVER], [50, 200])[:, None].repeat(400, 1)
   scores = rng.normal(size=roles.shape) + 2 * (roles == FORGOTTEN) - 1
   found = exposure(scores, roles, np.arange(250)).statistics
-  for rate in (0.01, 0.001):
+  for rate in RATES:
     expected = norm.sf(norm.isf(rate) - 2)
     assert found[f"tpr_at_{rate}"].value == pytest.approx(expected, abs=0.02)
   assert found["auc"].value == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=0.005)
