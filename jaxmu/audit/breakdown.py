@@ -1,4 +1,4 @@
-"""What one number per model hides: accuracy by class, and the whole ROC curve of an attack."""
+"""What one number per model hides: accuracy by class, confusions, and an attack's ROC curve."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,7 @@ from jaxmu.audit.attacks.scores import cross_entropy
 from jaxmu.audit.formulas import accuracy
 
 CLASS_COLUMNS = ("method", "seed", "set", "class", "n", "accuracy")
+CONFUSION_COLUMNS = ("method", "seed", "set", "class", "predicted", "share")
 ROC_COLUMNS = ("method", "seed", "fpr", "tpr")
 POINTS = 50  # of a ROC curve
 
@@ -28,6 +29,28 @@ def by_class(
       chosen = index[labels[index] == one]
       value = float(accuracy(logits[chosen], labels[chosen]))
       rows.append({"set": name, "class": one, "n": len(chosen), "accuracy": value})
+  return rows
+
+
+def confusion(
+  logits: np.ndarray, labels: np.ndarray, sets: Mapping[str, np.ndarray]
+) -> list[dict[str, object]]:
+  """Return which share of a class's samples in each set is predicted as which class.
+
+  Classes as which none is predicted are left out; the shares of a class add up to 1.
+
+  Args:
+    logits: of one model, [N, C]; all finite.
+    labels: int [N].
+    sets: positions by name.
+  """
+  rows: list[dict[str, object]] = []
+  for name, index in sets.items():
+    counts = np.zeros((logits.shape[1],) * 2, int)
+    np.add.at(counts, (labels[index], logits[index].argmax(-1)), 1)
+    for true, predicted in np.argwhere(counts).tolist():
+      share = counts[true, predicted] / counts[true].sum()
+      rows.append({"set": name, "class": true, "predicted": predicted, "share": float(share)})
   return rows
 
 

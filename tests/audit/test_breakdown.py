@@ -1,7 +1,7 @@
 """Accuracies by class and ROC curves against naive loops and scikit-learn."""
 
 import numpy as np
-from sklearn.metrics import roc_curve
+from sklearn.metrics import confusion_matrix, roc_curve
 
 from jaxmu.audit import breakdown
 from jaxmu.audit.attacks.scores import cross_entropy
@@ -42,3 +42,17 @@ def test_ties_go_against_the_attacker():
   same = np.zeros((200, 4))
   rows = breakdown.roc(same, LABELS, np.arange(80), np.arange(80, 200))
   assert [row["tpr"] for row in rows[:-1]] == [0.0] * (breakdown.POINTS - 1)
+
+
+def test_confusions_are_those_of_scikit_learn_without_zeros():
+  sets = {"test": np.flatnonzero(LABELS != 2), "few": np.arange(9)}
+  rows = breakdown.confusion(LOGITS, LABELS, sets)
+  for name, index in sets.items():
+    wanted = confusion_matrix(LABELS[index], LOGITS[index].argmax(-1), labels=range(4))
+    found = np.zeros((4, 4))
+    for row in (row for row in rows if row["set"] == name):
+      assert row["share"] > 0
+      found[row["class"], row["predicted"]] = row["share"]
+    total = wanted.sum(1, keepdims=True)
+    np.testing.assert_allclose(found, wanted / np.maximum(total, 1))
+  assert not [row for row in rows if row["set"] == "test" and row["class"] == 2]

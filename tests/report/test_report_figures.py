@@ -13,6 +13,7 @@ from support import manifests
 from support import report_cases as cases
 
 from jaxmu import report
+from jaxmu.audit import breakdown
 from jaxmu.audit.results import Cell
 from jaxmu.audit.rules import Caution
 from jaxmu.report import benchmark, figures, marks
@@ -295,6 +296,50 @@ def test_of_many_classes_those_that_changed_most_are_shown():
   wide = of.pivot(index=["class", "seed"], columns="method", values="accuracy")
   gaps = wide.sub(wide["retrained"], axis=0).groupby("class").mean().abs().max(axis=1)
   assert f"class {gaps.idxmax()}" in grid.plot.columns
+
+
+def confused(methods, seeds, count, forgotten):
+  """A confusion table: retrained models take the forgotten class for the one after it."""
+  rows = []
+  for method in methods:
+    for seed in seeds:
+      for one in range(count):
+        other = (one + 1) % count
+        wrong = 1.0 if one == forgotten and method == "retrained" else 0.25
+        wanted = ((one, 1 - wrong), (other, wrong))
+        rows += [(method, seed, "test", one, to, share) for to, share in wanted if share]
+  return pd.DataFrame(rows, columns=list(breakdown.CONFUSION_COLUMNS))
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_what_forgotten_classes_are_taken_for_is_a_matrix_per_model(count):
+  classes = cases.classes(SMALL, range(2), count)
+  classes = classes[(classes["set"] == "test") | (classes["class"] == 3)]
+  table = confused(SMALL, range(2), count, 3)
+  judged = cases.judged(cases.data(SMALL, range(2), classes=classes, confusion=table))
+  found = {one.plot.name: one for one in benchmark_traces.confusion(judged)}
+  assert set(found) == {f"confusion-{name}" for name in SMALL}
+  plot = found["confusion-retrained"].plot
+  assert len(plot.lines) == len(plot.columns) == min(count, 12)
+  assert plot.lines[3] == "class 3 *" and plot.columns[3:5] == ("class 3", "class 4")
+  assert np.isnan(plot.values[3, 3]) and plot.values[3, 4] == 1
+  assert plot.words == "1.00 of class 3 are taken for class 4."
+  assert found["confusion-original"].plot.values[3, 3:5].tolist() == [0.75, 0.25]
+  assert ("12 classes in all" in found["confusion-original"].caption) is (count == 100)
+  drawn = rendering.files(plot, looks(*SMALL))["confusion-retrained.svg"]
+  assert b"+1.000" not in drawn and len(drawn) > 1000
+
+
+def test_a_forgotten_class_as_which_nothing_is_predicted_stays_in_the_figure():
+  only = ("retrained",)
+  classes = cases.classes(only, range(2), 100).query("set == 'test' or `class` == 50")
+  made = cases.data(only, range(2), classes=classes, confusion=confused(only, range(2), 100, 50))
+  (one,) = benchmark_traces.confusion(cases.judged(made))
+  assert "class 50 *" in one.plot.lines and "class 51" in one.plot.columns
+
+
+def test_without_forgotten_classes_there_is_no_matrix():
+  assert benchmark_traces.confusion(cases.judged(cases.data(SMALL, range(2)))) == ()
 
 
 def test_a_run_without_details_has_fewer_figures():

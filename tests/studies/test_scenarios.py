@@ -75,6 +75,19 @@ def test_the_report_goes_by_the_gap_and_says_who_is_forgotten(folder):
   assert re.search(r"control \d+", text)
 
 
+def test_what_test_samples_are_taken_for_is_stored_and_drawn(folder, rows):
+  run = Run.open(sweeps.only_run(folder))
+  table = run.table("confusion")
+  assert set(table["method"]) == {"original", "retrained", "ft", "euk"}
+  sums = table.groupby(["method", "seed", "class"])["share"].sum()
+  np.testing.assert_allclose(sums, 1)
+  right = table[(table["class"] == 1) & (table["predicted"] == 1)]
+  right = right.set_index(["method", "seed"])["share"].reindex(rows.index, fill_value=0.0)
+  np.testing.assert_allclose(right, rows["TA_forgotten"])
+  page = (run.path / "report.html").read_text()
+  assert "What forgotten classes are taken for" in page and "1 *" in page
+
+
 def test_it_is_no_cell_of_a_table_by_ratios(folder):
   run = sweeps.only_run(folder)
   with pytest.raises(StoreError, match="x cannot be a cell: cells are compared by RetDev"):
@@ -195,6 +208,8 @@ def test_hidden_retain_samples_are_measured_and_never_read(tmp_path, capsys):
   logits = Record(run.path).logits("ft")[0]
   right = logits[split.retain].argmax(-1) == dataset.labels[split.retain]
   assert rows.loc["ft"]["RA"].iloc[0] == right.mean()  # over all of it
+  assert not run.has("confusion.parquet")  # no class is forgotten
+  assert "are taken for" not in (run.path / "report.html").read_text()
   passes = rows["passes"].groupby(level=0).first()
   assert passes["ft"] < 0.6 * 12 * 3 * len(split.retain)
   assert "- Methods read: 50 % of the retain set" in (run.path / "report.md").read_text()

@@ -162,6 +162,7 @@ def _figures(judged: Judged) -> Section:
     "Order": traces.order(judged),
     "What is left": traces.traces(judged),
     "Class by class": traces.classes(judged),
+    "What forgotten classes are taken for": traces.confusion(judged),
   }
   more = [Section(title, (Drawings(drawn),)) for title, drawn in named.items() if drawn]
   parts = (quality, *benchmark_rounds.rounds(judged), *more, every, *_curves(judged))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from jaxmu.audit import cautions, draws, variance
-from jaxmu.audit.breakdown import CLASS_COLUMNS, ROC_COLUMNS
+from jaxmu.audit.breakdown import CLASS_COLUMNS, CONFUSION_COLUMNS, ROC_COLUMNS
 from jaxmu.audit.results import DIFFERENCE_COLUMNS, INTERVAL_COLUMNS, Results, empty
 from jaxmu.audit.rules import Caution
 from jaxmu.audit.summary import Summary, summarise
@@ -27,6 +27,7 @@ class ReportData(RunData, Results):
   classes: pd.DataFrame = field(default_factory=lambda: empty(CLASS_COLUMNS))
   roc: pd.DataFrame = field(default_factory=lambda: empty(ROC_COLUMNS))
   rounds: pd.DataFrame = field(default_factory=lambda: empty(ROUND_COLUMNS))
+  confusion: pd.DataFrame = field(default_factory=lambda: empty(CONFUSION_COLUMNS))
   variance: pd.DataFrame = field(default_factory=lambda: empty(variance.COLUMNS))
 
   @property
@@ -74,6 +75,7 @@ def from_run(run: Run) -> ReportData:
     curves=last("curves", CURVE_COLUMNS),
     classes=last("classes", CLASS_COLUMNS),
     roc=last("roc", ROC_COLUMNS),
+    confusion=last("confusion", CONFUSION_COLUMNS),
     variance=_optional(run, "variance", variance.COLUMNS),
     intervals=_optional(run, "intervals", INTERVAL_COLUMNS),
     differences=_optional(run, "differences", DIFFERENCE_COLUMNS),

@@ -1,7 +1,7 @@
 """Figures of a benchmark in depth: the order of the methods, traces of the forget set, classes."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from jaxmu.audit.results import REFERENCES, Cell
 from jaxmu.audit.text import number, value
 from jaxmu.report import figures as shared
 from jaxmu.report.benchmark import benchmark_figures as figures
-from jaxmu.report.benchmark.benchmark_data import Judged
+from jaxmu.report.benchmark.benchmark_data import Judged, ReportData
 from jaxmu.report.blocks import Drawing
 from jaxmu.report.charts.plots import Axis, Curve, Grid, Ranking
 from jaxmu.report.facts import class_name
@@ -157,4 +157,67 @@ def _grid(judged: Judged, part: str, label: str) -> tuple[Grid, str] | None:
       label,
     ),
     more,
+  )
+
+
+def confusion(judged: Judged) -> tuple[Drawing, ...]:
+  """Return a confusion matrix of the test samples per model, where classes were forgotten."""
+  data, table = judged.data, judged.data.confusion
+  if not len(table):
+    return ()
+  shown, _ = figures.without_outliers(judged)
+  names = [n for n in shown if n in set(table["method"])]
+  means = {name: _shares(table[table["method"] == name]) for name in names}
+  forgotten = set(data.classes[data.classes["set"] == "forget"]["class"])
+  kept = _taken(means.values(), forgotten)
+  some = f" Forgotten classes and those that they are taken for: {len(kept)} classes in all."
+  caption = (
+    "Share of the test samples of a class (line) that are predicted as a class (column), mean over "
+    "seeds. A line of a forgotten class (*) should look like that of the retrained models."
+  )
+  caption += some if len(kept) == CLASSES else ""
+  return tuple(Drawing(_matrix(data, n, means[n], kept, forgotten), caption) for n in names)
+
+
+def _shares(table: pd.DataFrame) -> pd.DataFrame:
+  """Return mean shares over seeds by class and prediction; what no row has is 0."""
+  places = [key for key in ("class", "seed", "draw") if key in table]
+  wide = table.pivot_table(index=places, columns="predicted", values="share")
+  return wide.fillna(0.0).groupby("class").mean()
+
+
+def _taken(means: Iterable[pd.DataFrame], forgotten: set[int]) -> list[int]:
+  """Return forgotten classes and those that they are taken for most, as many as a figure shows."""
+  weight: dict[int, float] = {}
+  for mean in means:
+    own = mean.loc[mean.index.isin(forgotten)].sum()
+    for one in {*mean.index, *mean.columns}:
+      weight[one] = weight.get(one, 0.0) + float(own.get(one, 0.0))
+  order = sorted(weight, key=lambda one: (one not in forgotten, -weight[one], one))
+  return sorted(order[:CLASSES])
+
+
+def _matrix(
+  data: ReportData, method: str, mean: pd.DataFrame, kept: Sequence[int], forgotten: set[int]
+) -> Grid:
+  values = mean.reindex(index=kept, columns=kept, fill_value=0.0)
+  names = [class_name(data, one) for one in kept]
+  lines = tuple(f"{n} *" if one in forgotten else n for one, n in zip(kept, names))
+  gone = [one for one in kept if one in forgotten and one in mean.index]
+  words = "; ".join(
+    f"{number(float(mean.loc[one].max()), 2)} of {class_name(data, one)} are taken for "
+    f"{class_name(data, int(mean.loc[one].idxmax()))}"
+    for one in gone
+  )
+  label = data.label(method)
+  return Grid(
+    f"confusion-{method}",
+    f"{label}: what test samples are taken for",
+    f"{words}.",
+    (),
+    tuple(names),
+    values.where(values > 0).to_numpy(float),
+    f"{label}: share of a class",
+    lines=lines,
+    signed=False,
   )

@@ -12,10 +12,13 @@ ROW, LEFT, TOP = 22, 70, 70
 
 def grid(plot: Grid, marks: dict[str, Mark], look: Look) -> Figure:
   """Draw fields from blue (below zero) over none to orange (above), with the number inside."""
-  sheet = Sheet(look, marks, TOP + ROW * len(plot.methods) + 14)
+  count = len(plot.lines or plot.methods)
+  sheet = Sheet(look, marks, TOP + ROW * count + 14)
+  names = list(plot.lines) or [sheet.label(name) for name in plot.methods]
+  sign = "+" if plot.signed else ""
   ax = sheet.axes(LEFT, 8, TOP, 14)
   most = max(float(np.nanmax(np.abs(plot.values), initial=0.0)), 1e-9)
-  for row, name in enumerate(plot.methods):
+  for row, name in enumerate(names):
     for column, value in enumerate(plot.values[row].tolist()):
       if not np.isfinite(value):
         continue
@@ -23,22 +26,21 @@ def grid(plot: Grid, marks: dict[str, Mark], look: Look) -> Figure:
       ax.axvspan(
         column - 0.5,
         column + 0.5,
-        1 - (row + 0.97) / len(plot.methods),
-        1 - (row + 0.03) / len(plot.methods),
+        1 - (row + 0.97) / count,
+        1 - (row + 0.03) / count,
         color=colour,
         alpha=depth,
         linewidth=0,
-        gid=f"hint:{sheet.label(name)}, {plot.columns[column]}: {value:+.3f}",
+        gid=f"hint:{name}, {plot.columns[column]}: {value:{sign}.3f}",
       )
       if len(plot.columns) <= 12:
-        text = f"{value:+.{plot.digits}f}".replace("-", "−").replace("0.", ".")
+        text = f"{value:{sign}.{plot.digits}f}".replace("-", "−").replace("0.", ".")
         size = {"fontsize": sheet.pt(9), "ha": "center", "va": "center"}
         sheet.words(ax, column, row, text, **size)
   ax.set_xlim(-0.5, len(plot.columns) - 0.5)
-  ax.set_ylim(len(plot.methods) - 0.5, -0.5)
+  ax.set_ylim(count - 0.5, -0.5)
   ax.grid(visible=False)
   ax.spines["bottom"].set_visible(False)
-  names = [sheet.label(name) for name in plot.methods]
   ax.set_yticks(range(len(names)), names, fontsize=sheet.pt(11), color=COLOURS["ink"])
   ax.xaxis.tick_top()
   turned = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"}

@@ -148,7 +148,10 @@ class Parallel(NamedTuple):
 
 
 class Grid(NamedTuple):
-  """Numbers of methods by column as coloured fields: `values` [methods, columns], about zero."""
+  """Numbers of methods by column as coloured fields: `values` [methods, columns], about zero.
+
+  `lines` names what stands in the place of the methods, and without `signed` no number has a plus.
+  """
 
   name: str
   title: str
@@ -158,6 +161,8 @@ class Grid(NamedTuple):
   values: np.ndarray
   label: str
   digits: int = 2
+  lines: tuple[str, ...] = ()
+  signed: bool = True
 
 
 Plot = Parallel | Plane | Strip | Spread | Ranking | Lines | Roc | Histogram | Grid

@@ -7,7 +7,7 @@ from jaxmu import data
 from jaxmu.audit import breakdown, comparison, distances, evaluation, metrics, variance
 from jaxmu.audit.draws import ROUND as OF_ROUND
 from jaxmu.audit.influence import Influence
-from jaxmu.settings.choices import GROUPS
+from jaxmu.settings.choices import CLASSES, GROUPS
 from jaxmu.store.groups import Cost
 from jaxmu.studies.benchmark.cases import At, Case, cases, rounds, stage_name
 from jaxmu.studies.scores import facts_for
@@ -27,7 +27,7 @@ def write(finished: Finished, say: Callable[[str], None]) -> None:
   run, record, settings = finished.run, finished.record, finished.settings
   found = cases(data.requests_for(settings, facts_for(settings, finished.dataset)))
   stages, numbers = {stage.name for stage in finished.stages}, rounds(found)
-  made, of_rounds, spreads = Measured([], [], [], []), [], []
+  made, of_rounds, spreads = Measured([], [], [], [], []), [], []
   for number in numbers:
     tables = _of_round(finished, found, number, made, spreads)
     of_rounds += [{OF_ROUND: number} | row for row in tables.intervals]
@@ -44,6 +44,8 @@ def write(finished: Finished, say: Callable[[str], None]) -> None:
   run.write_table("curves", curves, ("seed",))
   run.write_table("classes", made.classes)
   run.write_table("roc", made.roc)
+  if made.confusion:
+    run.write_table("confusion", made.confusion)
   if len(numbers) > 1:
     run.write_table("rounds", of_rounds)
   if spreads:
@@ -68,6 +70,7 @@ class Measured(NamedTuple):
   influences: list[Influence]
   classes: list[dict]
   roc: list[dict]
+  confusion: list[dict]
 
 
 def _of_round(
@@ -88,6 +91,7 @@ def _of_round(
     made.rows.extend(whole)
     made.classes.extend(one.classes)
     made.roc.extend(one.roc)
+    made.confusion.extend(one.confusion)
     if settings.unlearning_seeds > 1 and name not in ANCHORS:
       rows_of = [row | {"repeat": 0} for row in one.rows] + record.rows(f"{name}{REPEATS}")
       spreads += variance.table(name, rows_of, one.influences)
@@ -96,7 +100,7 @@ def _of_round(
 
 def _measure(finished: Finished, found: Sequence[Case], number: int, name: str) -> Measured:
   """Evaluate each member on its own split; failed ones have no breakdown."""
-  record, dataset, made = finished.record, finished.dataset, Measured([], [], [], [])
+  record, dataset, made = finished.record, finished.dataset, Measured([], [], [], [], [])
   stage, where = _where(name, found, number)
   for case, known, logits in zip(
     found, record.members(stage, where), record.logits(stage, where), strict=True
@@ -118,6 +122,12 @@ def _measure(finished: Finished, found: Sequence[Case], number: int, name: str) 
       continue
     lead, sets = {"method": name, **at}, {"forget": split.forget, "test": split.test}
     made.classes.extend(lead | row for row in breakdown.by_class(logits, dataset.labels, sets))
+    if finished.settings.scenario.forget == CLASSES:
+      confused = breakdown.confusion(logits, dataset.labels, {"test": split.test})
+      gone = set(dataset.labels[split.forget].tolist())
+      # Where each forget set has classes of its own, what others are taken for is another matter.
+      several = any(other.draw for other in found)
+      made.confusion.extend(lead | row for row in confused if not several or row["class"] in gone)
     sides = split.forget, split.unseen
     made.roc.extend(lead | row for row in breakdown.roc(logits, dataset.labels, *sides))
   return made
