@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxmu.data import forget_list, listed_request, requests
+from jaxmu.data import forget_list, listed_request, requests, rounds
 from jaxmu.data.arrays import Dataset
 from jaxmu.data.datasets import load
 from jaxmu.data.listed_request import Listed, ListedRequest
@@ -49,7 +49,7 @@ def requests_for(settings: Settings, facts: Facts) -> list[Requested]:
     for draw in range(requests.draws(asked, facts)):
       if (base, draw) not in known:
         whole = requests.apply(base, facts, asked, seed, draw)
-        known[base, draw] = whole, requests.divide(whole, asked.rounds, seed, draw)
+        known[base, draw] = whole, rounds.divide(whole, asked.rounds, seed, draw)
       found.append(Requested(own, draw, *known[base, draw]))
   return found
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxmu import data
-from jaxmu.data import requests
+from jaxmu.data import requests, rounds
 from jaxmu.data.requests import RULES, Facts
 from jaxmu.data.splits import fixed_split
 from jaxmu.errors import DataError
@@ -113,15 +113,15 @@ def test_other_seeds_draw_other_groups_and_the_same_ones_again():
 
 def test_methods_may_read_a_share_of_the_retain_set_and_all_of_it_is_measured():
   plain = base(DIGITS)
-  half = requests.limit(plain, 0.5, 123)
+  half = rounds.limit(plain, 0.5, 123)
   assert len(half.access) == round(0.5 * len(plain.retain)) < len(plain.retain)
   assert set(half.access) < set(plain.retain)
   np.testing.assert_array_equal(half.retain, plain.retain)
   assert half.trained_sizes["retain"] == len(half.access)
   assert half.sizes["retain"] == len(plain.retain)
   assert half.sha256 != plain.sha256
-  assert requests.limit(plain, 1.0, 123) is plain
-  assert len(requests.limit(plain, 0.0, 123).access) == 0
+  assert rounds.limit(plain, 1.0, 123) is plain
+  assert len(rounds.limit(plain, 0.0, 123).access) == 0
 
 
 def test_classes_by_name_or_number_once_each():

@@ -108,6 +108,8 @@ FINE = {
   "name case",
   "population.chunk int",
   "population.members_at_once int",
+  *(f"scenario.{name} empty" for name in ("classes", "scores", "scores_sha256")),
+  *(f"scenario.{name} empty" for name in ("path", "path_sha256")),
 }
 TAKE_ANY_TEXT = (
   "data_dir",

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from jaxmu import data
 from jaxmu.audit.attacks.population_mia import MINIMUM
-from jaxmu.data import Split, requests
+from jaxmu.data import Split
+from jaxmu.data.rounds import limit
 from jaxmu.errors import DataError, SettingsError
 from jaxmu.execution.setup import widths
 from jaxmu.report.benchmark import report
@@ -30,7 +31,7 @@ def stages(outline: Outline) -> Stages:
   yield from anchors(settings, found)
   share, seed = settings.scenario.retain_share, settings.data.split_seed
   every = {id(split): split for case in found for split in case.rounds}
-  readable = {known: requests.limit(split, share, seed) for known, split in every.items()}
+  readable = {known: limit(split, share, seed) for known, split in every.items()}
   for name in settings.methods:
     hp, needs = hyperparameters(settings, name), get(name).needs
     wide = widths(readable.values(), needs)
