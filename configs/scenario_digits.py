@@ -1,19 +1,27 @@
-"""Requests other than a random share, at the size of digits: a class, half of a class, persons.
+"""Requests other than a random share, at the size of digits: classes, persons, lists, rounds.
 
-An argument says who is forgotten:
-  :class     all of digit 3 (retrained models never saw one)
+An argument says who is forgotten, and how:
+  :class     each digit in turn, ten forget sets of each of three seeds (retrained models never saw
+             one of that digit)
   :subclass  half of the samples of digit 3
   :users     16 of 96 persons of `identities`; 24 unseen ones are what attacks compare with
+  :worst     a random half of the most exposed tenths, by a study of configs/ulira_digits.py:
+             --config.scenario.scores=checkpoints/ulira_digits-1a2b3c4d
+  :listed    positions of your own: --config.scenario.path=FILE.npz
+  :sequence  five requests of 4 %, one after another
+  :access    a random share, by methods that may read a tenth of the retain set
 
-The network and its training are those of configs/cnn_digits.py, with one split for all seeds, as
-sets of a request have the size that the data give them, and with true labels. Hyper-parameters are
-by hand and the same for all three: what deletes a class (EU-k) costs accuracy with persons.
+The network and its training are those of configs/cnn_digits.py. The last three and :worst have its
+data, too, in which 15 % of all labels are random, so that there is something to forget.
+Hyper-parameters are by hand (:sequence takes searched ones): what deletes a class (EU-k) costs
+accuracy with persons.
 Expected (docs/scenarios.md): retrained models know nothing of a class, most of its other half, and
 take a forgotten person for a stranger.
-Hardware: 2 CPU cores, half a minute to a minute and a half each.
+Hardware: 2 CPU cores, one to five minutes each.
 
 python bin/sweep.py --config=configs/scenario_digits.py:class
 python bin/sweep.py --config=configs/scenario_digits.py:class --config.scenario.classes=0,8
+python bin/sweep.py --config=configs/scenario_digits.py:sequence --config.scenario.rounds=10
 """
 
 import runpy
@@ -23,10 +31,17 @@ import ml_collections
 
 BASE = Path(__file__).with_name("cnn_digits.py")
 SCENARIOS = {
-  "class": {"forget": "classes", "classes": "3"},
+  "class": {"forget": "classes", "classes": "each"},
   "subclass": {"forget": "classes", "classes": "3", "share": 0.5},
   "users": {"forget": "groups", "groups": 16},
+  "worst": {"forget": "ranked"},
+  "listed": {"forget": "listed"},
+  "sequence": {"rounds": 5},
+  "access": {"retain_share": 0.1},
 }
+CLEAN = ("class", "subclass", "users")  # true labels, and one split for all seeds
+SEEDS = {"class": (0, 1, 2), "sequence": tuple(range(10))}
+METHODS = {"sequence": ("ft", "ngplus", "scrub")}
 
 
 def get_config(scenario: str = "class") -> ml_collections.ConfigDict:
@@ -36,10 +51,15 @@ def get_config(scenario: str = "class") -> ml_collections.ConfigDict:
   config = runpy.run_path(str(BASE))["get_config"]()
   config.name = f"scenario_digits_{scenario}"
   config.dataset = "identities" if scenario == "users" else "digits"
-  config.data.update({"split_per_seed": False, "random_labels": 0.0})
+  if scenario in CLEAN:
+    config.data.update({"split_per_seed": False, "random_labels": 0.0})
+  if scenario in ("worst", "listed"):
+    config.data.update({"split_per_seed": False, "forget_fraction": 0.1})
   config.scenario = SCENARIOS[scenario]
-  config.seeds = (0, 1, 2, 3)
-  config.methods = ("ft", "ngplus", "srl", "euk")
+  config.seeds = SEEDS.get(scenario, (0, 1, 2, 3))
+  config.methods = METHODS.get(scenario, ("ft", "ngplus", "srl", "euk"))
+  if scenario == "sequence":
+    return config
   config.tuned = ""
   config.unlearning = {
     "ft": {"learning_rate": 0.1, "num_epochs": 10, "batch_size": 64},

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxmu.command import cli
@@ -17,17 +18,29 @@ ARGUMENTS = {
   "resnet18_cifar10": ("", "mini", "tiny"),
   "search_digits": ("",),
   "tinyvit_cifar10": ("", "tiny"),
-  "scenario_digits": ("class", "subclass", "users"),
+  "scenario_cifar10": ("class", "sequence"),
+  "scenario_cifar100": ("subclass",),
+  "scenario_digits": ("class", "subclass", "users", "worst", "listed", "sequence", "access"),
   "ulira_cifar10": ("", "mini"),
   "ulira_digits": ("",),
 }
-SOME = ("ft", "ngplus", "srl", "euk")  # methods of the scenarios
+ASKED = {"worst": ("scenario.scores", "scores.npy"), "listed": ("scenario.path", "listed.npz")}
 SEARCHES = ("search_digits",)
 STUDIES = ("ulira_cifar10", "ulira_digits")
 SPECS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+  """Work where the files are that some scenarios are asked for."""
+  monkeypatch.chdir(tmp_path)
+  np.save("scores.npy", np.arange(20.0))
+  np.savez("listed.npz", forget=np.arange(8))
+
+
 def build(name, argument="", overrides=()):
+  if argument in ASKED:
+    overrides = [ASKED[argument], *overrides]
   spec = f"{FOLDER / name}.py" + (f":{argument}" if argument else "")
   return Settings.from_config(cli.load_config(spec, overrides), catalog())
 
@@ -35,6 +48,11 @@ def build(name, argument="", overrides=()):
 def test_every_config_file_is_covered():
   every = {path.stem for path in FOLDER.glob("*.py")}
   assert every == {*ARGUMENTS, "matrix"}  # the last one is of several studies (test_matrix.py)
+
+
+def some(argument):
+  """Return the methods of a scenario."""
+  return ("ft", "ngplus", "scrub") if argument == "sequence" else ("ft", "ngplus", "srl", "euk")
 
 
 @pytest.mark.parametrize(("name", "argument"), SPECS)
@@ -48,7 +66,7 @@ def test_config_builds(name, argument):
     assert set(settings.methods) <= set(METHODS)
   else:
     assert settings.study == ("search" if name in SEARCHES else "benchmark")
-    assert settings.methods == (SOME if name == "scenario_digits" else tuple(METHODS))
+    assert settings.methods == (some(argument) if "scenario" in name else tuple(METHODS))
   small = build(name, argument, [("methods", "msg,ct"), ("seeds", "0"), ("data_dir", "/data")])
   assert (small.methods, small.seeds, small.data_dir) == (("msg", "ct"), (0,), "/data")
 
