@@ -1,6 +1,6 @@
 """Kill studies at random moments, again and again, and compare what they end with, bit for bit.
 
-A tiny benchmark, a tiny U-LiRA study and a tiny search (synthetic data, width 4, every epoch saved)
+A tiny benchmark, one in rounds, a U-LiRA study and a search (synthetic data, width 4, all saved)
 are run once undisturbed. Then rounds: one process, or three on one folder, are started, and one of
 them gets a signal at a random moment; it is started again, until the study ends by itself.
 Everything that is a number must then equal the undisturbed run's, nothing may be left over, no

@@ -27,7 +27,19 @@ def search(folder: Path, *overrides: str) -> list[str]:
   return sweeps.arguments(folder, "--config.study=search", *words, *overrides, methods="ft")
 
 
-STUDIES = {"benchmark": sweeps.arguments, "ulira": studies.arguments, "search": search}
+def rounds(folder, *overrides):
+  """Return a benchmark with half of two classes to be forgotten in two rounds, in two ways."""
+  asked = {"forget": "classes", "classes": "1,2", "share": 0.5, "draws": 2, "rounds": 2}
+  words = [f"--config.scenario.{name}={value}" for name, value in asked.items()]
+  return sweeps.arguments(folder, *words, *overrides)
+
+
+STUDIES = {
+  "benchmark": sweeps.arguments,
+  "ulira": studies.arguments,
+  "search": search,
+  "rounds": rounds,
+}
 LONGER = tuple(
   f"--config.{name}.num_epochs=30" for name in ("training", "unlearning.ft", "unlearning.msg")
 )  # so that many a moment lies between two saved epochs
@@ -90,7 +102,8 @@ class Reference:
   """An undisturbed run: its numbers, and the seconds that its parts took."""
 
   def __init__(self, study: str, folder: Path):
-    used = [entry for entry in LONGER if study == "benchmark" or "msg" not in entry]
+    with_msg = study in ("benchmark", "rounds")
+    used = [entry for entry in LONGER if with_msg or "msg" not in entry]
     if study == "search":
       used = used[:1]  # trials draw their epochs, up to a fifth of these
     self.study, self.argv = study, lambda output: STUDIES[study](output, *used)
