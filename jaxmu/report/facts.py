@@ -8,7 +8,7 @@ from jaxmu.audit.metric import Number
 from jaxmu.audit.text import MISSING, plural
 from jaxmu.report.blocks import Cards, Facts, Meaning, MethodCard, Section, Table, Text
 from jaxmu.report.source import RunData
-from jaxmu.settings.choices import CLASSES, GROUPS, LISTED, RANDOM, RANKED
+from jaxmu.settings.choices import CLASSES, EACH, GROUPS, LISTED, RANDOM, RANKED
 from jaxmu.store.manifest import Manifest
 
 TOUCH = "Struck-through sets do not exist for a method: the program does not hand them over."
@@ -43,10 +43,14 @@ def request(data: RunData, control: str) -> list[tuple[str, str]]:
   asked = data.config.scenario
   seen = f"{100 * asked.retain_share:g} % of the retain set"
   access = [] if asked.retain_share == 1 else [("Methods read", seen)]
+  if asked.draws > 1:
+    access.insert(0, ("Forget sets of a seed", f"{asked.draws}, drawn independently"))
+  if asked.rounds > 1:
+    access.insert(0, ("Forgotten in", f"{asked.rounds} rounds, one after another"))
   if asked.forget == RANDOM:
     return access
   which = {
-    CLASSES: f"classes {asked.classes}",
+    CLASSES: "each class in turn" if asked.classes == EACH else f"classes {asked.classes}",
     GROUPS: plural(asked.groups, "group"),
     RANKED: f"samples with the {asked.take} scores of {asked.scores}",
     LISTED: f"samples of {asked.path}",

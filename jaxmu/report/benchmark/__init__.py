@@ -137,6 +137,8 @@ def _header(data: ReportData) -> Facts:
   sizes = ", ".join(f"{name} {known[name]:,}" for name in order if name in known)
   if split.per_seed:
     sizes += "; every seed has a split of its own, so the spread includes the choice of samples"
+  if data.draws > 1 or data.last_round:
+    sizes += "; those of the first forget set" + (", all rounds" if data.last_round else "")
   control = CONTROLS[data.config.scenario.forget if "control" in known else RANDOM]
   asked = [("Seeds", _seeds(data.seeds)), *facts.request(data, control)]
   return facts.header(data, asked, sizes, split.sha256[:12])
