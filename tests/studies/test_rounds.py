@@ -6,6 +6,7 @@ import pytest
 from support import sweeps
 
 from jaxmu import data
+from jaxmu.execution import programs
 from jaxmu.store import Run
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
@@ -118,6 +119,24 @@ def test_a_single_forget_set_has_the_bits_of_the_population(run, tmp_path):
   assert len(alone.groups("ft@3")) == 4
   for stage in ("retrained", "ft@1", "ft@2", "ft@3"):
     assert equal(together.variables(stage), alone.variables(stage)), stage
+
+
+def test_rounds_and_forget_sets_of_all_sizes_share_programs(tmp_path, monkeypatch):
+  made, build = {}, programs.build
+
+  def remembered(population, task, method, options):
+    found = build(population, task, method, options)
+    made.setdefault(method.name, {})[id(found)] = found
+    return found
+
+  monkeypatch.setattr(programs, "build", remembered)
+  scenario = (*EACH, "--config.scenario.rounds=2", "--config.seeds=0")
+  assert sweeps.call(*arguments(tmp_path, *scenario)) == 0
+  assert set(made) == {"original", "retrained", "ft"}
+  for of_method in made.values():
+    (found,) = of_method.values()
+    each = (found.prepare, *found.start, *found.epoch)
+    assert [len(program._compiled) for program in each] == [1] * len(each)
 
 
 def test_the_plan_counts_originals_once(folder):
