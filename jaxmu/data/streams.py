@@ -149,12 +149,12 @@ def order(
     union = _union(stream, key, index, shuffle, union_order, real)
     count = real["retain"] + real["forget"] if real else None
     return _batches(union, batch_size, pad, count)
-  sets = {name: (shuffled(name), real.get(name)) for name in sorted(STREAMS[stream])}
+  side = lambda name: (shuffled(name), real.get(name))
   if stream == "zip_short":
-    return _zip_short(sets["retain"], sets["forget"], batch_size, pad)
+    return _zip_short(side("retain"), side("forget"), batch_size, pad)
   if stream == "zip_cycle":
-    return _zip_cycle(sets["retain"], sets["forget"], batch_size)
-  positions, count = sets[stream]
+    return _zip_cycle(side("retain"), side("forget"), batch_size)
+  positions, count = side(stream)
   return _batches(Samples(positions), batch_size, pad, count)
 
 
