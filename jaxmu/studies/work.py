@@ -135,7 +135,8 @@ class Worker:
       parents = [member.parent for member in unit.members]
       variables = self.record.variables(stage.parent, parents)
       if stage.frozen:
-        failed = tuple(member.failure for member in self.record.members(stage.parent, parents))
+        before = self.record.members(stage.parent, parents)
+        failed = tuple(_since(stage, member.failure) for member in before)
     return runner.run(
       stage.method,
       problem,
@@ -220,6 +221,12 @@ class Worker:
 
 def _programs(unit: Unit) -> tuple[str, Kind]:
   return unit.stage.name, unit.kind
+
+
+def _since(stage: Stage, failure: str) -> str:
+  """Say in which stage a member failed, "" if it did not: the first of those before."""
+  known = failure.startswith(f"{stage.method.name}@")
+  return failure if known or not failure else f"{stage.parent}: {failure}"
 
 
 def _order_keys(stage: Stage, members: int) -> jax.Array | None:

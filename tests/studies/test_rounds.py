@@ -182,4 +182,4 @@ def test_a_model_that_failed_in_a_round_rests_in_later_ones(tmp_path):
   rows = Run.open(sweeps.only_run(tmp_path / "1e+30")).rows()
   failed = rows[(rows["method"] == "ft")].set_index(["round", "seed"])["failed_steps"]
   assert failed.loc[(1, 0)].startswith("fine-tune")
-  assert failed.loc[(3, 0)] == failed.loc[(2, 0)] == failed.loc[(1, 0)]
+  assert failed.loc[(3, 0)] == failed.loc[(2, 0)] == f"ft@1: {failed.loc[(1, 0)]}"

@@ -1,12 +1,15 @@
 """What happens over the rounds of a request: figures, and a table of every round."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from jaxmu.audit.draws import ROUND
 from jaxmu.audit.metrics import METRICS
 from jaxmu.audit.results import REFERENCES
-from jaxmu.audit.text import number, plural
-from jaxmu.report.benchmark.benchmark_data import Judged
+from jaxmu.audit.text import listing, number, plural
+from jaxmu.report.benchmark import benchmark_figures
+from jaxmu.report.benchmark.benchmark_data import Judged, ReportData
 from jaxmu.report.blocks import Block, Cell, Column, Drawing, Drawings, Legend, Row, Section, Table
 from jaxmu.report.blocks import Text as Words
 from jaxmu.report.charts.plots import Axis, Curve, Lines
@@ -33,8 +36,12 @@ def rounds(judged: Judged) -> tuple[Block, ...]:
   if not len(data.rounds):
     return ()
   drawn = tuple(_lines(judged, metric) for metric in DRAWN if _of(data.rounds, metric) is not None)
-  legend = Legend(judged.summary.order, dashed=("original",))
-  return (Section("Over rounds", (Words(WORDS, small=True), legend, Drawings(drawn))),)
+  shown, left_out = benchmark_figures.without_outliers(judged)
+  legend = Legend(tuple(shown), dashed=("original",))
+  words = WORDS
+  if left_out:
+    words += f" Not drawn, because the others could not be told apart: {_names(data, left_out)}."
+  return (Section("Over rounds", (Words(words, small=True), legend, Drawings(drawn))),)
 
 
 def table(judged: Judged) -> Table:
@@ -51,6 +58,10 @@ def table(judged: Judged) -> Table:
   return Table("Round by round", columns, tuple(rows))
 
 
+def _names(data: ReportData, methods: Sequence[str]) -> str:
+  return listing([data.label(name) for name in methods])
+
+
 def _cell(found: pd.DataFrame, key: tuple[str, int, str]) -> Cell:
   if key not in found.index:
     return Cell("–")
@@ -65,8 +76,9 @@ def _of(rows: pd.DataFrame, metric: str) -> pd.DataFrame | None:
 
 def _lines(judged: Judged, metric: str) -> Drawing:
   data, curves, hints = judged.data, {}, {}
+  shown, _ = benchmark_figures.without_outliers(judged)
   own = data.rounds[data.rounds["metric"] == metric]
-  for name in judged.summary.order:
+  for name in shown:
     mine = own[own["method"] == name].sort_values(ROUND)
     if not len(mine):
       continue
