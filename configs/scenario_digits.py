@@ -30,6 +30,7 @@ from pathlib import Path
 import ml_collections
 
 BASE = Path(__file__).with_name("cnn_digits.py")
+HAND = Path(__file__).with_name("search_digits.py")  # hyper-parameters by hand
 SCENARIOS = {
   "class": {"forget": "classes", "classes": "each"},
   "subclass": {"forget": "classes", "classes": "3", "share": 0.5},
@@ -64,12 +65,6 @@ def get_config(scenario: str = "class") -> ml_collections.ConfigDict:
     "ngplus": {"learning_rate": 1e-3, "num_epochs": 10, "batch_size": 64, "alpha": 0.95},
     "srl": {"learning_rate": 0.01, "num_epochs": 6, "batch_size": 64},
     "euk": {"num_blocks": 2, "learning_rate": 0.1, "num_epochs": 10, "batch_size": 64},
-    "scrub": {
-      "sgda_learning_rate": 0.02,
-      "sgda_num_epochs": 8,
-      "msteps": 3,
-      "retain_batch_size": 64,
-      "forget_batch_size": 64,
-    },
+    "scrub": runpy.run_path(str(HAND))["HAND"]["scrub"],
   }
   return config

@@ -45,7 +45,8 @@ def main(judged: Judged) -> Table:
   clock, standings = wall_rte(data), _standings(judged)
   columns = [Column(m.label, m.ideal, m.explanation) for m in wanted]
   columns += [CLOCK] if clock else []
-  members = "Members (seeds) in the mean; failed ones are left out and counted."
+  unit = "seeds" if data.draws == 1 else "forget sets of all seeds"
+  members = f"Members ({unit}) in the mean; failed ones are left out and counted."
   rows = []
   for name in summary.order:
     cells = [_cell(judged, name, m.name, standings) for m in wanted]
@@ -55,7 +56,7 @@ def main(judged: Judged) -> Table:
     rows.append(Row(data.label(name), tuple(cells), name, name in REFERENCES, flags))
   return Table(
     f"Every metric of every method, sorted by {METRICS[data.deviation].label}",
-    (*columns, Column("n", "seeds", members)),
+    (*columns, Column("n", unit, members)),
     tuple(rows),
     Column("Method", "ideal"),
     name="main",
