@@ -28,7 +28,13 @@ DATA = ("mnist", "fashion_mnist", "cifar10", "cifar100", "utkface")
 NETWORKS = ("resnet18", "tinyvit")
 SEARCH = {
   "": {"trials": 100, "batch": 50, "robust": 0},
-  "small": {"trials": 16, "batch": 8, "robust": 2, "robust_seeds": (2, 3)},
+  "small": {
+    "trials": 16,
+    "batch": 8,
+    "robust": 2,
+    "robust_seeds": (2, 3),
+    "check_seeds": (4, 5, 6, 7, 8, 9),
+  },
   "tiny": {"trials": 2, "batch": 2, "robust": 0},
 }
 SEEDS = {"": (0, 1, 2), "small": (0, 1), "tiny": (0,)}
