@@ -6,6 +6,10 @@ from jaxmu.data.requests import RULES, Rule
 from jaxmu.errors import SettingsError, closest
 
 WIDTH = 96
+WHATEVER = (
+  "Whatever the rule: config.scenario.draws (forget sets of each seed), .rounds (parts that are "
+  "forgotten one after another), .retain_share (of the retain set, that methods may read)"
+)
 
 
 def overview() -> str:
@@ -15,7 +19,8 @@ def overview() -> str:
   wrapped = lambda name, rule: textwrap.fill(
     rule.summary, WIDTH, initial_indent=f"{name:{wide}}", subsequent_indent=" " * wide
   )
-  return "\n".join([*lines, *(wrapped(name, rule) for name, rule in RULES.items())])
+  lines += [wrapped(name, rule) for name, rule in RULES.items()]
+  return "\n".join([*lines, "", textwrap.fill(WHATEVER, WIDTH)])
 
 
 def details(name: str) -> str:

@@ -262,7 +262,7 @@ RULES: Mapping[str, Rule] = {
   ),
   CLASSES: Rule(
     _classes,
-    "all samples of some classes, or a share of them (sub-class forgetting)",
+    "all samples of some classes, or a share of them (sub-class forgetting), or each class in turn",
     CONTROLS[CLASSES],
     READS[CLASSES],
     ("labels",),
