@@ -11,6 +11,7 @@ from jaxmu.store import typed_json
 
 MARKER, MEMBERS, SIZE = "marker.json", "members.json", ".size.json"
 ALIVE, VARIABLES = "alive.json", "variables"
+ROUND = "@"  # between a method and the number of its round, in the name of a stage
 REPAIR = "run the same command with --repair, which makes its members anew"
 At = Mapping[str, int]
 Where = At | Sequence[At] | None
@@ -157,6 +158,11 @@ def read_marker(folder: Path) -> GroupRecord:
 def damaged(path: Path, reason: str) -> StoreError:
   """Return the error that a file of a group cannot be used."""
   return StoreError(f"{path} is damaged ({reason}); {REPAIR}")
+
+
+def without_round(stage: str) -> str:
+  """Return the method of a stage that is one of its rounds; other names as they are."""
+  return stage.partition(ROUND)[0]
 
 
 def text(at: At) -> str:

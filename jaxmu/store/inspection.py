@@ -11,7 +11,15 @@ import numpy as np
 
 from jaxmu.errors import CheckpointError, StoreError
 from jaxmu.store import Run, checkpoint, typed_json
-from jaxmu.store.groups import MEMBERS, VARIABLES, GroupRecord, folders, text
+from jaxmu.store.groups import (
+  MEMBERS,
+  ROUND,
+  VARIABLES,
+  GroupRecord,
+  folders,
+  text,
+  without_round,
+)
 from jaxmu.store.record import Record
 from jaxmu.store.run import CONFIG
 
@@ -55,7 +63,9 @@ def inspect(path: str | Path, norms: bool = False) -> dict[str, Any]:
   if home is None or path != home:
     return _one(path, home, norms)
   run, record = Run.open(home), Record(home)
-  stages = list(dict.fromkeys([*run.manifest.methods, *record.expected]))
+  in_rounds = {without_round(name) for name in record.expected if ROUND in name}
+  methods = [name for name in run.manifest.methods if name not in in_rounds]
+  stages = list(dict.fromkeys([*methods, *record.expected]))
   if not record.expected and any(record.groups(name) for name in stages):
     raise StoreError(f"{home / MEMBERS} does not exist; run the same command again to make it")
   found = [_describe(p, record, norms) for p in _checkpoints(record, stages)]

@@ -15,6 +15,7 @@ from jaxmu.execution.setup import Setup
 from jaxmu.settings import Settings
 from jaxmu.stopping import Stop
 from jaxmu.store import Run, provenance
+from jaxmu.store.groups import without_round
 from jaxmu.store.manifest import MethodDescription
 from jaxmu.store.measurements import Measurements
 from jaxmu.store.record import Record
@@ -157,4 +158,4 @@ def _one_a_seed(stage: Stage) -> list[Split]:
 def _methods(stages: Sequence[Stage]) -> dict[str, MethodDescription]:
   """Describe the methods of stages, by name; rounds of one are one."""
   hp = lambda stage: stage.members[0].hp
-  return {s.name.partition("@")[0]: provenance.described(s.method, hp(s)) for s in stages}
+  return {without_round(s.name): provenance.described(s.method, hp(s)) for s in stages}

@@ -26,7 +26,7 @@ from jaxmu.settings import Settings
 from jaxmu.stopping import Stop
 from jaxmu.store import states
 from jaxmu.store.group_folders import Kept
-from jaxmu.store.groups import Cost, GroupRecord, MemberRecord
+from jaxmu.store.groups import ROUND, Cost, GroupRecord, MemberRecord
 from jaxmu.store.legs import Legs
 from jaxmu.store.record import Record
 from jaxmu.studies.study import Stage
@@ -225,7 +225,7 @@ def _programs(unit: Unit) -> tuple[str, Kind]:
 
 def _since(stage: Stage, failure: str) -> str:
   """Say in which stage a member failed, "" if it did not: the first of those before."""
-  known = failure.startswith(f"{stage.method.name}@")
+  known = failure.startswith(f"{stage.method.name}{ROUND}")
   return failure if known or not failure else f"{stage.parent}: {failure}"
 
 

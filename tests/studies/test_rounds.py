@@ -7,7 +7,7 @@ from support import sweeps
 
 from jaxmu import data
 from jaxmu.execution import programs
-from jaxmu.store import Run
+from jaxmu.store import Run, inspection
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
 from jaxmu.studies.benchmark.cases import cases
@@ -155,6 +155,12 @@ def test_the_report_is_about_the_last_round_and_shows_all(run):
   table = Run.open(run).table("rounds")
   assert set(table["round"]) == {1, 2, 3}
   assert {"FA", "FA_all", "TA", "T_MIA", "T_MIA_first"} <= set(table["metric"])
+
+
+def test_inspection_lists_rounds_and_no_stage_that_nobody_asks_for(run):
+  found = {stage["stage"]: stage for stage in inspection.inspect(run)["stages"]}
+  assert list(found) == ["original", "retrained", "ft@1", "ft@2", "ft@3"]
+  assert found["ft@2"]["members"] == 4
 
 
 def test_each_class_is_a_forget_set_also_where_seeds_have_splits_of_their_own(tmp_path):

@@ -8,8 +8,8 @@ from jaxmu.audit import breakdown, comparison, distances, evaluation, metrics, v
 from jaxmu.audit.draws import ROUND as OF_ROUND
 from jaxmu.audit.influence import Influence
 from jaxmu.settings.choices import CLASSES, GROUPS
-from jaxmu.store.groups import Cost
-from jaxmu.studies.benchmark.cases import At, Case, cases, rounds, stage_name
+from jaxmu.store.groups import At, Cost
+from jaxmu.studies.benchmark.cases import Case, cases, rounds, stage_name
 from jaxmu.studies.scores import facts_for
 from jaxmu.studies.study import Finished
 from jaxmu.unlearning import ANCHORS

@@ -1,14 +1,12 @@
 """Forget sets as members of a benchmark: coordinates, originals that several share, rounds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxmu.data import Requested, Split
-
-ROUND = "@"  # between a method and the number of a round, in the name of a stage
-At = Mapping[str, int]
+from jaxmu.store.groups import ROUND, At
 
 
 class Case(NamedTuple):
