@@ -123,6 +123,7 @@ def test_a_single_forget_set_has_the_bits_of_the_population(run, tmp_path):
 
 def test_rounds_and_forget_sets_of_all_sizes_share_programs(tmp_path, monkeypatch):
   made, build = {}, programs.build
+  programs._build.cache_clear()  # other tests have other shapes
 
   def remembered(population, task, method, options):
     found = build(population, task, method, options)
