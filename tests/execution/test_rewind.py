@@ -65,6 +65,8 @@ def member(tree, k):
 class Told:
   """A view whose model gets as many samples of each set wrong as it is told."""
 
+  ragged = False
+
   def __init__(self, forget, val, wrong, wrong_val):
     self.task = SimpleNamespace(num_classes=4)
     self.sets = {"forget": np.asarray(forget), "val": np.asarray(val)}
@@ -72,6 +74,8 @@ class Told:
 
   def size(self, name):
     return len(self.sets[name])
+
+  count = size
 
   def labels(self, name):
     return jnp.asarray(self.sets[name])
