@@ -11,8 +11,8 @@ from jaxmu.engine import memory
 from jaxmu.engine.memory import Memory
 from jaxmu.engine.population import Population, Program, nbytes
 from jaxmu.execution import members, programs
+from jaxmu.execution.problem import Problem
 from jaxmu.execution.programs import Programs, Shared
-from jaxmu.execution.runner import Problem
 from jaxmu.training.method import Method
 from jaxmu.training.phase import Variables
 

@@ -19,7 +19,7 @@ from jaxmu.engine import executables, runtime
 from jaxmu.errors import UserError
 from jaxmu.execution import predictions
 from jaxmu.execution.capacity import capacity
-from jaxmu.execution.runner import Problem
+from jaxmu.execution.problem import Problem
 from jaxmu.training.method import Method
 from jaxmu.training.phase import Variables
 from jaxmu.training.task import Arrays

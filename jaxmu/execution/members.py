@@ -1,7 +1,7 @@
 """From what a caller gives for each member to the arrays that a population's programs read."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,27 +9,13 @@ import numpy as np
 
 from jaxmu.errors import MethodError
 from jaxmu.execution import programs
+from jaxmu.execution.problem import Problem
 from jaxmu.training import Task
 from jaxmu.training.epoch import NO_LIMIT
 from jaxmu.training.method import Method
 from jaxmu.training.phase import Options, Phase
 
 Hps = Sequence[Mapping[str, Any]]  # hyper-parameters of each member
-
-
-class Sets(Protocol):
-  """What a problem knows of its sets (`runner.Problem`)."""
-
-  @property
-  def task(self) -> Task: ...
-  @property
-  def index(self) -> Mapping[str, np.ndarray]: ...
-  @property
-  def counts(self) -> Mapping[str, np.ndarray]: ...
-  @property
-  def sizes(self) -> Mapping[str, int]: ...
-  @property
-  def member_sizes(self) -> Sequence[Mapping[str, int]]: ...
 
 
 def options(method: Method, task: Task, hp: Hps, fidelity: str | None) -> dict[str, Any]:
@@ -51,12 +37,12 @@ def options(method: Method, task: Task, hp: Hps, fidelity: str | None) -> dict[s
   return found
 
 
-def derived(method: Method, problem: Sets, hp: Hps) -> list[dict[str, Any]]:
+def derived(method: Method, problem: Problem, hp: Hps) -> list[dict[str, Any]]:
   """Add what follows from the sizes of each member's sets to its hyper-parameters."""
   return [{**own, **method.derive(own, sizes)} for own, sizes in zip(hp, problem.member_sizes)]
 
 
-def check(method: Method, problem: Sets, draws: Mapping[str, Any]) -> None:
+def check(method: Method, problem: Problem, draws: Mapping[str, Any]) -> None:
   """Refuse missing and empty sets, and draws that the method does not have; MethodError."""
   missing = sorted(method.needs - set(problem.index))
   if missing:
@@ -70,7 +56,7 @@ def check(method: Method, problem: Sets, draws: Mapping[str, Any]) -> None:
       raise MethodError(f"the {name} set is empty")
 
 
-def check_padding(method: Method, problem: Sets, phases: Sequence[Phase]) -> None:
+def check_padding(method: Method, problem: Problem, phases: Sequence[Phase]) -> None:
   """Raise MethodError where padding of smaller sets would enter BatchNorm's statistics."""
   modes = [p.batch_norm for phase in phases for p in phase.passes]
   if problem.counts and not all(map(problem.task.pads, modes)):
@@ -82,7 +68,7 @@ def check_padding(method: Method, problem: Sets, phases: Sequence[Phase]) -> Non
 
 def stack(
   method: Method,
-  problem: Sets,
+  problem: Problem,
   options: Options,
   hp: Hps,
   keys: jax.Array,

@@ -1,6 +1,5 @@
 """Run a method on a population: legs in Python, everything inside a leg compiled."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,42 +13,12 @@ from jaxmu.errors import MethodError
 from jaxmu.execution import accounting, members, programs
 from jaxmu.execution.accounting import WHOLE, Span
 from jaxmu.execution.observations import Leg, Outcome, Snapshot
+from jaxmu.execution.problem import Problem
 from jaxmu.execution.programs import Member, Programs
-from jaxmu.training import EpochMetrics, Phase, Task, TrainState
+from jaxmu.training import EpochMetrics, Phase, TrainState
 from jaxmu.training.epoch import NEVER
 from jaxmu.training.method import Method
 from jaxmu.training.phase import Options, Variables
-from jaxmu.training.task import Arrays
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-  """A population's data: what all methods on it share.
-
-  Attributes:
-    population, task: who trains and on what network.
-    arrays: images and labels on every device.
-    index: set name -> int32 [K, n]: each member's split, its own samples first.
-    counts: set name -> int [K], how many those are, where members have sets of different sizes
-      (for every set then); empty: all.
-  """
-
-  population: Population
-  task: Task
-  arrays: Arrays
-  index: Mapping[str, np.ndarray]
-  counts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-  @property
-  def sizes(self) -> dict[str, int]:
-    """Places of each set: the size of the largest member's."""
-    return {name: positions.shape[1] for name, positions in self.index.items()}
-
-  @property
-  def member_sizes(self) -> list[dict[str, int]]:
-    """Samples in each set of every member."""
-    own = lambda k: {name: int(counts[k]) for name, counts in self.counts.items()}
-    return [self.sizes | own(k) for k in range(self.population.size)]
 
 
 def run(

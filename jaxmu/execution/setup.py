@@ -13,7 +13,7 @@ from jaxmu.data.augment import Preprocess
 from jaxmu.engine import keys
 from jaxmu.engine.keys import Purpose
 from jaxmu.engine.population import Population, Program
-from jaxmu.execution.runner import Problem
+from jaxmu.execution.problem import Problem
 from jaxmu.kernels.conv import Choice
 from jaxmu.settings import Settings
 from jaxmu.training import Task

@@ -19,8 +19,8 @@ from jaxmu.execution.accounting import WHOLE
 from jaxmu.execution.capacity import capacity
 from jaxmu.execution.compile_ahead import CompileAhead, Job
 from jaxmu.execution.observations import Leg, Outcome
+from jaxmu.execution.problem import Problem
 from jaxmu.execution.progress import Progress
-from jaxmu.execution.runner import Problem
 from jaxmu.execution.setup import Setup
 from jaxmu.settings import Settings
 from jaxmu.stopping import Stop
