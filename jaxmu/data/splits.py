@@ -6,6 +6,7 @@ spec evaluation 9.1. All are exact: the same seeds name the same images on every
 
 import hashlib
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -71,6 +72,18 @@ class Split:
   def _parts(self) -> list[tuple[str, np.ndarray]]:
     named = [(field.name, getattr(self, field.name)) for field in fields(self)]
     return [(name, part) for name, part in named if part is not None]
+
+
+def widths(splits: Iterable[Split], needs: Collection[str]) -> dict[str, int]:
+  """Return the size of the largest of each set that a method needs; empty where all are equal.
+
+  How samples are shuffled depends on it, so it belongs to all members of a stage.
+  """
+  sizes = {tuple(sorted(own.items())) for own in (one.trained_sizes for one in splits)}
+  read = [{name: n for name, n in own if name in needs} for own in sizes]
+  if all(own == read[0] for own in read):
+    return {}
+  return {name: max(own[name] for own in read) for name in read[0]}
 
 
 def fixed_split(

@@ -64,8 +64,8 @@ def run(
   member = members.stack(method, problem, options, hp, keys, order_keys, draws or {})
   if span != WHOLE and len(compiled.phases) != 1:
     raise MethodError(f"{method.name} has {len(compiled.phases)} phases and cannot stop midway")
-  execution = _Execution(method, problem, compiled, options, hp, on_leg, span)
-  execution.failures = list(failed) or execution.failures
+  failures = list(failed) or [""] * problem.population.size
+  execution = _Execution(method, problem, compiled, options, hp, on_leg, span, failures)
   return execution.run(variables, member, resume)
 
 
@@ -99,20 +99,21 @@ class _Execution:
     hp: Sequence[Mapping[str, Any]],
     on_leg: Callable[[Leg], None],
     asked: Span,
+    failures: list[str],
   ):
     self.method, self.problem, self.compiled = method, problem, compiled
     self.options, self.hp, self.on_leg, self.asked = options, hp, on_leg, asked
+    self.failures = failures
     self.sizes = problem.member_sizes
     self.state: Snapshot | None = None
     self.seconds = 0.0
     self.compiled_before = compiled.compile_seconds
-    self.failures = [""] * problem.population.size
 
   def run(self, original: Variables, member: Member, resume: Snapshot | None) -> Outcome:
     population, compiled = self.problem.population, self.compiled
     original, member = population.place(original), population.place(member)
     variables, aux = self._timed(compiled.prepare, _copy(original), member)
-    started = [NEVER if not failure else 0 for failure in self.failures]
+    started = [0 if failure else NEVER for failure in self.failures]
     failed_at = population.place(np.array(started, np.int32))
     first, memory = 0, ()
     if resume is not None:

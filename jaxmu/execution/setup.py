@@ -1,7 +1,7 @@
 """From settings to arrays: data, network and populations of members on the devices."""
 
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxmu import data, models
 from jaxmu.data.augment import Preprocess
+from jaxmu.data.splits import widths
 from jaxmu.engine import keys
 from jaxmu.engine.keys import Purpose
 from jaxmu.engine.population import Population, Program
@@ -45,15 +46,15 @@ class Setup:
     return self._placed[id(samples)][1]
 
   def problem(
-    self, splits: Sequence[data.Split], room: int = 0, widths: Mapping[str, int] | None = None
+    self, splits: Sequence[data.Split], room: int = 0, wide: Mapping[str, int] | None = None
   ) -> Problem:
     """Lay out a population of members, one for each split.
 
     Args:
-      widths: places of each set where other members have other sizes; see `widths`.
+      wide: places of each set where other members have other sizes; see `splits.widths`.
     """
     population = Population(len(splits), chunk=self.chunk, devices=self.devices, room=room)
-    return Problem(population, self.task, self.arrays(), *index_arrays(splits, widths or {}))
+    return Problem(population, self.task, self.arrays(), *index_arrays(splits, wide or {}))
 
   def initial_variables(self, population: Population, own: jax.Array) -> Any:
     """Draw the initial weights of the members with the keys `own` [K], leaves [K, ...]."""
@@ -90,35 +91,21 @@ def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Pro
   return population.map(draw)
 
 
-def widths(splits: Iterable[data.Split], needs: Collection[str]) -> dict[str, int]:
-  """Return the size of the largest of each set that a method needs; empty where all are equal.
-
-  How samples are shuffled depends on it, so it belongs to all members of a stage.
-  """
-  sizes = {tuple(sorted(own.items())) for own in (one.trained_sizes for one in splits)}
-  read = [{name: n for name, n in own if name in needs} for own in sizes]
-  if all(own == read[0] for own in read):
-    return {}
-  return {name: max(own[name] for own in read) for name in read[0]}
-
-
 def index_arrays(
-  splits: Sequence[data.Split], widths: Mapping[str, int]
+  splits: Sequence[data.Split], wide: Mapping[str, int]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   """Stack the sets that training reads: name -> int32 [K, n].
 
   Args:
-    widths: n of each set, all that are read, where sizes differ; smaller sets are filled up with
-      samples of their own.
+    wide: n of each set that is read, where sizes differ (`splits.widths`); smaller sets are filled
+      up with samples of their own. Empty: as these splits need it.
 
   Returns:
     The positions, and where sizes differ how many are each member's own, name -> int [K].
   """
   known = [split.trained for split in splits]
-  names = [name for name in known[0] if name in (widths or known[0])]
-  sizes = {name: [len(own[name]) for own in known] for name in names}
-  ragged = bool(widths) or any(len(set(own)) > 1 for own in sizes.values())
-  wide = {name: max(own) for name, own in sizes.items()} | dict(widths)
-  filled = lambda own, name: np.resize(own[name], wide[name])
-  index = {name: np.stack([filled(own, name) for own in known]).astype(np.int32) for name in names}
-  return index, {name: np.array(own) for name, own in sizes.items()} if ragged else {}
+  wide = wide or widths(splits, known[0])
+  filled = lambda own, name: np.resize(own[name], wide[name]) if wide else own[name]
+  stacked = lambda name: np.stack([filled(own, name) for own in known]).astype(np.int32)
+  counts = {name: np.array([len(own[name]) for own in known]) for name in wide}
+  return {name: stacked(name) for name in wide or known[0]}, counts

@@ -1,5 +1,6 @@
 """What a finished group of members says about itself: the form of its marker, read strictly."""
 
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,11 @@ class Cost:
       self.passes + other.passes,
       max(self.steps, other.steps),
     )
+
+
+def added(costs: Iterable[Cost]) -> Cost:
+  """Add up costs."""
+  return functools.reduce(Cost.plus, costs, Cost())
 
 
 @dataclass(frozen=True)

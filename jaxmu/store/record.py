@@ -28,6 +28,7 @@ from jaxmu.store.groups import (
   GroupRecord,
   MemberRecord,
   Where,
+  added,
   chosen,
   damaged,
   folders,
@@ -174,10 +175,7 @@ class Record(GroupFolders):
 
   def cost(self, stage: str) -> Cost:
     """Add up what the groups of a stage took that hold members of the study."""
-    total = Cost()
-    for group in _groups(self.places(stage, None)):
-      total = total.plus(group.cost)
-    return total
+    return added(group.cost for group in _groups(self.places(stage, None)))
 
   def repair(self, say: Callable[[str], None]) -> None:
     """Delete what is damaged, and say so; its members are made anew."""

@@ -96,7 +96,7 @@ class View:
   """The data that one method may touch: only the sets in its `needs` exist here.
 
   Where members have sets of different sizes, all are padded to the largest: `size` is the number
-  of places, `count` that of a member's samples, and `weights` says which places hold one.
+  of places, `count` that of a member's samples, and `real` tells which places hold one.
 
   Attributes:
     index: set name -> int32 [n] positions of that set's samples, the member's own first.

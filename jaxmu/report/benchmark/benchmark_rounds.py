@@ -1,7 +1,5 @@
 """What happens over the rounds of a request: figures, and a table of every round."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from jaxmu.audit.draws import ROUND
@@ -9,9 +7,19 @@ from jaxmu.audit.metrics import METRICS
 from jaxmu.audit.results import REFERENCES
 from jaxmu.audit.text import listing, number, plural
 from jaxmu.report.benchmark import benchmark_figures
-from jaxmu.report.benchmark.benchmark_data import Judged, ReportData
-from jaxmu.report.blocks import Block, Cell, Column, Drawing, Drawings, Legend, Row, Section, Table
-from jaxmu.report.blocks import Text as Words
+from jaxmu.report.benchmark.benchmark_data import Judged
+from jaxmu.report.blocks import (
+  Block,
+  Cell,
+  Column,
+  Drawing,
+  Drawings,
+  Legend,
+  Row,
+  Section,
+  Table,
+  Text,
+)
 from jaxmu.report.charts.plots import Axis, Curve, Lines
 
 DRAWN = {
@@ -35,20 +43,23 @@ def rounds(judged: Judged) -> tuple[Block, ...]:
   data = judged.data
   if not len(data.rounds):
     return ()
-  drawn = tuple(_lines(judged, metric) for metric in DRAWN if _of(data.rounds, metric) is not None)
+  known = set(data.rounds["metric"])
+  drawn = tuple(_lines(judged, metric) for metric in DRAWN if metric in known)
   shown, left_out = benchmark_figures.without_outliers(judged)
   legend = Legend(tuple(shown), dashed=("original",))
   words = WORDS
   if left_out:
-    words += f" Not drawn, because the others could not be told apart: {_names(data, left_out)}."
-  return (Section("Over rounds", (Words(words, small=True), legend, Drawings(drawn))),)
+    names = listing(map(data.label, left_out))
+    words += f" Not drawn, because the others could not be told apart: {names}."
+  return (Section("Over rounds", (Text(words, small=True), legend, Drawings(drawn))),)
 
 
 def table(judged: Judged) -> Table:
   """Lay out methods by round."""
   data = judged.data
   found = data.rounds.set_index(["method", ROUND, "metric"])
-  present = [name for name in TABLED if _of(data.rounds, name) is not None]
+  known = set(data.rounds["metric"])
+  present = [name for name in TABLED if name in known]
   rows = []
   for name in judged.summary.order:
     for turn in sorted(data.rounds[ROUND].unique()):
@@ -58,20 +69,11 @@ def table(judged: Judged) -> Table:
   return Table("Round by round", columns, tuple(rows))
 
 
-def _names(data: ReportData, methods: Sequence[str]) -> str:
-  return listing([data.label(name) for name in methods])
-
-
 def _cell(found: pd.DataFrame, key: tuple[str, int, str]) -> Cell:
   if key not in found.index:
     return Cell("–")
   row = found.loc[key]
   return Cell(number(float(row["value"])), f"[{number(row['low'])}, {number(row['high'])}]")
-
-
-def _of(rows: pd.DataFrame, metric: str) -> pd.DataFrame | None:
-  own = rows[rows["metric"] == metric]
-  return own if len(own) else None
 
 
 def _lines(judged: Judged, metric: str) -> Drawing:

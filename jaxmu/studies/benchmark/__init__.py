@@ -6,8 +6,8 @@ from jaxmu import data
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.data import Split
 from jaxmu.data.rounds import limit
+from jaxmu.data.splits import widths
 from jaxmu.errors import DataError, SettingsError
-from jaxmu.execution.setup import widths
 from jaxmu.report.benchmark import report
 from jaxmu.settings import Settings
 from jaxmu.studies.benchmark import benchmark_tables

@@ -8,7 +8,7 @@ from jaxmu.audit import breakdown, comparison, distances, evaluation, metrics, v
 from jaxmu.audit.draws import ROUND as OF_ROUND
 from jaxmu.audit.influence import Influence
 from jaxmu.settings.choices import CLASSES, GROUPS
-from jaxmu.store.groups import At, Cost
+from jaxmu.store.groups import At, added
 from jaxmu.studies.benchmark.cases import Case, cases, rounds, stage_name
 from jaxmu.studies.scores import facts_for
 from jaxmu.studies.study import Finished
@@ -51,16 +51,8 @@ def write(finished: Finished, say: Callable[[str], None]) -> None:
   if spreads:
     run.write_table("variance", spreads, ("method", "metric"))
   names |= {name: [name] for name in stages if name.endswith(REPEATS)}
-  costs = {name: [record.cost(one) for one in own] for name, own in names.items()}
-  run.write_json("timings.json", {name: sum_of(own) for name, own in costs.items()})
-
-
-def sum_of(costs: Sequence[Cost]) -> Cost:
-  """Add up what the rounds of a method took."""
-  total = Cost()
-  for cost in costs:
-    total = total.plus(cost)
-  return total
+  costs = {name: added(map(record.cost, own)) for name, own in names.items()}
+  run.write_json("timings.json", costs)
 
 
 class Measured(NamedTuple):
