@@ -115,8 +115,9 @@ def apply(base: Split, facts: Facts, asked: ScenarioSettings, seed: int, draw: i
     return _redrawn(base, rng) if draw else base
   refuse_lacking(facts, asked)
   if asked.classes == EACH:
-    asked = replace(asked, classes=str(draw))
-  found = rule.choose(base, facts, asked, rng)
+    found = _of_classes([draw], base, facts, asked.share, rng)
+  else:
+    found = rule.choose(base, facts, asked, rng)
   gone = np.isin(base.train, np.concatenate([found.forget, found.unused]))
   retain = base.train[~gone]
   parts = {"retain": retain, "forget": found.forget, "control": found.control}
@@ -140,11 +141,17 @@ def _redrawn(base: Split, rng: np.random.Generator) -> Split:
 def _classes(
   base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.Generator
 ) -> Chosen:
-  """Choose the training samples of some classes, or a share of them."""
+  """Choose the training samples of the classes that are named, or a share of them."""
+  named = classes(asked.classes, facts.class_names)
+  return _of_classes(named, base, facts, asked.share, rng)
+
+
+def _of_classes(
+  wanted: list[int], base: Split, facts: Facts, share: float, rng: np.random.Generator
+) -> Chosen:
   assert facts.labels is not None
-  wanted = classes(asked.classes, facts.class_names)
   of_class = lambda part: part[np.isin(facts.labels[part], wanted)]
-  return Chosen(_some(of_class(base.train), asked.share, rng), of_class(base.test), _NOBODY)
+  return Chosen(_some(of_class(base.train), share, rng), of_class(base.test), _NOBODY)
 
 
 def _groups(base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.Generator) -> Chosen:

@@ -197,6 +197,11 @@ def _check_draws(settings: Entries) -> None:
         f"config.scenario.{name} is {count} and config.unlearning_seeds "
         f"{settings.unlearning_seeds}; expected one of the two to be 1: run them apart"
       )
+  if asked.classes == EACH and settings.study != BENCHMARK:
+    raise SettingsError(
+      f"config.scenario.classes is '{EACH}', which only a benchmark reads; expected classes where "
+      f"config.study is {settings.study}: set --config.scenario.classes=3"
+    )
   if asked.draws > 1 and asked.classes == EACH:
     raise SettingsError(
       f"config.scenario.classes is '{EACH}', a draw for each class, and config.scenario.draws "

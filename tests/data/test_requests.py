@@ -160,3 +160,28 @@ def test_every_rule_says_what_it_compares_with():
   assert set(RULES) == set(REQUESTS) == set(CONTROLS)
   for rule in RULES.values():
     assert rule.summary and rule.control
+
+
+def test_each_class_is_forgotten_once_whatever_the_classes_are_called():
+  names = ("1", "2", "0")  # names that are the numbers of other classes
+  labels = np.tile(np.arange(3), 40)
+  facts = Facts(90, np.arange(120), labels, class_names=names)
+  asked = ScenarioSettings(forget="classes", classes="each")
+  base = fixed_split(90, 120)
+  assert requests.draws(asked, facts) == 3
+  for draw in range(3):
+    split = requests.apply(base, facts, asked, 123, draw)
+    assert set(labels[split.forget]) == set(labels[split.control]) == {draw}
+    assert draw not in labels[split.retain]
+
+
+def test_draws_of_a_share_are_apart_and_the_first_one_is_the_split_as_it_was():
+  facts = Facts(90, np.arange(120))
+  base, asked = fixed_split(90, 120, forget_fraction=0.2), ScenarioSettings(draws=3)
+  found = [requests.apply(base, facts, asked, 123, draw) for draw in range(3)]
+  assert found[0] is base
+  forgotten = {tuple(np.sort(split.forget)) for split in found}
+  assert len(forgotten) == 3 and {len(one) for one in forgotten} == {len(base.forget)}
+  for split in found:
+    np.testing.assert_array_equal(np.sort(split.train), np.sort(base.train))
+    assert not np.intersect1d(split.retain, split.forget).size

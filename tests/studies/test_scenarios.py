@@ -249,6 +249,10 @@ def test_hidden_retain_samples_are_measured_and_never_read(tmp_path, capsys):
       "config.scenario.classes is 'each', a draw for each class, and config.scenario.draws 3",
     ),
     (("--config.scenario.rounds=9",), "the forget set has 3 samples"),
+    (
+      (*CLASS, "--config.scenario.classes=each", "--config.study=ulira", "--config.seeds=0"),
+      "config.scenario.classes is 'each', which only a benchmark reads",
+    ),
     (("--config.scenario.draws=2", "--config.study=search"), "draws is 2, which only a benchmark"),
     (
       ("--config.scenario.rounds=2", "--config.study=search"),
