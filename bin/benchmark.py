@@ -15,7 +15,7 @@ import json
 import shlex
 import sys
 
-from jaxmu.command import cli, endings
+from jaxmu.command import cli, endings, submission
 from jaxmu.engine import runtime
 from jaxmu.stopping import parse_duration
 
@@ -29,6 +29,7 @@ def flags() -> cli.Parser:
   add("--images-per-second", type=float, metavar="N", help="training speed that --plan assumes")
   add("--workers", type=int, metavar="N", help="share the work among N processes on this machine")
   add("--stop-after", metavar="55m", help="stop by then, saved; the same command goes on")
+  submission.add_flags(made)
   return made
 
 
@@ -44,6 +45,8 @@ def main(args) -> int:
       json.dumps(matrix_text.as_json(found), indent=1) if args.json else matrix_text.render(found)
     )
     return 0
+  if args.submit:
+    return submission.submit(args, chosen)
   if args.stop_after:
     args.stop.limit(parse_duration(args.stop_after))
   if args.workers is not None:

@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 
-from jaxmu.command import cli
+from jaxmu.command import cli, submission
 from jaxmu.engine import runtime
 from jaxmu.errors import SettingsError
 from jaxmu.stopping import parse_duration
@@ -30,6 +30,7 @@ def flags(description: str) -> cli.Parser:
   add("--only-units", action="store_true", help="work units, but write no tables and no report")
   add("--repair", action="store_true", help="delete damaged units first; they are made anew")
   add("--stop-after", metavar="55m", help="stop by then, saved; the same command goes on")
+  submission.add_flags(made)
   return made
 
 
@@ -38,6 +39,8 @@ def main(args: argparse.Namespace) -> int:
   from jaxmu.settings import Settings
   from jaxmu.studies import catalog
 
+  if args.submit:
+    return submission.submit(args)
   settings = Settings.from_config(args.config, catalog())
   if args.plan:
     from jaxmu.command import plan_text

@@ -17,6 +17,7 @@ from jaxmu.errors import SettingsError, shown
 from jaxmu.settings import combinations, hyper_parameters, readers, refusals
 from jaxmu.settings.catalog import Catalog
 from jaxmu.settings.choices import BENCHMARK, FIDELITIES, LISTED, SEARCH, ULIRA
+from jaxmu.settings.cluster_section import ClusterSettings
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
 from jaxmu.settings.ranges import MEMBERS, NOT_NEGATIVE
@@ -126,6 +127,7 @@ class Settings:
   ulira: UliraSettings
   search: SearchSettings
   report: ReportSettings
+  cluster: ClusterSettings
   checkpoint_seconds: Annotated[
     float,
     Entry(

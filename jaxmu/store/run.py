@@ -79,7 +79,7 @@ class Run:
     # Of several processes that make a run at once, one writes the manifest, and all read it.
     files.write_new(path / MANIFEST, lambda file: file.write(files.sealed(manifest)))
     first = typed_json.load_sealed(Manifest, path / MANIFEST)
-    _check_same_data(path, first, manifest)
+    check_same_data(path, first.dataset.sha256, manifest.dataset.sha256)
     found = first.grown(manifest)
     if found != first:
       files.write_sealed(path / MANIFEST, found)
@@ -122,13 +122,14 @@ class Run:
     while True:
       with attempts.lock(self.path / ".lock") as free:
         if free:
-          yield waited and self._whole()
+          yield waited and self.whole
           return
       waited = True
       time.sleep(PAUSE)
 
-  def _whole(self) -> bool:
-    """Tell whether all results are there, of the present config and manifest."""
+  @property
+  def whole(self) -> bool:
+    """Whether all results are there, of the present config and manifest."""
     try:
       files.verify(self.path, self._listed())
     except StoreError:
@@ -236,9 +237,8 @@ def _check_identity(path: Path, stored: Experiment, given: Experiment) -> None:
       )
 
 
-def _check_same_data(path: Path, first: Manifest, now: Manifest) -> None:
-  """Refuse to go on with a run whose data were other ones."""
-  before, present = first.dataset.sha256, now.dataset.sha256
+def check_same_data(path: Path, before: str, present: str) -> None:
+  """Refuse to go on with a run whose data, by their SHA-256, were other ones; StoreError."""
   if before != present:
     raise StoreError(
       f"{path} was made with another dataset (sha256 {before[:12]}, now {present[:12]}); choose "

@@ -1,7 +1,7 @@
 """Work through a study: what is missing is trained, by as many processes as there are."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from jaxmu.errors import (
@@ -97,26 +97,89 @@ class Driver:
     if not self._try(unit):
       raise Busy(f"another process works on {key}; come again when it has ended")
 
+  def run_chosen(
+    self, stages: Stages, chosen: Callable[[Stage], Collection[int]], patience: float = PATIENCE
+  ) -> None:
+    """Work chosen members of stages; what they start from and depend on must be there.
+
+    Args:
+      chosen: gives the positions of members of a stage; none for stages of others.
+
+    Raises:
+      NeedMissing: it is not.
+      Busy: another process works on one of their units; all others are done.
+    """
+
+    def rows(stage: Stage) -> list[Row]:
+      self._work(chosen, patience)
+      self._wait(lambda: not self.record.missing(stage.name), patience, f"stage '{stage.name}'")
+      return self.record.rows(stage.name)
+
+    for stage in known(stages, rows):
+      self._add(stage, borrows=False)
+    self._work(chosen, patience)
+
+  def require(self, stages: Stages) -> tuple[Stage, ...]:
+    """Return all stages, which must be finished.
+
+    Raises:
+      NeedMissing: they are not.
+    """
+    self.add_all(stages, lambda stage: self._rows_that_are_there(stage, []))
+    missing = {stage.name: len(self.record.missing(stage.name)) for stage in self.stages}
+    if absent := [f"{count} of {name}" for name, count in missing.items() if count]:
+      raise NeedMissing(
+        f"{self.record.path} lacks models ({', '.join(absent)}); submit again, or run the study, "
+        "to make them"
+      )
+    return tuple(self.stages)
+
+  def _work(self, chosen: Callable[[Stage], Collection[int]], patience: float) -> None:
+    """Work what is missing of the chosen members of the stages so far."""
+    held = ""
+    for stage in self.stages:
+      wanted = chosen(stage)
+      while wanted and (left := self.units(stage, wanted)):  # again where one was divided
+        for unit in left:
+          self._wait(lambda unit=unit: self._ready(unit), patience, f"stage '{stage.parent}'")
+        self.announce(left[1:])
+        if not all([self._try(unit) for unit in left]):
+          held = stage.name
+          break
+    if held:
+      raise Busy(f"another process works on units of {held}; come again when it has ended")
+
+  def _wait(self, there: Callable[[], bool], patience: float, what: str) -> None:
+    """Wait for what a file system may not show yet."""
+    deadline = time.monotonic() + patience
+    while not there():
+      if time.monotonic() > deadline:
+        raise NeedMissing(
+          f"{what} is not finished, and what comes after depends on it; work it first"
+        )
+      time.sleep(PAUSE)
+
   def add_all(self, stages: Stages, rows: Callable[[Stage], list[Row]]) -> None:
     """Add the stages that a study yields; each is answered by its `rows`, made when looked at."""
     for stage in known(stages, rows):
       self._add(stage)
     self.record.write_expected()
 
-  def units(self, stage: Stage) -> list[Unit]:
-    """Return the units of a stage that are not finished."""
+  def units(self, stage: Stage, wanted: Collection[int] | None = None) -> list[Unit]:
+    """Return the units of a stage that are not finished; of `wanted` members, if given."""
     size = min(self.record.size(stage.name) or self.most, self.most)
-    missing = self.record.missing(stage.name)
+    missing = [k for k in self.record.missing(stage.name) if wanted is None or k in wanted]
     return units.divide(stage, self.expected[stage.name], missing, size, self._kinds[stage.name])
 
-  def _add(self, stage: Stage) -> None:
+  def _add(self, stage: Stage, borrows: bool = True) -> None:
     if stage.name in self.expected:
       raise UserError(f"a study has two stages '{stage.name}'")
     self.stages.append(stage)
     self._kinds[stage.name] = units.kinds(stage)
     self.expected[stage.name] = self.identities.add(stage)
     self.record.expect(stage.name, self.expected[stage.name])
-    for lender, members in borrowing.borrow(self.record, stage.name).items():
+    lent = borrowing.borrow(self.record, stage.name) if borrows else {}
+    for lender, members in lent.items():
       self.say(f"{stage.name}: {members} members taken over from {lender}")
       self.log({"event": "borrowed", "stage": stage.name, "members": members, "from": lender})
     if not self.record.missing(stage.name):

@@ -89,7 +89,7 @@ def plan(settings: Settings, *, images_per_second: float | None = None) -> Plan:
   study = STUDIES[settings.study]
   folder = directory(settings.output_dir, settings.name, settings.hash8)
   opened = Run.open(folder) if (folder / "config.json").is_file() else None
-  outline, image = _outline(settings, opened)
+  outline, image = outline_of(settings, opened)
   record = None if opened is None else Record(folder)
   costs = Costs(outline, image, record, images_per_second)
   identities = Identities(settings, None if opened is None else opened.manifest)
@@ -166,7 +166,7 @@ def _unit(
   return PlannedUnit(key, stage.name, places, needs, *cost, state)
 
 
-def _outline(settings: Settings, opened: Run | None) -> tuple[Outline, tuple[int, int]]:
+def outline_of(settings: Settings, opened: Run | None) -> tuple[Outline, tuple[int, int]]:
   """Return the sizes of the data, and size and channels of an image.
 
   A request that goes by labels or groups reads the data; nothing else does.

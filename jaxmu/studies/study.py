@@ -76,12 +76,46 @@ class Stage(NamedTuple):
     return self.earlier[0] if self.earlier else self.name
 
 
+class Branch(NamedTuple):
+  """Stages of a study that depend on no others but the anchors: those of one method.
+
+  Attributes:
+    coordinate, places: which of their members; no places are all of them.
+  """
+
+  method: str
+  coordinate: str = ""
+  places: tuple[int, ...] = ()
+
+  def owns(self, stage: str) -> bool:
+    """Tell whether a stage, named METHOD.WHAT, is one of the branch."""
+    return stage.partition(".")[0] == self.method and "." in stage
+
+  def has(self, at: Mapping[str, int]) -> bool:
+    """Tell whether a member of such a stage is one of the branch."""
+    return not self.places or at.get(self.coordinate) in self.places
+
+  def of(self, stage: Stage) -> range:
+    """Return the positions of a stage's members, if the stage is the branch's."""
+    return range(len(stage.members) if self.owns(stage.name) else 0)
+
+
 class Outline(NamedTuple):
-  """What a study must know of its data to say which members it has."""
+  """What a study must know of its data to say which members it has.
+
+  Attributes:
+    places: where only a part is asked for, seeds or splits of a study whose places do not depend
+      on each other; empty for all.
+  """
 
   settings: Settings
   facts: Facts
   num_classes: int
+  places: tuple[int, ...] = ()
+
+  def limited(self, places: tuple[int, ...]) -> "Outline":
+    """Return the same for some places alone."""
+    return self._replace(places=places)
 
   @property
   def num_train(self) -> int:
@@ -126,11 +160,12 @@ class NotKnown(Exception):
   """A study looks at results that are not there yet."""
 
 
-def _nothing(stage: Stage) -> list[Row]:
+def unknown(stage: Stage) -> list[Row]:
+  """Give no results."""
   raise NotKnown(stage.name)
 
 
-def known(stages: Stages, rows: Callable[[Stage], list[Row]] = _nothing) -> Iterator[Stage]:
+def known(stages: Stages, rows: Callable[[Stage], list[Row]] = unknown) -> Iterator[Stage]:
   """Yield the stages that a study asks for, as far as they are known.
 
   Args:
@@ -170,6 +205,7 @@ class Study(NamedTuple):
     about: what a plan says before its table, in lines.
     assumed: rows that a plan takes for those of a stage that is not finished, where the number of
       later members does not depend on them; None: it does, and a plan ends there.
+    branches: what can be worked apart, although nobody knows its stages beforehand.
   """
 
   stages: Callable[[Outline], Stages]
@@ -177,3 +213,4 @@ class Study(NamedTuple):
   report: Callable[[Run], Report]
   about: Callable[[Outline], list[str]]
   assumed: Callable[[Stage], list[Row]] | None = None
+  branches: Callable[[Settings], list[Branch]] | None = None

@@ -110,6 +110,12 @@ FINE = {
   "population.members_at_once int",
   *(f"scenario.{name} empty" for name in ("classes", "scores", "scores_sha256")),
   *(f"scenario.{name} empty" for name in ("path", "path_sha256")),
+  *(
+    f"cluster.{name} {label}"  # words of a cluster's own
+    for name, kind in schema()["cluster"].items()
+    for label in ("empty", "other", "case", "space")
+    if kind is not int
+  ),
 }
 TAKE_ANY_TEXT = (
   "data_dir",

@@ -217,6 +217,7 @@ COUNTS = (
   *("search.trials", "search.batch", "search.robust", "search.check_seeds"),
   *("search.robust_seeds", "search.splits", "scenario.groups", "unlearning_seeds"),
   *("scenario.draws", "scenario.rounds"),
+  *(f"cluster.{name}" for name in ("gpus", "cpus", "minutes", "at_once", "pack_minutes")),
 )
 
 

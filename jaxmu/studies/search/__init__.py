@@ -18,7 +18,7 @@ from jaxmu.studies.search.choice import Hp, Trial
 from jaxmu.studies.search.sampler import Fixed, Search, Searching
 from jaxmu.studies.search.search_stages import Builder
 from jaxmu.studies.search.space import Space
-from jaxmu.studies.study import Member, Outline, Row, Rows, Stage, Stages, Study
+from jaxmu.studies.study import Branch, Member, Outline, Row, Rows, Stage, Stages, Study
 from jaxmu.unlearning import hyperparameters
 
 FIXED = "fixed"
@@ -51,11 +51,7 @@ def stages(outline: Outline) -> Stages:
       searches = {m: {k: Fixed(hp) for k, hp in own.items()} for m, own in drawn.items()}
     first += count
   again: dict[str, list[Trial]] = {}
-  if (
-    settings.search.robust
-    and not settings.search.splits
-    and len(settings.seeds) + len(settings.search.robust_seeds) > 1
-  ):
+  if _compares(settings):
     best = {m: choice.candidates(own, settings.search.robust) for m, own in trials.items()}
     again = yield from _all({m: build.again(m, own) for m, own in best.items() if own}, retrained)
   if settings.search.check_seeds:
@@ -100,6 +96,23 @@ def _left(stage: Stage, member: Member) -> int:
   known = stage.method, member.hp, member.sets.sizes
   (whole,) = accounting.epochs(*known, fidelity=None, num_classes=2)  # neither changes it
   return max(whole - stage.span.stop, 0)
+
+
+def branches(settings: Settings) -> list[Branch]:
+  """Return what can be searched apart: methods, and their seeds where no stage compares these."""
+  asked = settings.search
+  if _compares(settings) or asked.check_seeds:
+    return [Branch(method) for method in settings.methods]
+  coordinate, places = "seed", settings.seeds
+  if asked.splits:
+    coordinate, places = "split", tuple(range(asked.splits))
+  return [Branch(method, coordinate, (place,)) for method in settings.methods for place in places]
+
+
+def _compares(settings: Settings) -> bool:
+  """Tell whether the best configurations run again on all seeds."""
+  several = len(settings.seeds) + len(settings.search.robust_seeds) > 1
+  return bool(settings.search.robust) and not settings.search.splits and several
 
 
 def about(outline: Outline) -> list[str]:
@@ -152,4 +165,4 @@ def _searches(build: Builder, method: str) -> dict[int, Searching]:
   return found
 
 
-SEARCH = Study(stages, search_tables.write, report, about, assumed)
+SEARCH = Study(stages, search_tables.write, report, about, assumed, branches)

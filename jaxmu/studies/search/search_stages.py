@@ -37,6 +37,7 @@ class Builder:
 
   def __init__(self, outline: Outline):
     self.settings, self.num_classes = outline.settings, outline.num_classes
+    self._only = outline.places
     self.splits: dict[int, Split]
     if count := self.settings.search.splits:
       drawn = ulira.draw(self.settings, outline.facts)
@@ -49,8 +50,9 @@ class Builder:
 
   @property
   def places(self) -> tuple[int, ...]:
-    """Numbers of the places that are searched."""
-    return tuple(self.splits) if self.settings.search.splits else self.settings.seeds
+    """Numbers of the places that are searched here."""
+    every = tuple(self.splits) if self.settings.search.splits else self.settings.seeds
+    return tuple(place for place in every if not self._only or place in self._only)
 
   def sampler_seed(self, place: int) -> int:
     """Return the seed of a place's search: its own, or that of all shadow models."""

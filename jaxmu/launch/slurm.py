@@ -1,0 +1,163 @@
+"""Slurm: an array for each job, tasks under `srun`, requeued until they are done.
+
+`srun` matters: Slurm sends signals to steps, and nothing to a batch script. SIGTERM comes two
+minutes before the limit of time and before a preemption; the task saves its state and ends with 75.
+"""
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from jaxmu.errors import SettingsError
+from jaxmu.launch.order import Order, minutes, title
+from jaxmu.store.submissions import Job, Sent, Task, note_sent, sent_before
+
+GRACE = 120  # seconds between SIGTERM and the limit of time
+RESTARTS = 8
+FINAL = (0, 2, 69)  # exit codes after which trying again is of no use
+
+
+def script(order: Order, job: Job) -> str:
+  """Return the batch script of a job."""
+  cluster, last = order.cluster, len(job.tasks) - 1
+  limit = f"%{cluster.at_once}" if cluster.at_once else ""
+  options = {
+    "--job-name": title(job),
+    "--array": f"0-{last}{limit}",
+    "--ntasks": "1",
+    "--cpus-per-task": str(cluster.cpus),
+    "--gpus-per-node": str(cluster.gpus or ""),
+    "--mem": cluster.memory,
+    "--time": _clock(minutes(job, cluster)),
+    "--partition": cluster.partition,
+    "--account": cluster.account,
+    "--signal": f"TERM@{GRACE}",
+    "--open-mode": "append",
+    "--output": f"{order.logs}/%A_%a.log",
+    "--chdir": order.submission.folder,
+  }
+  given = [f"{name}={shlex.quote(value)}" for name, value in options.items() if value]
+  return "\n".join(
+    (
+      "#!/bin/bash",
+      *(f"#SBATCH {words}" for words in (*given, "--requeue", *cluster.extra)),
+      *order.exports(),
+      "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # which steps no longer inherit",
+      f"srun --unbuffered {shlex.join(order.words(job))}",
+      "code=$?",
+      f"case $code in {'|'.join(map(str, FINAL))}) exit $code;; esac",
+      f'if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {RESTARTS} ]; then',
+      '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" && sleep 60',
+      "fi",
+      "exit $code",
+      "",
+    )
+  )
+
+
+def submit(order: Order) -> int:
+  """Submit the jobs; tasks that wait or run since an earlier submission are left out.
+
+  Raises:
+    SettingsError: there is no Slurm here, or it refuses a job; those before it stay.
+  """
+  if shutil.which("sbatch") is None:
+    raise SettingsError(
+      "--submit=slurm: there is no `sbatch` on the PATH; use it where Slurm is, or --submit=print"
+    )
+  alive = _alive(order)
+  sent: dict[str, str] = {}
+  count = 0
+  for job in order.jobs:
+    left = tuple(task for task in job.tasks if task.key not in alive)
+    others = {alive[task.key] for task in job.tasks if task.key in alive}
+    sent[job.name] = ":".join(sorted(others))
+    if others:
+      order.say(f"{job.name}: {len(job.tasks) - len(left)} tasks wait or run already")
+    if not left:
+      continue
+    number = _sbatch(order, job, left, sent)
+    sent[job.name] = ":".join(sorted({*others, number}))
+    note_sent(order.path, Sent("slurm", sent))
+    count += len(left)
+    order.say(f"{job.name}: {len(left)} tasks, job {number}")
+  order.say(f"{count} tasks submitted; they print to {order.logs}")
+  return 0
+
+
+def _sbatch(order: Order, job: Job, left: Sequence[Task], sent: dict[str, str]) -> str:
+  """Submit the tasks of a job that are left; return its number."""
+  before = ":".join(sent[name] for name in job.after if sent.get(name))
+  chosen = [k for k, task in enumerate(job.tasks) if task in left]
+  words = ["sbatch", "--parsable", f"--array={_ranges(chosen)}{_limit(order)}"]
+  words += [f"--dependency=afterany:{before}"] if before else []
+  done = subprocess.run(
+    words, input=script(order, job), capture_output=True, text=True, check=False
+  )
+  if done.returncode:
+    said = " ".join(done.stderr.replace("sbatch: error:", "").split())
+    raise SettingsError(
+      f"--submit=slurm: sbatch refuses {job.name} ({said}); see config.cluster. The same command "
+      "submits what is missing"
+    )
+  return done.stdout.strip().partition(";")[0]
+
+
+def _alive(order: Order) -> dict[str, str]:
+  """Return tasks of earlier submissions that wait or run, by their keys, with their jobs."""
+  earlier = [pair for pair in sent_before(order.home) if pair[1].engine == "slurm"]
+  numbers = {n for _, sent in earlier for job in sent.jobs.values() for n in job.split(":") if n}
+  if not numbers:
+    return {}
+  queue = _queue(numbers)
+  found = {}
+  for submission, sent in earlier:
+    for job in submission.jobs:
+      for number in filter(None, sent.jobs.get(job.name, "").split(":")):
+        for position in queue.get(number, ()):
+          if position < len(job.tasks):
+            found[job.tasks[position].key] = number
+  return found
+
+
+def _queue(numbers: set[str]) -> dict[str, list[int]]:
+  """Ask Slurm which tasks of these jobs wait or run; nothing where it does not answer."""
+  words = [
+    "squeue",
+    "--noheader",
+    "--array",
+    "--format=%F %K",
+    f"--jobs={','.join(sorted(numbers))}",
+  ]
+  try:
+    said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+  except (OSError, subprocess.TimeoutExpired):
+    return {}
+  found: dict[str, list[int]] = {}
+  for line in said.stdout.splitlines():
+    number, _, position = line.partition(" ")
+    if position.strip().isdecimal():
+      found.setdefault(number, []).append(int(position))
+  return found
+
+
+def _limit(order: Order) -> str:
+  return f"%{order.cluster.at_once}" if order.cluster.at_once else ""
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+  """Write rising numbers as Slurm does: 0-3,7."""
+  runs: list[list[int]] = []
+  for number in numbers:
+    if runs and number == runs[-1][-1] + 1:
+      runs[-1].append(number)
+    else:
+      runs.append([number])
+  return ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
+def _clock(count: int) -> str:
+  """Write minutes as Slurm's DAYS-HOURS:MINUTES:SECONDS."""
+  days, rest = divmod(count, 1440)
+  return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00"

@@ -1,0 +1,198 @@
+"""A real Slurm: tasks killed, preempted, out of time, on nodes that die, submitted again.
+
+Tasks are stubs whose models cost nothing but time; all else is real.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import slurm, stub_task, sweeps
+from support.slurm import wait_for
+
+from jaxmu import launch
+from jaxmu.errors import SettingsError
+from jaxmu.launch.order import Order, versions
+from jaxmu.stopping import Stop
+from jaxmu.store import submissions
+from jaxmu.store.record import Record
+from jaxmu.store.run import directory
+from jaxmu.studies import tasks
+from jaxmu.studies.driver import Driver
+from jaxmu.studies.study import unknown
+
+PROGRAM = (sys.executable, "-m", "support.stub_task")
+
+
+class Study:
+  """A benchmark of stubs with a unit for each seed, and how it is submitted."""
+
+  def __init__(self, folder, seeds=4, **cluster):
+    asked = {"gpus": 0, "cpus": 1, "pack_minutes": 0, "minutes": 5} | cluster
+    words = [f"--config.cluster.{name}={value}" for name, value in asked.items()]
+    words += ["--config.population.members_at_once=1", f"--config.seeds=0..{seeds - 1}"]
+    self.settings = sweeps.settings(*sweeps.arguments(folder, *words, methods="ft"))
+    self.home = directory(folder, self.settings.name, self.settings.hash8)
+    self.seeds, self.said = seeds, []
+
+  def submit(self, stage=""):
+    jobs = tasks.of_study(self.settings)
+    made = submissions.Submission(
+      self.settings.to_dict(), tuple(jobs), versions(), str(sweeps.ROOT)
+    )
+    path = submissions.write(self.home, made)
+    order = Order(
+      made, path, self.home, self.settings.cluster, Stop(), self.said.append, stage, PROGRAM
+    )
+    assert launch.ENGINES["slurm"](order) == 0
+
+  @property
+  def logs(self):
+    return "\n".join(p.read_text() for p in sorted(self.home.glob("submissions/logs/*.log")))
+
+  def done(self, stage):
+    return len(list(self.home.glob(f"stages/{stage}/[!.]*/marker.json")))
+
+  def check(self, stages=("original", "retrained", "ft")):
+    """Every unit once, with its numbers, and nothing left over."""
+    record = Record(self.home)
+    known = stub_task.identities(self.settings)
+    reader = Driver(record, known, lambda unit: None, say=self.said.append)
+    reader.add_all(stub_task.stages(self.settings), unknown)
+    for stage in stages:
+      assert [row["seed"] for row in record.rows(stage)] == list(range(self.seeds))
+      right = np.stack([stub_task.numbers(seed) for seed in range(self.seeds)])
+      assert (record.logits(stage) == right).all()
+    for folder in self.home.glob("stages/*"):
+      assert not [p for p in folder.iterdir() if p.name.startswith(".") and p.is_dir()]
+
+
+@pytest.fixture
+def stub(monkeypatch):
+  """Say how long units take, and which fail."""
+
+  def say(epochs, seconds=0.05, fails=""):
+    monkeypatch.setenv("STUB_EPOCHS", str(epochs))
+    monkeypatch.setenv("STUB_SECONDS", str(seconds))
+    monkeypatch.setenv("STUB_FAILS", fails)
+    monkeypatch.setenv("PYTHONPATH", f"{sweeps.ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}")
+
+  return say
+
+
+def running(study):
+  """Return the processes of a study's tasks, by log line of who they are."""
+  found = []
+  for path in Path("/proc").glob("[0-9]*/cmdline"):
+    words = path.read_bytes().split(b"\0") if path.exists() else []
+    own = any(str(study.home).encode() in word for word in words)
+    if own and b"support.stub_task" in words and b"srun" not in words[0]:
+      found.append(int(path.parent.name))
+  return found
+
+
+def test_a_killed_worker_is_requeued_and_goes_on(cluster, stub, tmp_path):
+  study = Study(tmp_path, seeds=2)
+  stub(60)
+  study.submit()
+  assert [line for line in study.said if "tasks, job" in line]
+  wait_for(lambda: "epoch 5" in study.logs, 60, "a first epoch")
+  victims = running(study)
+  os.kill(victims[0], signal.SIGKILL)
+  cluster.wait(90)
+  assert study.logs.count("resuming after epoch") >= 1
+  assert study.logs.count(": committed") == 6 and "all there" in study.logs
+  study.check()
+
+
+def test_a_preempted_task_saves_and_goes_on(cluster, stub, tmp_path):
+  study = Study(tmp_path, seeds=2, partition="main")
+  stub(60)
+  stub_task.prepare(study.settings)
+  study.submit("anchors")
+  wait_for(lambda: study.logs.count("epoch 5\n") == 4, 60, "four tasks at work")
+  cluster.call(
+    "sbatch",
+    "--parsable",
+    "--partition=urgent",
+    "--ntasks=4",
+    "--output=/dev/null",
+    stdin="#!/bin/bash\nsleep 1\n",
+  )
+  wait_for(lambda: "SIGTERM; run the same command" in study.logs, 30, "SIGTERM")
+  cluster.wait(90)
+  assert study.logs.count("resuming after epoch") == study.logs.count("stopped by SIGTERM") > 0
+  study.check(("original", "retrained"))
+
+
+def test_a_task_out_of_time_saves_and_goes_on(cluster, stub, tmp_path):
+  study = Study(tmp_path, seeds=1, minutes=1, extra="--signal=TERM@45")
+  stub(300, 0.1)
+  stub_task.prepare(study.settings)
+  study.submit("anchors")
+  wait_for(lambda: "stopped by SIGTERM" in study.logs, 80, "SIGTERM")
+  cluster.wait(120)
+  assert study.logs.count("resuming after epoch") >= 1
+  study.check(("original", "retrained"))
+
+
+def test_a_lost_node_and_its_zombie_commit_once(cluster, stub, tmp_path):
+  study = Study(tmp_path, seeds=2)
+  stub(150, 0.1)
+  stub_task.prepare(study.settings)
+  study.submit("anchors")
+  wait_for(lambda: study.logs.count("epoch 5\n") == 4, 60, "four tasks at work")
+  cluster.kill_node("n1")
+  wait_for(lambda: "down" in cluster.sinfo("%T"), 60, "the node's end")
+  cluster.start_node("n1")
+  cluster.wait(120)
+  wait_for(lambda: not running(study), 60, "the end of all processes")
+  study.check(("original", "retrained"))
+
+
+def test_a_failed_need_cancels_nothing_else_and_is_submitted_again(cluster, stub, tmp_path):
+  study = Study(tmp_path, seeds=3)
+  stub(2, fails="original/1")
+  study.submit()
+  cluster.wait(120)
+  assert "told to fail" in study.logs
+  assert (study.done("original"), study.done("ft")) == (2, 2)
+  assert "stage 'original' is not finished" in study.logs and "submit again" in study.logs
+  codes = sorted(code.partition(":")[0] for code in cluster.codes().values())
+  assert {"2", "69"} <= set(codes)
+  stub(2)
+  study.said.clear()
+  study.submit()
+  assert study.said[-1].startswith("3 tasks submitted")  # original/1, ft/1, report
+  study.submit()  # while they wait or run
+  assert study.said[-1].startswith("0 tasks submitted")
+  cluster.wait(120)
+  study.check()
+  assert tasks.of_study(study.settings) != []  # stubs write no report
+
+
+def test_what_slurm_refuses_is_one_line(cluster, stub, tmp_path, monkeypatch):
+  with pytest.raises(SettingsError, match=r"sbatch refuses .*invalid partition"):
+    Study(tmp_path, partition="nowhere").submit()
+  monkeypatch.setenv("PATH", str(tmp_path))
+  with pytest.raises(SettingsError, match="there is no `sbatch` on the PATH"):
+    Study(tmp_path).submit()
+
+
+def test_gpus_go_to_one_task_each(tmp_path):
+  if lacking := slurm.lacking():
+    pytest.skip(f"no Slurm to test with: {lacking}")
+  made = slurm.Cluster(tmp_path / "gpus", count=2, gpus=2)
+  try:
+    made.start()
+    script = "#!/bin/bash\nsrun sh -c 'echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES; sleep 3'\n"
+    words = ("--array=0-3", "--gpus-per-node=1", "--cpus-per-task=1", "--oversubscribe")
+    made.call("sbatch", *words, f"--output={tmp_path}/%a.txt", stdin=script)
+    made.wait(60)
+    said = sorted(path.read_text().strip() for path in tmp_path.glob("*.txt"))
+    assert len(said) == 4
+  finally:
+    made.stop()
