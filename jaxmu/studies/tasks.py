@@ -22,6 +22,7 @@ from jaxmu.studies.study import Branch, NotKnown, Row, Stage, known
 from jaxmu.unlearning import ANCHORS
 
 LARGEST = 1000  # tasks of a job: Slurm's usual limit of an array is 1001
+FEW = 4  # tasks that may all begin with making the run directory: one does, the others wait
 FLOPS = 20e12  # FLOP/s of one GPU, where nothing finished says how quick it is
 Levels = list[tuple[str, list[Task]]]
 
@@ -81,9 +82,9 @@ def _jobs(work: Work, waits: tuple[str, ...], speed: float | None) -> list[Job]:
   first = [Item(PREPARE, work.key)]
   if waits:  # the search before writes what it chose, and only then this study is known
     first.insert(0, Item(TABLES, work.before))
-  if levels and len(levels[0][1]) == 1:
-    name, (task,) = levels[0]
-    levels[0] = name, [replace(task, items=(*first, *task.items))]
+  if levels and len(levels[0][1]) <= FEW:
+    name, tasks = levels[0]
+    levels[0] = name, [replace(task, items=(*first, *task.items)) for task in tasks]
   elif levels:
     levels.insert(0, ("prepare", [Task(tuple(first))]))
   if not work.followed:
