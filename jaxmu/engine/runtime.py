@@ -1,4 +1,4 @@
-"""How jax is set up: CPU cores as devices, compilation cache and options, keys."""
+"""How jax is set up: CPU cores as devices, compilation cache, options, keys."""
 
 import contextlib
 import functools
@@ -9,7 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from jaxmu.engine import compilation_cache, machine_kind
+from jaxmu.errors import UserError
+
 CACHE_ENV = "JAX_COMPILATION_CACHE_DIR"
+SHARED_ENV = "JAXMU_SHARED_CACHE"
 # With one device per core, threads inside an operation would only fight for the cores.
 SINGLE_THREADED = "--xla_cpu_multi_thread_eigen=false"
 SMALL = 8 * 2**20  # bytes of a member, below which compiling counts for more than a fast step
@@ -98,12 +102,35 @@ def configure(cpu_devices: int = 0) -> None:
 
   with contextlib.suppress(RuntimeError):  # devices that run already stay as they are
     jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
-  jax.config.update(
-    "jax_compilation_cache_dir", os.environ.get(CACHE_ENV, str(cache_home() / "xla"))
-  )
+  jax.config.update("jax_compilation_cache_dir", _open_cache())
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
   require_threefry()
+
+
+def _open_cache() -> str:
+  """Choose the folder of compiled programs, mend it, and fill it from the shared one, if any."""
+  import jax
+
+  given, shared = os.environ.get(CACHE_ENV), os.environ.get(SHARED_ENV, "")
+  if given is not None and (not given or "://" in given):
+    return given  # none, or a store of objects
+  kind = machine_kind.folder_name(os.environ)
+  if not shared:
+    local = Path(given or cache_home() / "xla" / kind)
+    compilation_cache.start(local)
+    return str(local)
+  config: Any = jax.config
+  if config.jax_compilation_cache_max_size != -1:
+    raise UserError(
+      f"{SHARED_ENV} and JAX_COMPILATION_CACHE_MAX_SIZE are both set, but jax can limit only a "
+      "cache that it alone fills: unset one of them"
+    )
+  # Else an entry's name depends on the path of the local folder, which jax derives this cache from.
+  jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+  local = Path(given or _temporary_cache(tempfile.gettempdir()) / "xla") / kind
+  compilation_cache.start(local, Path(shared).expanduser() / kind)
+  return str(local)
 
 
 def require_threefry() -> None:
