@@ -1,4 +1,4 @@
-"""How jax is set up: CPU cores as devices, compilation cache, options, keys."""
+"""How jax is set up: CPU cores as devices, one TPU host alone, compilation cache, options, keys."""
 
 import contextlib
 import functools
@@ -6,6 +6,7 @@ import math
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from jaxmu.errors import UserError
 
 CACHE_ENV = "JAX_COMPILATION_CACHE_DIR"
 SHARED_ENV = "JAXMU_SHARED_CACHE"
+ONE_HOST_ENV = "JAXMU_ONE_TPU_HOST"
 # With one device per core, threads inside an operation would only fight for the cores.
 SINGLE_THREADED = "--xla_cpu_multi_thread_eigen=false"
 SMALL = 8 * 2**20  # bytes of a member, below which compiling counts for more than a fast step
+CHIP_BOUNDS = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1", 8: "2,4,1"}  # how a host's TPU chips lie
 QUICK = {"xla_cpu_use_fusion_emitters": False}
 
 
@@ -98,6 +101,7 @@ def configure(cpu_devices: int = 0) -> None:
   flags = os.environ.get("XLA_FLAGS", "")
   if "xla_cpu_multi_thread_eigen" not in flags:
     os.environ["XLA_FLAGS"] = f"{flags} {SINGLE_THREADED}".strip()
+  os.environ.update(one_tpu_host(os.environ))
   import jax
 
   with contextlib.suppress(RuntimeError):  # devices that run already stay as they are
@@ -131,6 +135,39 @@ def _open_cache() -> str:
   local = Path(given or _temporary_cache(tempfile.gettempdir()) / "xla") / kind
   compilation_cache.start(local, Path(shared).expanduser() / kind)
   return str(local)
+
+
+def one_tpu_host(environment: Mapping[str, str], devices: Path = Path("/dev")) -> dict[str, str]:
+  """Return variables that make this host's TPU chips a slice of their own.
+
+  Members never communicate, so each host of a slice works units by itself. That is done where
+  TPU_WORKER_HOSTNAMES names several hosts, and where JAXMU_ONE_TPU_HOST is 1; never where it is 0,
+  where TPU_PROCESS_BOUNDS is set already, or where JAX_PLATFORMS asks for something else.
+
+  Unverified: written from https://github.com/pytorch/xla/issues/7714, never run on a TPU.
+
+  Raises:
+    UserError: JAXMU_ONE_TPU_HOST is 1, but this host has no TPU chips.
+  """
+  asked = environment.get(ONE_HOST_ENV, "")
+  several = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+  other = environment.get("JAX_PLATFORMS", "tpu").partition(",")[0] not in ("", "tpu")
+  if asked == "0" or other or "TPU_PROCESS_BOUNDS" in environment or not (several or asked == "1"):
+    return {}
+  chips = len([*devices.glob("accel[0-9]*"), *devices.glob("vfio/[0-9]*")])
+  if not chips and asked == "1":
+    raise UserError(f"{ONE_HOST_ENV} is 1, but {devices} holds no TPU chips: unset it")
+  if not chips:
+    return {}
+  usual = CHIP_BOUNDS.get(chips, f"{chips},1,1")
+  return {
+    "TPU_SKIP_MDS_QUERY": "1",  # else the cloud's metadata describe the whole slice
+    "TPU_PROCESS_BOUNDS": "1,1,1",
+    "TPU_CHIPS_PER_PROCESS_BOUNDS": environment.get("TPU_CHIPS_PER_HOST_BOUNDS", usual),
+    "TPU_VISIBLE_CHIPS": ",".join(map(str, range(chips))),
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
+  }
 
 
 def require_threefry() -> None:

@@ -1,4 +1,4 @@
-"""The machine: cores that a process may use, and a cache for users without a home."""
+"""The machine: cores that a process may use, a cache for users without a home, one TPU host."""
 
 import os
 import stat
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jaxmu.engine import runtime
+from jaxmu.errors import UserError
 
 
 @pytest.fixture
@@ -124,3 +125,59 @@ def test_a_user_that_nobody_knows():
     command, environment["TMPDIR"] = [sys.executable, "-c", NOBODY], folder
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
   assert (done.stdout, done.stderr) == (f"{folder}/jaxmu-cache-12345\n", "")
+
+
+def chips(folder: Path, count: int, name: str = "accel{}") -> Path:
+  for number in range(count):
+    path = folder / name.format(number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+  return folder
+
+
+SEVERAL = {"TPU_WORKER_HOSTNAMES": "10.0.0.1,10.0.0.2", "TPU_WORKER_ID": "1"}
+ALONE = {
+  "TPU_SKIP_MDS_QUERY": "1",
+  "TPU_PROCESS_BOUNDS": "1,1,1",
+  "TPU_CHIPS_PER_PROCESS_BOUNDS": "2,2,1",
+  "TPU_VISIBLE_CHIPS": "0,1,2,3",
+  "TPU_WORKER_HOSTNAMES": "localhost",
+  "TPU_WORKER_ID": "0",
+}
+
+
+def test_a_host_of_a_tpu_slice_works_alone(tmp_path):
+  devices = chips(tmp_path, 4)
+  assert runtime.one_tpu_host(SEVERAL, devices) == ALONE
+  assert runtime.one_tpu_host({"JAXMU_ONE_TPU_HOST": "1"}, devices) == ALONE
+  assert runtime.one_tpu_host(SEVERAL | {"JAX_PLATFORMS": "tpu,cpu"}, devices) == ALONE
+  assert runtime.one_tpu_host(SEVERAL | ALONE, devices) == {}  # done before
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"TPU_WORKER_HOSTNAMES": "10.0.0.1"},
+    {"TPU_WORKER_HOSTNAMES": ""},
+    {"JAXMU_ONE_TPU_HOST": "0"},
+    {"JAX_PLATFORMS": "cpu"},
+    {"TPU_PROCESS_BOUNDS": "2,1,1"},
+  ],
+)
+def test_other_processes_keep_their_topology(tmp_path, change):
+  assert runtime.one_tpu_host(SEVERAL | change, chips(tmp_path, 4)) == {}
+
+
+def test_the_bounds_of_a_host_are_those_it_is_told(tmp_path):
+  devices = chips(tmp_path, 8, "vfio/{}")
+  found = runtime.one_tpu_host(SEVERAL, devices)
+  assert found["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "2,4,1"
+  assert found["TPU_VISIBLE_CHIPS"] == "0,1,2,3,4,5,6,7"
+  told = SEVERAL | {"TPU_CHIPS_PER_HOST_BOUNDS": "4,2,1"}
+  assert runtime.one_tpu_host(told, devices)["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "4,2,1"
+
+
+def test_a_host_without_chips_is_no_tpu_host(tmp_path):
+  assert runtime.one_tpu_host(SEVERAL, tmp_path) == {}
+  with pytest.raises(UserError, match=f"JAXMU_ONE_TPU_HOST is 1, but {tmp_path} holds no TPU"):
+    runtime.one_tpu_host({"JAXMU_ONE_TPU_HOST": "1"}, tmp_path)
