@@ -44,6 +44,7 @@ def run(args, checkout: Path, threads: str) -> dict:
   """Run once in a folder of its own; return seconds, bytes, and a hash of the results."""
   with tempfile.TemporaryDirectory() as folder:
     caches = {"XDG_CACHE_HOME": folder, "JAX_COMPILATION_CACHE_DIR": f"{folder}/xla"}
+    caches["JAXMU_SHARED_CACHE"] = ""
     chosen = {"JAXMU_COMPILE_AHEAD": threads} if threads else {}
     environment = {**os.environ, **caches, **chosen, "PYTHONPATH": str(checkout)}
     command = [sys.executable, "bin/sweep.py", f"--config={args.config}"]
