@@ -72,7 +72,15 @@ def text(order: Order, jobs: tuple[Job, ...]) -> str:
   """Return jobs as YAML documents."""
   import yaml
 
-  return yaml.safe_dump_all([manifest(order, job) for job in jobs], sort_keys=False, width=1000)
+  class Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they are."""
+
+  lines = lambda dumper, value: dumper.represent_scalar(
+    "tag:yaml.org,2002:str", value, style="|" if "\n" in value else None
+  )
+  Dumper.add_representer(str, lines)
+  every = [manifest(order, job) for job in jobs]
+  return yaml.dump_all(every, Dumper=Dumper, sort_keys=False, width=1000)
 
 
 def submit(order: Order) -> int:

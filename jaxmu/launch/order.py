@@ -77,8 +77,14 @@ class Order:
     return {SHARED_CACHE: str(self.home.parent.resolve() / ".programs")}
 
   def exports(self) -> list[str]:
-    """Return the same as lines of shell, after the lines that a cluster needs first."""
+    """Return the same as lines of shell, after the lines that a cluster needs first.
+
+    A task that is promised GPUs must not fall back to a CPU without a word.
+    """
     own = [f"export {name}={shlex.quote(value)}" for name, value in self.environment().items()]
+    if self.cluster.gpus:
+      kind = "tpu" if "tpu" in self.cluster.resource else "cuda"
+      own.append(f'export JAX_PLATFORMS="${{JAX_PLATFORMS:-{kind}}}"')
     return [*self.cluster.setup, *own]
 
   @property

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxmu.audit import member_row
 from jaxmu.audit.attacks.scores import logit_scaled_confidence
+from jaxmu.engine import compilation_cache
 from jaxmu.engine.keys import stage_number
 from jaxmu.engine.population import fold_keys, folded_keys
 from jaxmu.execution import predictions, runner
@@ -95,6 +96,7 @@ class Worker:
         outcome = self._train(unit, problem, legs, progress)
         found = self._keep(unit, problem, outcome, legs, compiling)
       progress.line(_summary(*found))
+      compilation_cache.publish()
     except jax.errors.JaxRuntimeError as error:
       if "RESOURCE_EXHAUSTED" not in str(error):
         raise

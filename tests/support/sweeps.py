@@ -56,7 +56,7 @@ def command(*argv) -> list[str]:
 
 def only_run(output_dir) -> Path:
   """Return the one run directory in a folder."""
-  (run,) = [path for path in Path(output_dir).iterdir() if path.is_dir()]
+  (run,) = [path for path in Path(output_dir).glob("[!.]*") if path.is_dir()]
   return run
 
 
