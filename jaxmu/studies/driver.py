@@ -98,20 +98,29 @@ class Driver:
       raise Busy(f"another process works on {key}; come again when it has ended")
 
   def run_chosen(
-    self, stages: Stages, chosen: Callable[[Stage], Collection[int]], patience: float = PATIENCE
+    self,
+    stages: Stages,
+    chosen: Callable[[Stage], Collection[int]],
+    names: Collection[str] = (),
+    patience: float | None = None,
   ) -> None:
     """Work chosen members of stages; what they start from and depend on must be there.
 
     Args:
       chosen: gives the positions of members of a stage; none for stages of others.
+      names: of the stages of which some are chosen; empty where nobody knows them beforehand.
+      patience: seconds to wait for what a file system may not show yet; None: `PATIENCE`.
 
     Raises:
       NeedMissing: it is not.
       Busy: another process works on one of their units; all others are done.
     """
+    patience = PATIENCE if patience is None else patience
 
     def rows(stage: Stage) -> list[Row]:
       self._work(chosen, patience)
+      if names and set(names) <= {each.name for each in self.stages}:
+        raise NotKnown(stage.name)  # what comes after does not matter here
       self._wait(lambda: not self.record.missing(stage.name), patience, f"stage '{stage.name}'")
       return self.record.rows(stage.name)
 

@@ -16,8 +16,7 @@ from jaxmu.store.groups import without_round
 from jaxmu.store.manifest import MethodDescription
 from jaxmu.store.measurements import Measurements
 from jaxmu.store.run import CONFIG, check_same_data, directory
-from jaxmu.studies import units
-from jaxmu.studies.driver import PATIENCE, PAUSE
+from jaxmu.studies import driver, units
 from jaxmu.studies.study import Stage
 
 
@@ -68,7 +67,7 @@ def make(
   return opened, _setup(opened, settings, dataset)
 
 
-def enter(settings: Settings, dataset: Dataset, patience: float = PATIENCE) -> tuple[Run, Setup]:
+def enter(settings: Settings, dataset: Dataset) -> tuple[Run, Setup]:
   """Open a run directory that is there, with what was measured when it was made.
 
   Raises:
@@ -77,11 +76,11 @@ def enter(settings: Settings, dataset: Dataset, patience: float = PATIENCE) -> t
     StoreError: it was made with other data.
   """
   folder = directory(settings.output_dir, settings.name, settings.hash8)
-  deadline = time.monotonic() + patience  # another machine may have made it just now
+  deadline = time.monotonic() + driver.PATIENCE  # another machine may have made it just now
   while not (folder / CONFIG).is_file():
     if time.monotonic() > deadline:
       raise NeedMissing(f"{folder} is no run directory yet; its first task, `prepare`, makes it")
-    time.sleep(PAUSE)
+    time.sleep(driver.PAUSE)
   opened = Run.open(folder)
   check_same_data(folder, opened.manifest.dataset.sha256, dataset.sha256)
   made, here = opened.manifest.device, jax.devices()[0]

@@ -115,7 +115,8 @@ def run(
       driver.run_chosen(study.stages(outline.limited(part.branch.places)), part.branch.of)
       return opened
     if part.members:
-      driver.run_chosen(study.stages(outline), lambda stage: positions(stage, part.members))
+      own = lambda stage: positions(stage, part.members)
+      driver.run_chosen(study.stages(outline), own, part.members)
       return opened
     every = study.stages(outline)
     done = driver.run(every) if part.train else driver.require(every)

@@ -79,7 +79,9 @@ def main(args):
     made = Driver(record, identities(settings), worker, most=1, say=_say)
     if item.do == submissions.MEMBERS:
       wanted = {item.stage: item.members}
-      made.run_chosen(stages(settings), lambda stage, wanted=wanted: positions(stage, wanted), 2.0)
+      made.run_chosen(
+        stages(settings), lambda stage, wanted=wanted: positions(stage, wanted), wanted, 2.0
+      )
     elif item.do == submissions.TABLES:
       made.require(stages(settings))
       _say("all there")

@@ -1,0 +1,115 @@
+"""Tasks of a search and of what comes after it leave what one process leaves, number for number."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from support import sweeps
+
+from jaxmu.command import cli
+from jaxmu.errors import NeedMissing
+from jaxmu.launch.order import versions
+from jaxmu.stopping import Stop
+from jaxmu.store import Run, submissions
+from jaxmu.store.record import Record
+from jaxmu.store.submissions import Submission
+from jaxmu.studies import matrix, submitted, tasks
+
+CELL = """
+import runpy
+
+import ml_collections
+
+
+def one(study):
+  config = runpy.run_path(BASE)["get_config"]()
+  config.update(name=study, study=study, dataset="synthetic", seeds=(0, 1))
+  config.data.forget_fraction = 0.1
+  config.model.width = 4
+  config.methods = ("ft", "ga")
+  config.training.num_epochs = 3
+  config.unlearning = {}
+  config.evaluation.bootstrap = 50
+  config.search = {"trials": 4, "batch": 2, "robust": 0}
+  config.tuned = ""
+  config.cluster = {"gpus": 0, "pack_minutes": 0}
+  return config
+
+
+def get_config():
+  config = ml_collections.ConfigDict({"name": "cell", "output_dir": "", "rule": "reference"})
+  config.cells = {"only": {"benchmark": one("benchmark"), "search": one("search")}}
+  return config
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+  path = tmp_path_factory.mktemp("configs") / "cell.py"
+  path.write_text(f"BASE = {str(sweeps.ROOT / 'configs' / 'search_digits.py')!r}\n" + CELL)
+  return path
+
+
+def submission(file, folder):
+  config = cli.load_config(str(file), [("output_dir", str(folder))])
+  parts = matrix.parts(config)
+  jobs = tuple(tasks.of_matrix(parts, matrix.by_key(parts)))
+  path = submissions.write(
+    matrix.folder(config), Submission(config.to_dict(), jobs, versions(), str(folder))
+  )
+  return submissions.read(path)
+
+
+def runs(folder):
+  return {path.name.partition("-")[0]: Run.open(path) for path in Path(folder).glob("*-*")}
+
+
+@pytest.fixture(scope="module")
+def whole(file, tmp_path_factory):
+  """What one process leaves."""
+  folder = tmp_path_factory.mktemp("whole")
+  script = runpy.run_path(str(sweeps.ROOT / "bin" / "benchmark.py"), run_name="benchmark")
+  words = [f"--config={file}", f"--config.output_dir={folder}"]
+  assert cli.run(script["main"], script["flags"](), words) == 0
+  return runs(folder)
+
+
+def test_tasks_leave_what_one_process_leaves(file, whole, tmp_path):
+  made = submission(file, tmp_path)
+  names = [job.name.rpartition("/")[2] for job in made.jobs]
+  assert names == ["anchors", "trials", "anchors", "methods", "report"]
+  trials = made.jobs[1]
+  assert len(trials.tasks) == 4  # two methods on two seeds
+  said = []
+  for job in made.jobs:
+    # Whoever comes first: the order among tasks of a job is the engine's.
+    for task in reversed(job.tasks):
+      submitted.work(made, task, Stop(), said.append)
+  found = runs(tmp_path)
+  assert found.keys() == whole.keys() == {"search", "benchmark"}
+  for name, run in found.items():
+    assert run.path.name == whole[name].path.name  # also with what the search chose
+  rows = found["benchmark"].path / "rows.parquet"
+  assert rows.read_bytes() == (whole["benchmark"].path / "rows.parquet").read_bytes()
+  for method in ("ft", "ga"):
+    results = [each["search"].record(dict, f"tuned-{method}.json") for each in (found, whole)]
+    chosen = [result["hyperparameters"] for result in results]
+    assert chosen[0] == chosen[1]
+  one, other = (Record(each["search"].path) for each in (found, whole))
+  assert list(one.expected) == list(other.expected)
+  for stage in one.expected:
+    assert one.rows(stage) == other.rows(stage)
+  again = submission(file, tmp_path)
+  assert not again.jobs
+
+
+def test_what_needs_others_does_not_train_them(file, tmp_path, monkeypatch):
+  monkeypatch.setattr("jaxmu.studies.driver.PATIENCE", 0.1)
+  made = submission(file, tmp_path)
+  _, trials, first, *_ = made.jobs
+  work = lambda task: submitted.work(made, task, Stop(), print)
+  for task in (trials.tasks[0], first.tasks[0]):
+    with pytest.raises(NeedMissing) as caught:
+      work(task)
+    assert caught.value.exit_code == 69 and "\n" not in str(caught.value)
+  assert not list(tmp_path.glob("*/stages/*"))
