@@ -161,7 +161,7 @@ def _groups(base: Split, facts: Facts, asked: ScenarioSettings, rng: np.random.G
   """
   assert facts.groups is not None
   trained = np.unique(facts.groups[base.train])
-  strange = np.setdiff1d(facts.groups[base.test], facts.groups[: facts.num_train])
+  strange = np.setdiff1d(facts.groups[base.test], facts.groups[np.r_[base.train, base.val]])
   order, count = rng.permutation(trained), asked.groups
   wanted = count if len(strange) else 2 * count
   if wanted >= len(trained):

@@ -6,7 +6,7 @@ import pytest
 from jaxmu import data
 from jaxmu.data import requests, rounds
 from jaxmu.data.requests import RULES, Facts
-from jaxmu.data.splits import fixed_split
+from jaxmu.data.splits import fixed_split, redrawn_split
 from jaxmu.errors import DataError
 from jaxmu.settings.choices import CONTROLS, REQUESTS
 from jaxmu.settings.study_sections import ScenarioSettings
@@ -72,6 +72,15 @@ def test_where_all_groups_are_known_as_many_more_leave_training():
   assert not control & set(groups[split.train])
   assert len(split.train) < len(base(DIGITS).train)
   assert not set(split.control) & parts(split)["train"]
+
+
+def test_where_every_seed_draws_its_split_nobody_of_the_control_is_trained_on():
+  plain = redrawn_split(PERSONS.num_train, len(PERSONS.indices), seed=5)
+  asked = ScenarioSettings(forget="groups", groups=8)
+  split = requests.apply(plain, PERSONS, asked, 5)
+  gone, control = set(PERSONS.groups[split.forget]), set(PERSONS.groups[split.control])
+  assert len(gone) == len(control) == 8
+  assert not control & set(PERSONS.groups[split.train])
 
 
 def test_of_the_most_exposed_one_half_is_forgotten_and_the_other_is_its_control():
