@@ -4,7 +4,13 @@ This door stays free of JAX: `augment` and `streams` are imported by name where 
 """
 
 from jaxmu.data.arrays import Dataset
-from jaxmu.data.chosen import Requested, load_for, requests_for, splits_for
+from jaxmu.data.chosen import (
+  Requested,
+  load_for,
+  requests_for,
+  searched_splits_for,
+  splits_for,
+)
 from jaxmu.data.datasets import DATASETS, load
 from jaxmu.data.requests import Facts
 from jaxmu.data.splits import Split, custom_split, fixed_split, listed_split, redrawn_split
@@ -24,6 +30,7 @@ __all__ = [
   "randomise_labels",
   "redrawn_split",
   "requests_for",
+  "searched_splits_for",
   "splits_for",
   "subset",
 ]

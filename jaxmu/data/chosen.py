@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxmu.data import forget_list, listed_request, requests, rounds
+from jaxmu.data import forget_list, listed_request, requests, rounds, validation_control
 from jaxmu.data.arrays import Dataset
 from jaxmu.data.datasets import load
 from jaxmu.data.listed_request import Listed, ListedRequest
@@ -65,6 +65,18 @@ def splits_for(settings: Settings, facts: Facts) -> list[Split]:
       positions changed since the config was read, or its samples are not trained on.
   """
   return [one.rounds[0] for one in requests_for(settings, facts) if not one.draw]
+
+
+def searched_splits_for(settings: Settings, facts: Facts) -> list[Split]:
+  """Return the split of every seed with what a search compares with; see `splits_for`.
+
+  Raises:
+    DataError: too few groups for a validation control, and as `splits_for` does.
+  """
+  asked, seed = settings.scenario, settings.data.split_seed
+  found = splits_for(settings, facts)
+  known = {split: validation_control.add(split, facts, asked, seed) for split in set(found)}
+  return [known[split] for split in found]
 
 
 def _drawn(settings: Settings, facts: Facts) -> list[Split]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jaxmu.data import requests
+from jaxmu.data import requests, validation_control
 from jaxmu.data.requests import Facts
 from jaxmu.data.splits import Split, ulira_attempt, ulira_pool, ulira_split
 from jaxmu.errors import DataError
@@ -65,6 +65,14 @@ class ShadowStudy:
     else:
       retain, forget = self._of_wanted(train, (attempt, split))
     return Split(np.concatenate([retain, forget]), retain, forget, self.val, held_out)
+
+  def searched(self, split: int, attempt: int) -> Split:
+    """Return the same for a search, which compares with validation samples.
+
+    Those of the request are like the forgotten ones: only chance put them outside the pool.
+    """
+    found = self.split(split, attempt)
+    return found if self.wanted is None else validation_control.among(found, self.wanted)
 
   def _of_wanted(self, train: np.ndarray, seeds: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return what remains of a half without `size` wanted samples, and these."""

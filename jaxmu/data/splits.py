@@ -25,7 +25,9 @@ class Split:
   It may share samples with `test`, and with no other part. `access` are the samples of `retain`
   that a method may read, while all of them are measured; None: all. Where a request comes in
   rounds, `earlier` are the samples of the rounds before, in no other part, and `first` those of the
-  first one; None: there is one round.
+  first one; None: there is one round. `val_control` are the unseen samples that a search compares
+  with the forget set; None: those of `val`. It may share samples with `val`, and with no other
+  part.
   """
 
   train: np.ndarray
@@ -37,6 +39,7 @@ class Split:
   access: np.ndarray | None = None
   earlier: np.ndarray | None = None
   first: np.ndarray | None = None
+  val_control: np.ndarray | None = None
 
   @property
   def sizes(self) -> dict[str, int]:
@@ -58,6 +61,11 @@ class Split:
   def unseen(self) -> np.ndarray:
     """What attacks compare with the forget set."""
     return self.test if self.control is None else self.control
+
+  @property
+  def val_unseen(self) -> np.ndarray:
+    """What the attack of a search compares with the forget set."""
+    return self.val if self.val_control is None else self.val_control
 
   @property
   def sha256(self) -> str:

@@ -23,6 +23,14 @@ CONTROLS = {  # what the forgotten samples are compared with
   RANKED: "as many samples of the same rank, which nobody trains on",
   LISTED: "the control samples of the list, which nobody trains on; without any, all test samples",
 }
+SEARCHED = {  # what they are compared with where a search chooses, which reads no test sample
+  RANDOM: "all validation samples",
+  CLASSES: "validation samples of these classes",
+  GROUPS: "as many further groups, which leave training (where share is below 1, validation "
+  "samples of the same groups)",
+  RANKED: "a random half of these samples, which leaves training; the other half is forgotten",
+  LISTED: "a random half of the list, which leaves training; the other half is forgotten",
+}
 COMPUTE = ("float32", "bfloat16")  # of a network's forward and backward pass
 FIDELITIES = ("default", "reference", "fixed")
 # The Gaussians of the attack on shadow models.
