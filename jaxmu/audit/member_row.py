@@ -61,6 +61,8 @@ def metrics(
 def validation(logits: np.ndarray, labels: np.ndarray, sets: Sequence[Any]) -> list[float]:
   """Attack members with the population attack, forget against validation samples (V_MIA).
 
+  Where a search brings a control of its own, these samples are it.
+
   Args:
     logits: [K, N, C] of all samples of the data set.
     sets: the split of every member; those that share one are attacked together.
@@ -75,7 +77,8 @@ def validation(logits: np.ndarray, labels: np.ndarray, sets: Sequence[Any]) -> l
   for own in together.values():
     split = sets[own[0]]
     losses = [
-      cross_entropy(logits[own][:, index], labels[index]) for index in (split.val, split.forget)
+      cross_entropy(logits[own][:, index], labels[index])
+      for index in (split.val_unseen, split.forget)
     ]
     for k, result in zip(own, population_mia_many(*losses)):
       found[k] = result.accuracy

@@ -4,6 +4,7 @@ import textwrap
 
 from jaxmu.data.requests import RULES, Rule
 from jaxmu.errors import SettingsError, closest
+from jaxmu.settings.choices import SEARCHED
 
 WIDTH = 96
 WHATEVER = (
@@ -31,6 +32,7 @@ def details(name: str) -> str:
   parts = {
     "Forgets": rule.summary,
     "Compared with": rule.control,
+    "Compared in a search with": SEARCHED[name],
     "Reads": ", ".join(_entries(rule)) or "nothing else",
     "Needs of the data": ", ".join(rule.needs) or "nothing else",
   }
@@ -45,12 +47,12 @@ def details(name: str) -> str:
 def table() -> str:
   """Return the rules as a table of Markdown."""
   rows = [
-    f"| `{name}` | {rule.summary} | {rule.control} | "
+    f"| `{name}` | {rule.summary} | {rule.control} | {SEARCHED[name]} | "
     f"{', '.join(f'`{entry}`' for entry in rule.reads) or '–'} |"
     for name, rule in RULES.items()
   ]
-  head = "| `scenario.forget` | who is forgotten | compared with | entries |"
-  return "\n".join([head, "|---|---|---|---|", *rows])
+  head = "| `scenario.forget` | who is forgotten | compared with | in a search | entries |"
+  return "\n".join([head, "|---|---|---|---|---|", *rows])
 
 
 def described() -> dict[str, dict[str, object]]:
@@ -59,6 +61,7 @@ def described() -> dict[str, dict[str, object]]:
     name: {
       "summary": rule.summary,
       "control": rule.control,
+      "searched": SEARCHED[name],
       "reads": list(_entries(rule)),
       "needs": list(rule.needs),
     }

@@ -143,12 +143,14 @@ def _check_scenario(settings: Entries) -> None:
         f"config.scenario.{name} is {getattr(asked, name)}, which rule '{asked.forget}' does not "
         "read; set --config.scenario.forget, or leave it out"
       )
-  rules = {BENCHMARK: REQUESTS, ULIRA: SHADOWED}.get(settings.study, (RANDOM,))
-  if asked.forget not in rules or (settings.study != BENCHMARK and asked.retain_share != 1):
+  shadows = bool(settings.search.splits) if settings.study == SEARCH else settings.study == ULIRA
+  readers = {BENCHMARK: REQUESTS, SEARCH: REQUESTS, ULIRA: SHADOWED}
+  rules = SHADOWED if shadows else readers.get(settings.study, (RANDOM,))
+  if asked.forget not in rules or (rules != REQUESTS and asked.retain_share != 1):
+    takes = "shadow models take" if shadows else f"a study of kind {settings.study} takes"
     raise SettingsError(
-      f"config.scenario.forget is '{asked.forget}' and retain_share {asked.retain_share:g}, which "
-      f"only a {BENCHMARK} reads so far; expected {' or '.join(rules)}, and 1, where config.study "
-      f"is {settings.study}"
+      f"config.scenario.forget is '{asked.forget}' and retain_share {asked.retain_share:g}; "
+      f"expected {' or '.join(rules)}, and 1, as {takes} no other"
     )
   _check_draws(settings)
   _refuse_sum_alone("scenario.scores", asked.scores_sha256, asked.scores, "numbers", "FILE.npy")
@@ -189,8 +191,8 @@ def _check_draws(settings: Entries) -> None:
     count = getattr(asked, name)
     if count > 1 and settings.study != BENCHMARK:
       raise SettingsError(
-        f"config.scenario.{name} is {count}, which only a benchmark reads; expected 1 where "
-        f"config.study is {settings.study}"
+        f"config.scenario.{name} is {count}, which only a benchmark reads, as models of other "
+        f"studies forget one set, at once; expected 1 where config.study is {settings.study}"
       )
     if count > 1 and settings.unlearning_seeds > 1:
       raise SettingsError(
@@ -199,8 +201,9 @@ def _check_draws(settings: Entries) -> None:
       )
   if asked.classes == EACH and settings.study != BENCHMARK:
     raise SettingsError(
-      f"config.scenario.classes is '{EACH}', which only a benchmark reads; expected classes where "
-      f"config.study is {settings.study}: set --config.scenario.classes=3"
+      f"config.scenario.classes is '{EACH}', which only a benchmark reads, as models of other "
+      f"studies forget one set; expected classes where config.study is {settings.study}: set "
+      "--config.scenario.classes=3"
     )
   if asked.draws > 1 and asked.classes == EACH:
     raise SettingsError(

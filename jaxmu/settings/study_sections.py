@@ -36,7 +36,8 @@ from jaxmu.settings.sections import STRICT
 class ScenarioSettings:
   """Who is to be forgotten ([scenarios](scenarios.md)).
 
-  Benchmarks read all of it, studies of shadow models `classes` and `groups` with their `share`.
+  Benchmarks read all of it, searches on seeds all but several forget sets and rounds, studies of
+  shadow models `classes` and `groups` with their `share`.
   """
 
   forget: Annotated[

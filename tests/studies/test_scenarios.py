@@ -242,7 +242,6 @@ def test_hidden_retain_samples_are_measured_and_never_read(tmp_path, capsys):
     ((*CLASS, "--config.scenario.classes=7"), "has '7'; expected numbers from 0 to 3"),
     ((*CLASS, "--config.scenario.share=0"), "config.scenario.share is 0"),
     ((*CLASS, "--config.scenario.share=0.05"), "the forget set has 5 samples"),
-    ((*CLASS, "--config.study=search"), "which only a benchmark reads so far"),
     (("--config.scenario.retain_share=0",), "is 0, and ft, euk cannot do without the retain set"),
     (
       (*CLASS, "--config.scenario.classes=each", "--config.scenario.draws=3"),

@@ -341,7 +341,7 @@ def test_a_study_by_groups_says_how_many(tmp_path):
     (("--config.scenario.forget=listed", "--config.scenario.path=a.npz"), "is 'listed' and retai"),
     (
       ("--config.scenario.retain_share=0.5",),
-      "retain_share 0.5, which only a benchmark reads so far; expected random or classes or groups",
+      "retain_share 0.5; expected random or classes or groups, and 1, as shadow models take",
     ),
     ((*BY_CLASS, "--config.scenario.share=0.1"), "a forget set of this study has 4 samples, the a"),
     (

@@ -26,22 +26,22 @@ from jaxmu.report.blocks import (
 )
 from jaxmu.report.search.search_data import SearchData, from_run
 from jaxmu.report.search.search_figures import figures
-from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST
+from jaxmu.settings.choices import GIVEN, GROUPS, RANDOM, REFERENCE, ROBUST, SEARCHED
 from jaxmu.store import Run
 
-READING = Steps(
-  (
-    "Every trial unlearns one original model with hyper-parameters that were drawn, and is "
-    "compared with the model retrained from the same seed. **S** is the norm of four numbers: a "
-    "third of each difference in retain, forget and validation accuracy, and |2 MIA − 1| of the "
-    "attack on validation samples. 0 is ideal. Test samples play no part.",
-    "The least S of many trials is **too good**: part of it is luck. So configurations are run "
-    "again on seeds that had no part in the choice, and only those numbers compare them.",
-    "Two rules choose. **Reference**: the one trial of least S on any seed. **Robust**: the best "
-    "trials of each seed run on all searched seeds and on further ones, and the least mean counts.",
-    "A configuration is better than the given one where the interval of the paired difference lies "
-    "above zero (✓), worse where it lies below (✗), and cannot be told apart otherwise (≈).",
-  )
+OBJECTIVE = (
+  "Every trial unlearns one original model with hyper-parameters that were drawn, and is "
+  "compared with the model retrained from the same seed. **S** is the norm of four numbers: a "
+  "third of each difference in retain, forget and validation accuracy, and |2 MIA − 1| of the "
+  "attack on {unseen}. 0 is ideal. Test samples play no part."
+)
+READING = (
+  "The least S of many trials is **too good**: part of it is luck. So configurations are run "
+  "again on seeds that had no part in the choice, and only those numbers compare them.",
+  "Two rules choose. **Reference**: the one trial of least S on any seed. **Robust**: the best "
+  "trials of each seed run on all searched seeds and on further ones, and the least mean counts.",
+  "A configuration is better than the given one where the interval of the paired difference lies "
+  "above zero (✓), worse where it lies below (✗), and cannot be told apart otherwise (≈).",
 )
 CALM = "None of the checks found anything."
 ONE_SEED = "A configuration that suits one model need not suit others; search on two seeds or more."
@@ -68,7 +68,7 @@ def compose(data: SearchData) -> Report:
     header=_header(data, searched),
     first=Section("In short", tuple(map(Text, _sentences(data))), "verdict"),
     sections=(
-      Section("How to read this", (READING,), page_only=True),
+      Section("How to read this", (_reading(data),), page_only=True),
       Section("Results", (main,), "results"),
       Section("Warnings", (Warnings(_cautions(data), CALM),), "warnings"),
       Section("Configurations", (_configurations(data),), "configurations"),
@@ -82,6 +82,20 @@ def compose(data: SearchData) -> Report:
   )
 
 
+def _reading(data: SearchData) -> Steps:
+  """Explain S with the unseen samples that the attack reads."""
+  random = data.config.scenario.forget == RANDOM
+  unseen = "validation samples" if random else f"the validation control ({_control(data)})"
+  return Steps((OBJECTIVE.format(unseen=unseen), *READING))
+
+
+def _control(data: SearchData) -> str:
+  """Say which unseen samples the attack of the search reads."""
+  rule = data.config.scenario.forget
+  of_shadows = rule == GROUPS and data.search.splits
+  return "validation samples of these groups" if of_shadows else SEARCHED[rule]
+
+
 def _header(data: SearchData, searched: str) -> Facts:
   asked = data.search
   known = data.manifest.split.sizes
@@ -89,6 +103,7 @@ def _header(data: SearchData, searched: str) -> Facts:
   drawn = f"{asked.sampler}, {asked.ranges} ranges, batches of {asked.batch}"
   more = [
     ("Trials", searched),
+    *facts.request(data, _control(data)),
     ("Sampler", drawn),
     *_halving(data),
     ("Checked on", f"seeds {', '.join(map(str, asked.check_seeds)) or MISSING}"),

@@ -17,6 +17,8 @@ from jaxmu.studies.study import Member, Outline, Stage, Stages, Study
 from jaxmu.unlearning import METHODS, get, hyperparameters
 
 METRICS = frozenset({"metrics"})
+_ATTACKED = {part: part for part in ("forget", "val", "test", "control")}
+_ATTACKED["val_control"] = "validation control"
 
 
 def stages(outline: Outline) -> Stages:
@@ -105,11 +107,11 @@ def refuse_hidden(settings: Settings) -> None:
 def check_attackable(splits: Iterable[Split]) -> None:
   """Refuse, before anything is trained, sets that are too small to be attacked afterwards."""
   every = [split.sizes for split in splits]
-  for part in ("forget", "val", "test", "control"):
+  for part, words in _ATTACKED.items():
     size = min(sizes.get(part, MINIMUM) for sizes in every)
     if size < MINIMUM:
       raise DataError(
-        f"the {part} set has {size} samples, the attack needs at least {MINIMUM}; use more "
+        f"the {words} set has {size} samples, the attack needs at least {MINIMUM}; use more "
         "data, a larger config.data.val_fraction or forget_fraction, a longer config.data.forget, "
         "a larger config.scenario.share, or fewer config.scenario.rounds"
       )
@@ -119,16 +121,24 @@ def about(outline: Outline) -> list[str]:
   """Say how large the sets are."""
   found = cases(data.requests_for(outline.settings, outline.facts))
   times, draws = outline.settings.unlearning_seeds, 1 + max(case.draw for case in found)
-  of = lambda part: _span([len(getattr(split, part)) for c in found for split in c.rounds])
   words = [
     f"{len(found)} members a stage"
     + (f" ({len(outline.settings.seeds)} seeds x {draws} forget sets)" if draws > 1 else "")
     + (f", unlearned {times} times each" if times > 1 else "")
     + (f", in {len(rounds(found))} rounds" if len(rounds(found)) > 1 else ""),
-    f"retain {of('retain')}, forget {of('forget')}, validation {of('val')}, test {of('test')} "
-    "images",
+    sizes_of([split for case in found for split in case.rounds]),
   ]
   return ["; ".join(words)]
+
+
+def sizes_of(splits: Sequence[Split]) -> str:
+  """Say how large the sets of all splits are."""
+  names = {"retain": "retain", "forget": "forget", "val": "validation"}
+  if splits[0].val_control is not None:
+    names["val_control"] = "validation control"
+  names["test"] = "test"
+  of = lambda part: _span([len(getattr(split, part)) for split in splits])
+  return ", ".join(f"{words} {of(part)}" for part, words in names.items()) + " images"
 
 
 def _span(sizes: Sequence[int]) -> str:

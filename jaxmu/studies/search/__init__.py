@@ -5,6 +5,7 @@ Members of a stage are trials on seeds: a batch of trials is one population, wha
 
 from collections.abc import Generator, Mapping
 
+from jaxmu import data
 from jaxmu.audit.text import plural
 from jaxmu.execution import accounting
 from jaxmu.execution.accounting import WHOLE
@@ -28,12 +29,16 @@ def stages(outline: Outline) -> Stages:
   """Yield original and retrained models, batches of trials, and checks of what they led to.
 
   Each seed has a search of its own. Trials train on the retain and forget set of their seed and are
-  judged by its validation set; test samples play no part (spec evaluation 6.1).
+  judged by its validation set, and by its validation control where a request has one; test samples
+  play no part (spec evaluation 6.1).
 
   Raises:
-    DataError: the split leaves a set too small to be attacked.
+    DataError: the split leaves a set too small to be attacked, or the data do not have what a
+      request needs.
+    SettingsError: methods need what they may not read.
   """
   settings, build = outline.settings, Builder(outline)
+  benchmark.refuse_hidden(settings)
   anchors = build.anchors()
   yield next(anchors)
   retrained = yield next(anchors)
@@ -93,7 +98,7 @@ def _left(stage: Stage, member: Member) -> int:
   """Return how many epochs a trial has after those of a stage."""
   if stage.span == WHOLE:
     return 0
-  known = stage.method, member.hp, member.sets.sizes
+  known = stage.method, member.hp, member.sets.trained_sizes
   (whole,) = accounting.epochs(*known, fidelity=None, num_classes=2)  # neither changes it
   return max(whole - stage.span.stop, 0)
 
@@ -120,8 +125,12 @@ def about(outline: Outline) -> list[str]:
   settings = outline.settings
   asked, total = settings.search, sum(batches(settings))
   places = plural(asked.splits, "split") if asked.splits else plural(len(settings.seeds), "seed")
+  sizes = []
+  if not asked.splits:
+    splits = data.searched_splits_for(settings, outline.facts)
+    sizes = [f"{len(splits)} members a stage; {benchmark.sizes_of(splits)}"]
   return [
-    *(() if asked.splits else benchmark.about(outline)),
+    *sizes,
     f"{len(settings.methods)} methods x {plural(total, 'trial')} x {places} "
     f"({asked.sampler}, {asked.ranges} ranges, batches of {asked.batch}); choices are checked on "
     f"{plural(len(asked.check_seeds), 'further seed')}",

@@ -1,11 +1,13 @@
 """The stages of a search: batches of trials, candidates on all seeds, and checks on fresh ones."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxmu import data
 from jaxmu.data import Split
+from jaxmu.data.rounds import limit
+from jaxmu.data.splits import widths
 from jaxmu.execution import accounting
 from jaxmu.execution.accounting import Span
 from jaxmu.settings import Settings
@@ -32,21 +34,24 @@ class Builder:
   first one of a member.
 
   Attributes:
-    splits: of every place, searched or checked, by its number.
+    splits: of every place, searched or checked, by its number: what trials read, and are attacked
+      with.
   """
 
   def __init__(self, outline: Outline):
     self.settings, self.num_classes = outline.settings, outline.num_classes
     self._only = outline.places
-    self.splits: dict[int, Split]
     if count := self.settings.search.splits:
       drawn = ulira.draw(self.settings, outline.facts)
-      self.splits = {number: drawn.split(number, 0) for number in range(count)}
+      found = {number: drawn.searched(number, 0) for number in range(count)}
     else:
       every = seeds(self.settings)
       asked = dataclasses.replace(self.settings, seeds=every)
-      splits = data.splits_for(asked, outline.facts)
-      self.splits = dict(zip(every, splits))
+      found = dict(zip(every, data.searched_splits_for(asked, outline.facts)))
+    share, seed = self.settings.scenario.retain_share, self.settings.data.split_seed
+    self.splits = _each(found, lambda split: limit(split, share, seed))
+    # As a benchmark has it, so that both have the same models where they train on the same samples.
+    self._trained = _each(found, lambda split: dataclasses.replace(split, val_control=None))
 
   @property
   def places(self) -> tuple[int, ...]:
@@ -59,17 +64,24 @@ class Builder:
     return self.settings.seeds[0] if self.settings.search.splits else place
 
   def anchors(self) -> AllStages:
-    """Yield original and retrained models of every place."""
+    """Yield original and retrained models of every place.
+
+    Raises:
+      DataError: a set is too small to be attacked.
+    """
+    benchmark.check_attackable(self.splits.values())
     found = cases(
-      [data.Requested(place, 0, split, (split,)) for place, split in self.splits.items()]
+      [data.Requested(place, 0, split, (split,)) for place, split in self._trained.items()]
     )
     if not self.settings.search.splits:
       yield from benchmark.anchors(self.settings, found)
       return
     for stage in benchmark.anchors(self.settings, found):
-      shared = [self._member({"split": member.at["seed"]}, member.hp) for member in stage.members]
       # As in a U-LiRA study, all begin with the same weights.
-      members = tuple(m._replace(key=self.settings.seeds, parent=None) for m in shared)
+      members = tuple(
+        member._replace(at={"split": member.at["seed"]}, key=self.settings.seeds)
+        for member in stage.members
+      )
       yield stage._replace(members=members)
 
   def batch(self, method: str, number: int, first: int, drawn: Mapping[int, list[Hp]]) -> Stage:
@@ -84,7 +96,7 @@ class Builder:
   def spans(self, method: Method) -> tuple[Span, ...]:
     """Return the epochs after which trials of a method are looked at, as spans between looks."""
     space = Space.of(self.settings, method.name)
-    hp, sizes = method.hyperparameters({}), next(iter(self.splits.values())).sizes
+    hp, sizes = method.hyperparameters({}), next(iter(self.splits.values())).trained_sizes
     options = {"fidelity": self.settings.fidelity, "num_classes": self.num_classes}
     phases = len(accounting.epochs(method, hp, sizes, **options))
     return halving.spans(self.settings.search.rungs, space.longest, phases)
@@ -123,11 +135,19 @@ class Builder:
     ordered = sorted(members, key=lambda member: -self._work(known, member))
     asked = self.settings.search
     room = min(LARGEST, min(asked.batch, asked.trials) * len(self.places))
-    return Stage(f"{method}.{what}", known, tuple(ordered), "original", KEPT, room=room)
+    wide = widths(self.splits.values(), known.needs)
+    name = f"{method}.{what}"
+    return Stage(name, known, tuple(ordered), "original", KEPT, room=room, widths=wide)
 
   def _work(self, method: Method, member: Member) -> float:
     options = {"fidelity": self.settings.fidelity, "num_classes": self.num_classes}
-    return accounting.work(method, member.hp, member.sets.sizes, **options)[1]
+    return accounting.work(method, member.hp, member.sets.trained_sizes, **options)[1]
+
+
+def _each(splits: Mapping[int, Split], change: Callable[[Split], Split]) -> dict[int, Split]:
+  """Change the splits of all places; places that share one go on doing so."""
+  changed = {split: change(split) for split in set(splits.values())}
+  return {place: changed[split] for place, split in splits.items()}
 
 
 def seeds(settings: Settings) -> tuple[int, ...]:
