@@ -36,6 +36,19 @@ SECONDS = float(os.environ.get("STUB_SECONDS", "0.05"))
 FAILS = os.environ.get("STUB_FAILS", "").split(",")
 
 
+def environment(epochs, seconds=0.05, fails=""):
+  """Say to the tasks that this process submits how long units take, and which fail."""
+  here = Path(__file__).parents[1]
+  os.environ.update(
+    {
+      "STUB_EPOCHS": str(epochs),
+      "STUB_SECONDS": str(seconds),
+      "STUB_FAILS": fails,
+      "PYTHONPATH": f"{here}:{os.environ.get('PYTHONPATH', '')}",
+    }
+  )
+
+
 def numbers(seed):
   """Return what a member leaves, float32 [4, 2]."""
   return np.arange(8, dtype=np.float32).reshape(4, 2) + seed
