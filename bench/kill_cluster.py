@@ -30,6 +30,7 @@ from jaxmu.errors import UserError
 EPOCHS, SECONDS = 40, 0.1
 STAGES = ("original", "retrained", "ft")
 NODE = 0.15  # share of kills that hit a node's daemon
+EARLY = 0.15  # of the others: any process of a task, as it starts or works
 
 
 def main(args: argparse.Namespace) -> int:
@@ -84,8 +85,9 @@ def kill(
   cluster: slurm.Cluster, study: Study, kills: Counter, down: dict[str, float], rng: random.Random
 ) -> None:
   """Kill a worker, or the daemon of a node, whose worker goes on."""
-  workers = running(study)
-  if rng.random() < NODE and len(down) < 2:
+  # Most kills hit processes that have something to lose; starting takes longer than the work.
+  workers = study.at_work() if rng.random() > EARLY else running(study)
+  if workers and rng.random() < NODE and len(down) < 2:
     name = rng.choice([n for n in cluster.names if n not in down])
     cluster.kill_node(name)
     down[name] = time.monotonic()

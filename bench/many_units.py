@@ -5,6 +5,10 @@ out: a unit commits a few numbers that follow from its seed. Clocks the plan, th
 all rows, and checks that every unit was worked exactly once and that every number is in its place.
 
   python bench/many_units.py --units=10000 --processes=4
+  python bench/many_units.py --units=10000 --processes=8 --seconds=0.1
+
+With --seconds a unit also waits, as if it were trained: what share of the time of all processes is
+left for that, is said.
 """
 
 import argparse
@@ -59,10 +63,11 @@ def numbers(seed: int) -> np.ndarray:
   return np.arange(8, dtype=np.float32).reshape(4, 2) + seed
 
 
-def worker(record: Record) -> Callable[[Unit], None]:
-  """Return what works a unit: it commits the numbers of its members."""
+def worker(record: Record, pause: float) -> Callable[[Unit], None]:
+  """Return what works a unit: it waits, and commits the numbers of its members."""
 
   def work(unit: Unit) -> None:
+    time.sleep(pause)
     seeds = [member.at["seed"] for member in unit.members]
     members = tuple(
       MemberRecord(known.at, known.identity, "", 1.0, {"number": float(seed)})
@@ -75,11 +80,12 @@ def worker(record: Record) -> Callable[[Unit], None]:
   return work
 
 
-def drive(units: int, folder: Path) -> None:
+def drive(units: int, folder: Path, pause: float = 0.0) -> None:
   """Work units together with other processes, until none is left."""
   chosen, record = settings(units, folder), Record(folder)
   log = lambda event: files.append_line(folder / "log.jsonl", f"{event['event']} {_unit(event)}")
-  driver = Driver(record, Identities(chosen, None), worker(record), most=1, say=_quiet, log=log)
+  work = worker(record, pause)
+  driver = Driver(record, Identities(chosen, None), work, most=1, say=_quiet, log=log)
   driver.run(stages(chosen))
 
 
@@ -116,20 +122,26 @@ def clocked(step: Callable[[], object]) -> float:
   return time.perf_counter() - start
 
 
-def share(units: int, processes: int, folder: Path) -> None:
+def share(units: int, processes: int, folder: Path, pause: float = 0.0) -> None:
   """Start processes that work the units, and wait for them.
 
   Raises:
     UserError: one of them failed.
   """
-  command = [sys.executable, __file__, f"--units={units}", f"--worker={folder}"]
+  command = [
+    sys.executable,
+    __file__,
+    f"--units={units}",
+    f"--worker={folder}",
+    f"--seconds={pause}",
+  ]
   started = [subprocess.Popen(command) for _ in range(processes)]
   codes = [process.wait() for process in started]
   if any(codes):
     raise UserError(f"processes ended with {codes}")
 
 
-def measure(units: int, processes: int, folder: Path) -> dict[str, float]:
+def measure(units: int, processes: int, folder: Path, pause: float = 0.0) -> dict[str, float]:
   """Plan, work and read a study; return the seconds of each.
 
   Raises:
@@ -138,7 +150,7 @@ def measure(units: int, processes: int, folder: Path) -> dict[str, float]:
   folder.mkdir()
   planned: list[plan.PlannedUnit] = []
   seconds = {"planned": clocked(lambda: planned.extend(plan.plan(settings(units, folder)).units))}
-  seconds["worked"] = clocked(lambda: share(units, processes, folder))
+  seconds["worked"] = clocked(lambda: share(units, processes, folder, pause))
   record = Record(folder)
   seconds["rows read"] = clocked(lambda: [record.rows(name) for name in STAGES])
   seconds["logits read"] = clocked(lambda: [record.logits(name) for name in STAGES])
@@ -154,16 +166,20 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--units", type=int, default=10_000)
   parser.add_argument("--processes", type=int, default=4)
+  parser.add_argument("--seconds", type=float, default=0.0, help="that a unit waits (default: 0)")
   parser.add_argument("--folder", help="where the record goes (default: a temporary folder)")
   parser.add_argument("--worker", help=argparse.SUPPRESS)
   args = parser.parse_args(argv)
   if args.worker:
-    return drive(args.units, Path(args.worker))
+    return drive(args.units, Path(args.worker), args.seconds)
   with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-    found = measure(args.units, args.processes, Path(folder) / "run")
+    found = measure(args.units, args.processes, Path(folder) / "run", args.seconds)
   units = len(STAGES) * -(-args.units // len(STAGES))
   print(f"| {units:,} units, {args.processes} processes | seconds |\n| :-- | --: |")
   print("\n".join(f"| {name} | {seconds:.1f} |" for name, seconds in found.items()))
+  if args.seconds:
+    share_left = units * args.seconds / (args.processes * found["worked"])
+    print(f"{share_left:.0%} of the time of {args.processes} processes went into the units")
   print("each unit was worked exactly once")
   return None
 

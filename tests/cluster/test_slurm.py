@@ -118,14 +118,14 @@ def test_what_slurm_refuses_is_one_line(cluster, stub, tmp_path, monkeypatch):
 def test_gpus_go_to_one_task_each(tmp_path):
   if lacking := slurm.lacking():
     pytest.skip(f"no Slurm to test with: {lacking}")
-  made = slurm.Cluster(tmp_path / "gpus", count=2, gpus=2)
+  made = slurm.Cluster(tmp_path / "gpus", count=2, gpus=2, cpus=2)
   try:
     made.start()
     script = "#!/bin/bash\nsrun sh -c 'echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES; sleep 3'\n"
-    words = ("--array=0-3", "--gpus-per-node=1", "--cpus-per-task=1", "--oversubscribe")
+    words = ("--array=0-3", "--gpus-per-node=1", "--cpus-per-task=1")
     made.call("sbatch", *words, f"--output={tmp_path}/%a.txt", stdin=script)
     made.wait(60)
     said = sorted(path.read_text().strip() for path in tmp_path.glob("*.txt"))
-    assert len(said) == 4
+    assert said == ["n1 0", "n1 1", "n2 0", "n2 1"]
   finally:
     made.stop()

@@ -58,17 +58,16 @@ def lacking() -> str:
 
 
 class Cluster:
-  """A cluster of `count` nodes of one core each."""
+  """A cluster of `count` nodes, with cores and GPUs that need not exist."""
 
-  def __init__(self, folder: Path, count: int = 4, gpus: int = 0):
+  def __init__(self, folder: Path, count: int = 4, gpus: int = 0, cpus: int = 1):
     self.folder, self.names = folder, [f"n{k}" for k in range(1, count + 1)]
     (folder / "state").mkdir(parents=True)
     self.conf = folder / "slurm.conf"
     ports = free_ports(count + 1)
-    device = f" Gres=gpu:{gpus}" if gpus else ""
+    device = f"CPUs={cpus} RealMemory=2000" + (f" Gres=gpu:{gpus}" if gpus else "")
     nodes = "\n".join(
-      f"NodeName={name} NodeHostname={host()} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=2000"
-      + device
+      f"NodeName={name} NodeHostname={host()} NodeAddr=127.0.0.1 Port={port} " + device
       for name, port in zip(self.names, ports[1:])
     )
     self.conf.write_text(

@@ -1,14 +1,16 @@
 """A benchmark of stubs, submitted to a Slurm of a test's own."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from jaxmu import launch
+from jaxmu.errors import StoreError
 from jaxmu.launch.order import Order, versions
 from jaxmu.stopping import Stop
-from jaxmu.store import submissions
+from jaxmu.store import files, submissions
 from jaxmu.store.record import Record
 from jaxmu.store.run import directory
 from jaxmu.studies import tasks
@@ -48,6 +50,14 @@ class Study:
   def missing(self):
     """Return how many units are not there."""
     return 3 * self.seeds - sum(map(self.done, ("original", "retrained", "ft")))
+
+  def at_work(self):
+    """Return the processes that have saved an epoch of the unit that they work on."""
+    found = []
+    for leg in self.home.glob("legs/*/*/leg.json"):
+      with suppress(StoreError, KeyError):
+        found.append(files.read_json(leg)["process"])
+    return [process for process in found if process in running(self)]
 
   def done(self, stage):
     return len(list(self.home.glob(f"stages/{stage}/[!.]*/marker.json")))

@@ -112,7 +112,7 @@ def _work(unit, record, stop):
   with stop.deferring():
     for epoch in range(done + 1, EPOCHS + 1):
       time.sleep(SECONDS)
-      files.write_json(leg, {"epoch": epoch}, sync=False)
+      files.write_json(leg, {"epoch": epoch, "process": os.getpid()}, sync=False)
       _say(f"{unit.key}: epoch {epoch}")
       stop.check()
     (known,) = unit.expected
