@@ -4,6 +4,7 @@
 spec evaluation 9.1. All are exact: the same seeds name the same images on every machine.
 """
 
+import functools
 import hashlib
 import math
 from collections.abc import Collection, Iterable
@@ -41,7 +42,7 @@ class Split:
   first: np.ndarray | None = None
   val_control: np.ndarray | None = None
 
-  @property
+  @functools.cached_property
   def sizes(self) -> dict[str, int]:
     """Count the samples of each part."""
     return {name: len(part) for name, part in self._parts()}
@@ -52,7 +53,7 @@ class Split:
     retain = self.retain if self.access is None else self.access
     return {"retain": retain, "forget": self.forget, "val": self.val}
 
-  @property
+  @functools.cached_property
   def trained_sizes(self) -> dict[str, int]:
     """Count the samples that a method may read, and those of all other parts."""
     return self.sizes | {name: len(part) for name, part in self.trained.items()}

@@ -1,5 +1,6 @@
 """How many samples a method reads: what run-time efficiency is computed from (evaluation.md 5)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -92,6 +93,19 @@ def work(
     sizes: samples by set.
     span: the epochs that count.
   """
+  return _work(method, tuple(hp.items()), tuple(sizes.items()), fidelity, num_classes, span)
+
+
+@functools.lru_cache(maxsize=2**14)  # a plan asks 100,000 times for a tenth as many
+def _work(
+  method: Method,
+  hyper: tuple[tuple[str, Any], ...],
+  counts: tuple[tuple[str, int], ...],
+  fidelity: str,
+  num_classes: int,
+  span: Span,
+) -> tuple[int, float]:
+  hp, sizes = dict(hyper), dict(counts)
   options = _options(method, hp, fidelity, num_classes)
   phases = method.phases(options)
   passes = sample_passes(method, phases, hp, sizes, options, span)

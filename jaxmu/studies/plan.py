@@ -97,8 +97,10 @@ def plan(settings: Settings, *, images_per_second: float | None = None) -> Plan:
   keys: dict[tuple[str, str], str] = {}
   rows = lambda stage: _rows(record, stage, study.assumed)
   for stage in known(study.stages(outline), rows):
-    expected = identities.add(stage)
-    if record is not None:
+    if record is None:  # nobody's: no run has been made yet
+      expected = tuple(Expected(member.at, "") for member in stage.members)
+    else:
+      expected = identities.add(stage)
       record.expect(stage.name, expected)
     planned[stage.name] = _of_stage(stage, expected, record, settings, costs, keys)
   network = f"{settings.model.name} ({costs.weights:,} parameters, {costs.flops / 1e6:.1f} MFLOP"

@@ -22,7 +22,7 @@ from jaxmu.training.objectives import report
 from jaxmu.training.phase import Array, Hp, Options, Tree, Variables
 from jaxmu.training.task import Batch
 from jaxmu.unlearning.parts import draws
-from jaxmu.unlearning.parts.selection import count, smallest
+from jaxmu.unlearning.parts.selection import count, lost, smallest
 
 REAL_EPOCHS = Range(0, EPOCHS.high, low_open=True)
 POOL = ("conv", "linear_w", "linear_b")  # kinds of leaves that are pruned together
@@ -123,11 +123,10 @@ def derive(hp: Mapping[str, Any], sizes: Sizes) -> dict[str, float]:
   """Count steps and epochs; and find what `prune_amount` loses in the arrays' precision."""
   batches = streams.steps("retain", sizes, hp["batch_size"])
   steps = math.floor(hp["num_epochs"] * batches) + 1  # the reference stops after its budget
-  stored = float(jnp.asarray(hp["prune_amount"], float))
   return {
     "steps": steps,
     "epochs": math.ceil(steps / batches),
-    "prune_rest": hp["prune_amount"] - stored,
+    "prune_rest": lost(hp["prune_amount"]),
   }
 
 

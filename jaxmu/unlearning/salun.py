@@ -18,7 +18,7 @@ from jaxmu.training.phase import Array, Hp, Options, Tree, Variables
 from jaxmu.unlearning.parts.gates import gate_updates, has_gradient, scale_by_mask
 from jaxmu.unlearning.parts.gradient_sums import signed_gradients
 from jaxmu.unlearning.parts.random_labels import DRAWS, Relabelling, relabel, replaced_labels
-from jaxmu.unlearning.parts.selection import count, smallest
+from jaxmu.unlearning.parts.selection import count, lost, smallest
 
 MASK_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")  # configured, never stepped
 
@@ -91,7 +91,7 @@ def phases(options: Options) -> tuple[Phase, ...]:
 
 def derive(hp: Mapping[str, Any], sizes: Sizes) -> dict[str, float]:
   """Find what `threshold` loses in the arrays' precision: times 11 million it may be an entry."""
-  return {"threshold_rest": hp["threshold"] - float(jnp.asarray(hp["threshold"], float))}
+  return {"threshold_rest": lost(hp["threshold"])}
 
 
 def work(hp: Hp, sizes: Sizes, options: Options) -> float:

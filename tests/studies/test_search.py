@@ -24,6 +24,7 @@ from jaxmu.store import Run, tuned
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
 from jaxmu.studies.search import choice, search_tables
+from jaxmu.studies.search import sampler as search_sampler
 from jaxmu.studies.search.choice import Trial
 from jaxmu.studies.search.sampler import Search
 from jaxmu.studies.search.space import Space
@@ -71,7 +72,9 @@ def test_two_generations_are_those_of_optuna_run_one_by_one():
 
 
 @pytest.mark.parametrize("sampler", ["nsga3", "tpe", "random"])
-def test_a_search_made_anew_asks_the_same(sampler):
+def test_a_search_made_anew_asks_the_same(sampler, monkeypatch):
+  """Also where what others have drawn first is looked up, and drawn later."""
+  monkeypatch.setattr(search_sampler, "_BEGINNINGS", {})
   assert drawn(sampler=sampler) == drawn(sampler=sampler)
   assert drawn(sampler=sampler)[:10] == drawn(sampler=sampler, rounds=(10,))
   assert drawn(sampler=sampler) != drawn(sampler=sampler, seed=2)

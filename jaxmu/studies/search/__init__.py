@@ -5,6 +5,8 @@ Members of a stage are trials on seeds: a batch of trials is one population, wha
 
 from collections.abc import Generator, Mapping
 
+import numpy as np
+
 from jaxmu import data
 from jaxmu.audit.text import plural
 from jaxmu.execution import accounting
@@ -48,12 +50,16 @@ def stages(outline: Outline) -> Stages:
   for number, count in enumerate(batches(settings), 1):
     drawn = {m: {place: s.ask(count) for place, s in own.items()} for m, own in searches.items()}
     asked = {method: build.batch(method, number, first, own) for method, own in drawn.items()}
-    for method, found in (yield from _trials(build, asked, retrained)).items():
-      for place, search in searches[method].items():
-        search.tell([trial.values for trial in found if trial.place == place])
-      trials[method] += found
+    judged = yield from _trials(build, asked, retrained)
     if any(row.get("assumed") for row in retrained):  # a plan, for which one batch is as another
       searches = {m: {k: Fixed(hp) for k, hp in own.items()} for m, own in drawn.items()}
+    for method, found in judged.items():
+      achieved: dict[int, list[np.ndarray]] = {}
+      for trial in found:
+        achieved.setdefault(trial.place, []).append(trial.values)
+      for place, search in searches[method].items():
+        search.tell(achieved[place])
+      trials[method] += found
     first += count
   again: dict[str, list[Trial]] = {}
   if _compares(settings):

@@ -4,6 +4,7 @@ Draws depend on the seed and on what was told, on nothing else. So a search that
 stop is made anew, asked and told the same, and asks for the same configurations as before.
 """
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Hp = dict[str, Any]
 OBJECTIVES = 4
+_BEGINNINGS: dict[tuple[Any, ...], list[Hp]] = {}
 
 
 class Searching(Protocol):
@@ -56,18 +58,50 @@ class Search:
 
   def __init__(self, space: Space, sampler: str, seed: int, batch: int):
     self.space = space
-    self._study = _study(sampler, seed, batch)
+    self._recipe = sampler, seed, batch
     self._single = sampler == "tpe"
+    self._given: list[dict[str, Any]] = []
     self._open: list[optuna.trial.Trial] = []
+    self._behind = 0  # trials that were looked up, and not drawn yet
 
   def first(self, given: Sequence[Mapping[str, Any]]) -> None:
     """Have these configurations tried before any is drawn, as far as they are drawn, in range."""
     for values in given:
       known = {n: self.space.inside(n, values[n]) for n in self.space.drawn if n in values}
-      self._study.enqueue_trial(known)
+      self._given.append(known)
 
   def ask(self, count: int) -> list[Hp]:
-    """Return complete hyper-parameters of that many trials."""
+    """Return complete hyper-parameters of that many trials.
+
+    Searches that are alike begin alike: the first batch is drawn once for all of them.
+    """
+    self._catch_up()
+    if "_study" in vars(self):
+      return self._draw(count)
+    given = tuple(tuple(known.items()) for known in self._given)
+    key = (*self._recipe, self.space.key, given, count)
+    if key in _BEGINNINGS:
+      self._behind = count
+    else:
+      _BEGINNINGS[key] = self._draw(count)
+    return list(_BEGINNINGS[key])
+
+  def tell(self, values: Sequence[np.ndarray]) -> None:
+    """Say what the last trials achieved, in their order: [trials, 4], inf for failures."""
+    self._catch_up()
+    for trial, found in zip(self._open, values, strict=True):
+      told = [search_score(found)] if self._single else [float(value) for value in found]
+      self._study.tell(trial, told)
+    self._open = []
+
+  @functools.cached_property
+  def _study(self) -> "optuna.Study":
+    made = _study(*self._recipe)
+    for known in self._given:
+      made.enqueue_trial(known)
+    return made
+
+  def _draw(self, count: int) -> list[Hp]:
     found = []
     for _ in range(count):
       trial = self._study.ask()
@@ -76,12 +110,10 @@ class Search:
       found.append(self.space.complete(drawn))
     return found
 
-  def tell(self, values: Sequence[np.ndarray]) -> None:
-    """Say what the last trials achieved, in their order: [trials, 4], inf for failures."""
-    for trial, found in zip(self._open, values, strict=True):
-      told = [search_score(found)] if self._single else [float(value) for value in found]
-      self._study.tell(trial, told)
-    self._open = []
+  def _catch_up(self) -> None:
+    """Draw what was looked up: what comes next depends on it."""
+    count, self._behind = self._behind, 0
+    self._draw(count)
 
   def _suggest(self, trial: "optuna.trial.Trial", name: str, each: Distribution) -> Any:
     high = self.space.high(name)

@@ -31,6 +31,11 @@ class Space:
     return cls(get(method), settings.training.num_epochs, settings.search.ranges)
 
   @property
+  def key(self) -> tuple[Any, ...]:
+    """What tells it from other spaces; hashable."""
+    return self.method, self.longest, tuple(self.distributions.items())
+
+  @property
   def drawn(self) -> dict[str, Distribution]:
     """What is drawn at random: all but constants, in the order of the method."""
     return {n: each for n, each in self.distributions.items() if each.kind != "constant"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def count(
@@ -33,6 +34,11 @@ def count(
   above = small - below
   up = (above > 0.5) | ((above == 0.5) & (total % 2 == 1))
   return total + up.astype(jnp.int32)
+
+
+def lost(number: float) -> float:
+  """Return what a number loses in the arrays' precision; no device is touched."""
+  return number - float(np.asarray(number, jax.dtypes.canonicalize_dtype(float)))
 
 
 def smallest(values: jax.Array, number: jax.Array) -> jax.Array:

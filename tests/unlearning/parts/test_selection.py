@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmu.models import build
-from jaxmu.unlearning.parts.selection import count, smallest
+from jaxmu.unlearning.parts.selection import count, lost, smallest
 
 
 def kernel_sizes():
@@ -74,3 +74,10 @@ def test_the_fraction_may_differ_between_members():
     flat = np.sort(np.asarray(values[k]).reshape(-1))
     below = np.isin(values[k], flat[: round(float(rate) * 21)])
     np.testing.assert_array_equal(found[k], below)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_what_a_number_loses_is_what_an_array_loses(wide):
+  with jax.enable_x64(wide):
+    for number in (0.1, 1 / 3, 0.5, 1e-12, 0.999999999):
+      assert lost(number) == number - float(jnp.asarray(number, float))
