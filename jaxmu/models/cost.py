@@ -11,17 +11,28 @@ import jax.numpy as jnp
 
 def forward_flops(module: nn.Module, image_size: int, channels: int) -> int:
   """Return FLOPs (multiply-add = 2) of one image's forward pass, convolutions and products only."""
-  return _count(_forward_jaxpr(module, image_size, channels), live=False)
+  return _count(_traced(module, image_size, channels), live=False)
 
 
 def live_flops(module: nn.Module, image_size: int, channels: int) -> int:
   """Return `forward_flops` without the kernel taps that fall on padding."""
-  return _count(_forward_jaxpr(module, image_size, channels), live=True)
+  return _count(_traced(module, image_size, channels), live=True)
+
+
+def network_cost(module: nn.Module, image_size: int, channels: int) -> tuple[int, int]:
+  """Return `forward_flops` and `parameter_count` at the price of one of them."""
+  module = _plain(module)
+  shapes = _shapes(module, image_size, channels)
+  jaxpr = _forward_jaxpr(module, shapes, image_size, channels)
+  return _count(jaxpr, live=False), _parameters(shapes)
 
 
 def parameter_count(module: nn.Module, image_size: int, channels: int) -> int:
   """Return the number of trainable parameters."""
-  shapes = _shapes(_plain(module), image_size, channels)
+  return _parameters(_shapes(_plain(module), image_size, channels))
+
+
+def _parameters(shapes):
   return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
 
 
@@ -38,10 +49,13 @@ def _shapes(module, image_size, channels):
   return jax.eval_shape(module.init, key, _image(image_size, channels))
 
 
-def _forward_jaxpr(module, image_size, channels):
+def _traced(module, image_size, channels):
   module = _plain(module)
+  return _forward_jaxpr(module, _shapes(module, image_size, channels), image_size, channels)
+
+
+def _forward_jaxpr(module, variables, image_size, channels):
   apply = lambda variables, image: module.apply(variables, image, train=False)
-  variables = _shapes(module, image_size, channels)
   return jax.make_jaxpr(apply)(variables, _image(image_size, channels)).jaxpr
 
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from jaxmu.errors import SettingsError
 from jaxmu.execution import accounting
 from jaxmu.models import of_settings
-from jaxmu.models.cost import forward_flops, parameter_count
-from jaxmu.settings import ModelSettings, Settings
+from jaxmu.settings import Settings
 from jaxmu.settings.ranges import Range
 from jaxmu.store.record import Record
+from jaxmu.studies import networks
 from jaxmu.studies.study import Member, Outline, Stage
 from jaxmu.studies.units import Unit
 
@@ -18,7 +18,6 @@ from jaxmu.studies.units import Unit
 # finished units reached counts more, and --images-per-second most.
 MEASURED_FLOPS = {"resnet18": 290e9, "tinyvit": 130e9, "cnn": 190e9}
 SPEED = Range(1e-3, 1e12)  # images a second of one machine
-_NETWORKS: dict[tuple[ModelSettings, int, tuple[int, int]], tuple[int, int]] = {}
 
 
 class Cost(NamedTuple):
@@ -99,14 +98,9 @@ class Costs:
     """Return the petaFLOP of units."""
     return sum(self.of(unit.stage, unit.members).pflop for unit in units)
 
-  @property
+  @functools.cached_property
   def _network(self) -> tuple[int, int]:
-    classes, image = self.outline.num_classes, self._image
-    key = (self._settings.model, classes, image)
-    if key not in _NETWORKS:
-      module = of_settings(self._settings, classes)
-      _NETWORKS[key] = forward_flops(module, *image), parameter_count(module, *image)
-    return _NETWORKS[key]
+    return networks.cost(of_settings(self._settings, self.outline.num_classes), *self._image)
 
   @property
   def _settings(self) -> Settings:
