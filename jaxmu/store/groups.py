@@ -11,7 +11,7 @@ from jaxmu.errors import StoreError
 from jaxmu.store import typed_json
 
 MARKER, MEMBERS, SIZE = "marker.json", "members.json", ".size.json"
-ALIVE, VARIABLES = "alive.json", "variables"
+ALIVE, ATTEMPTS, VARIABLES = "alive.json", "attempts.json", "variables"
 ROUND = "@"  # between a method and the number of its round, in the name of a stage
 REPAIR = "run the same command with --repair, which makes its members anew"
 At = Mapping[str, int]
@@ -67,7 +67,14 @@ def added(costs: Iterable[Cost]) -> Cost:
 
 @dataclass(frozen=True)
 class GroupRecord:
-  """marker.json: what a finished group holds; `files` gives size and SHA-256 by path."""
+  """marker.json: what a finished group holds.
+
+  Attributes:
+    files: size and SHA-256 by path.
+    borrowed_from: the run that trained it; "" where this one did.
+    devices: how many its members were laid out on.
+    job: of a cluster's queue; "" outside one.
+  """
 
   stage: str
   group: str
@@ -76,6 +83,8 @@ class GroupRecord:
   files: Mapping[str, tuple[int, str]]
   host: str = ""
   borrowed_from: str = ""
+  devices: int = 1
+  job: str = ""
 
 
 @dataclass(frozen=True)

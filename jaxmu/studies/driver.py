@@ -14,7 +14,7 @@ from jaxmu.errors import (
   closest,
 )
 from jaxmu.execution.progress import StudyProgress
-from jaxmu.store import attempts, borrowing
+from jaxmu.store import attempts, borrowing, unit_attempts
 from jaxmu.store.groups import Expected, text
 from jaxmu.store.record import Record
 from jaxmu.studies import units
@@ -70,6 +70,7 @@ class Driver:
       SettingsError: there is no such unit.
       NeedMissing: the models that it starts from, or results that it depends on, are not there.
       Busy: another process works on it.
+      UserError: it crashed several times in a row and got no further.
     """
     unfinished: list[str] = []
     self.add_all(stages, lambda stage: self._rows_that_are_there(stage, unfinished))
@@ -94,7 +95,7 @@ class Driver:
           "those units first"
         )
       time.sleep(PAUSE)
-    if not self._try(unit):
+    if not self._try(unit, alone=True):
       raise Busy(f"another process works on {key}; come again when it has ended")
 
   def run_chosen(
@@ -245,31 +246,45 @@ class Driver:
       self._absent[parent] = {text(expected[k].at) for k in self.record.missing(parent)}
     return not needed & self._absent[parent]
 
-  def _try(self, unit: Unit) -> bool:
-    """Work a unit unless another process does; tell whether it is finished now."""
+  def _try(self, unit: Unit, alone: bool = False) -> bool:
+    """Work a unit unless another process does; tell whether it is finished now.
+
+    Args:
+      alone: nothing else is to be done, so one that crashes time after time is refused.
+    """
     stage, name = unit.stage.name, unit.name
     if self.record.has(stage, name):
       return True
-    with attempts.lock(self.record.legs(stage, name) / ".lock") as mine:
+    legs = self.record.legs(stage, name)
+    with attempts.lock(legs / ".lock") as mine:
       if not mine:
         return False
       if self.record.has(stage, name) or self._too_large(unit):
         return True  # done, or to be divided anew
+      if alone:
+        unit_attempts.refuse_hopeless(legs, unit.key)
       event = {"stage": stage, "unit": name, "members": len(unit.members)}
       self.log({"event": "start"} | event)
-      try:
-        self.work(unit)
-      except TooLarge as found:
-        self._divide(unit, found)
-        return True
-      except (StoreError, CheckpointError):
-        if not self.record.has(stage, name):
-          raise  # else another process was first (here are no locks), and cleared what we write
+      with unit_attempts.noted(legs, [member.at for member in unit.expected]):
+        if not self._worked(unit):
+          return True
       self.log({"event": "done"} | event)
     self.record.clear_legs(stage, name)
     if self.progress is not None:
       members = sum(len(each) for each in self.expected.values())
       self.progress.finished(unit, self._all_left, members)
+    return True
+
+  def _worked(self, unit: Unit) -> bool:
+    """Work a unit; False where it does not fit, and is divided."""
+    try:
+      self.work(unit)
+    except TooLarge as found:
+      self._divide(unit, found)
+      return False
+    except (StoreError, CheckpointError):
+      if not self.record.has(unit.stage.name, unit.name):
+        raise  # else another process was first (here are no locks), and cleared what we write
     return True
 
   def _too_large(self, unit: Unit) -> bool:

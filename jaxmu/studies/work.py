@@ -25,7 +25,7 @@ from jaxmu.execution.progress import Progress
 from jaxmu.execution.setup import Setup
 from jaxmu.settings import Settings
 from jaxmu.stopping import Stop
-from jaxmu.store import states
+from jaxmu.store import states, unit_attempts
 from jaxmu.store.group_folders import Kept
 from jaxmu.store.groups import ROUND, Cost, GroupRecord, MemberRecord
 from jaxmu.store.legs import Legs
@@ -195,7 +195,16 @@ class Worker:
     )
     if outcome.state is not None:
       states.save(self.record, stage.name, unit.name, outcome.state)
-    marker = GroupRecord(stage.name, unit.name, members, cost, {}, socket.gethostname())
+    marker = GroupRecord(
+      stage.name,
+      unit.name,
+      members,
+      cost,
+      {},
+      socket.gethostname(),
+      devices=len(problem.population.devices),
+      job=unit_attempts.job_name(),
+    )
     self.record.finish(marker, kept)
     return members, cost
 

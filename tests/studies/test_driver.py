@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from support import simulated
 
-from jaxmu.errors import Busy, NeedMissing, SettingsError, UserError
-from jaxmu.store import attempts
+from jaxmu.errors import Busy, Interrupted, NeedMissing, SettingsError, UserError
+from jaxmu.store import attempts, unit_attempts
 from jaxmu.store.record import Record
 from jaxmu.studies import driver as driving
 from jaxmu.studies import units
@@ -144,6 +144,44 @@ def test_one_unit_by_its_key(folder, monkeypatch):
   held = Record(folder).legs(*keys["original"][1].split("/")) / ".lock"
   with attempts.lock(held), pytest.raises(Busy, match="another process works on original/"):
     one(keys["original"][1])
+
+
+class Crashing(simulated.Work):
+  """Work that fails, or is stopped, as long as `reason` says so."""
+
+  reason = None
+
+  def __call__(self, unit):
+    if self.reason is not None:
+      raise self.reason
+    super().__call__(unit)
+
+
+def test_a_unit_that_crashes_again_and_again_is_refused_where_it_is_alone(folder, monkeypatch):
+  driver, _ = simulated.driver(folder)
+  driver.add_all(simulated.stages(2), lambda stage: [])
+  (unit,) = driver.units(driver.stages[0])
+  one = lambda: simulated.driver(folder, Crashing)[0].run_one(simulated.stages(2), unit.key)
+  legs = driver.record.legs("original", unit.name)
+  monkeypatch.setattr(Crashing, "reason", Interrupted(75, "SIGTERM"))
+  for _ in range(4):
+    with pytest.raises(Interrupted):
+      one()
+  monkeypatch.setattr(Crashing, "reason", ZeroDivisionError("by nothing"))
+  for _ in range(3):
+    with pytest.raises(ZeroDivisionError):
+      one()
+  known = unit_attempts.read(legs)
+  assert (known.begun, known.crashes, known.error) == (7, 3, "ZeroDivisionError: by nothing")
+  with pytest.raises(UserError, match=r"crashed 3 times .*by nothing\); delete .*attempts\.json"):
+    one()
+  # An ordinary run tries all the same, and what is finished has no attempts any more.
+  with pytest.raises(ZeroDivisionError):
+    simulated.driver(folder, Crashing)[0].run(simulated.stages(2))
+  assert unit_attempts.read(legs).begun == 8
+  monkeypatch.setattr(Crashing, "reason", None)
+  simulated.driver(folder, Crashing)[0].run(simulated.stages(2))
+  assert joined(folder) == [0, 1] and not list(folder.glob("legs/*/*"))
 
 
 class Small(simulated.Work):
