@@ -1,6 +1,6 @@
 """Run the whole benchmark, or any part of it: cells, each with its search, and shadow models.
 
-  python bin/benchmark.py --config=configs/matrix.py --plan
+  python bin/benchmark.py --config=configs/matrix.py --plan --gpus=8,64
   python bin/benchmark.py --config=configs/matrix.py:small --workers=2
   python bin/benchmark.py --config=configs/matrix.py --part=cifar10_resnet18
   python bin/benchmark.py --config=configs/matrix.py --part=cifar10_resnet18/search --config.seeds=0
@@ -15,7 +15,7 @@ import json
 import shlex
 import sys
 
-from jaxmu.command import cli, endings, submission
+from jaxmu.command import cli, endings, makespan_flags, submission
 from jaxmu.engine import runtime
 from jaxmu.stopping import parse_duration
 
@@ -27,6 +27,7 @@ def flags() -> cli.Parser:
   add("--json", action="store_true", help="with --plan: print it as JSON")
   add("--part", metavar="CELL[/PART]", default="", help="only this cell, or this part of one")
   add("--images-per-second", type=float, metavar="N", help="training speed that --plan assumes")
+  makespan_flags.add(made)
   add("--workers", type=int, metavar="N", help="share the work among N processes on this machine")
   add("--stop-after", metavar="55m", help="stop by then, saved; the same command goes on")
   submission.add_flags(made)
@@ -34,16 +35,17 @@ def flags() -> cli.Parser:
 
 
 def main(args) -> int:
-  from jaxmu.command import matrix_text
   from jaxmu.studies import matrix
 
   every = matrix.by_key(matrix.parts(args.config))
   chosen = matrix.parts(args.config, args.part)
   if args.plan:
-    found = list(matrix.lines(chosen, every, args.images_per_second))
-    print(
-      json.dumps(matrix_text.as_json(found), indent=1) if args.json else matrix_text.render(found)
-    )
+    from jaxmu.command import matrix_text
+
+    asked = makespan_flags.asked(args.gpus, args.start_seconds)
+    found = list(matrix.plans(chosen, every, args.images_per_second))
+    told = matrix_text.as_json(found, asked) if args.json else matrix_text.render(found, asked)
+    print(json.dumps(told, indent=1) if args.json else told)
     return 0
   if args.submit:
     return submission.submit(args, chosen)

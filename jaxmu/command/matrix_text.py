@@ -3,14 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jaxmu.command import makespan_text
+from jaxmu.command.makespan_flags import Asked
+from jaxmu.command.makespan_text import Estimate
 from jaxmu.quantities import duration
-from jaxmu.studies.matrix import Line, total
+from jaxmu.studies import jobs
+from jaxmu.studies.matrix import Part, line_of, total
+from jaxmu.studies.plan import Plan
+
+Parts = Sequence[tuple[Part, Plan]]
 
 
-def render(lines: Sequence[Line]) -> str:
-  """Return a line per part, and how many models there are of which kind."""
+def render(parts: Parts, asked: Asked) -> str:
+  """Return a line per part, how many models there are of which kind, and how long they take."""
+  lines = [line_of(*each) for each in parts]
   head = f"{'part':<32}{'models':>8}{'missing':>9}{'PFLOP':>12}{'time left':>12}"
-  counts = total(list(lines))
+  counts = total(lines)
   counted = sum(value for name, value in counts.items() if name != ALONE)
   words = [f"{name} {value:,}" for name, value in counts.items() if name != ALONE]
   told = [
@@ -32,16 +40,25 @@ def render(lines: Sequence[Line]) -> str:
       f"Besides, the search among shadow models trains {counts[ALONE]:,} originals and retrained "
       "models of its own, which the reference takes from the study."
     )
+  if asked.gpus:
+    told += ["", makespan_text.render(_estimate(parts, asked))]
   return "\n".join(told)
 
 
 ALONE = "of searches alone"
 
 
-def as_json(lines: Sequence[Line]) -> dict[str, Any]:
+def as_json(parts: Parts, asked: Asked) -> dict[str, Any]:
   """Return the same as JSON-ready values."""
+  lines = [line_of(*each) for each in parts]
+  more = {"makespan": makespan_text.as_json(_estimate(parts, asked))} if asked.gpus else {}
   each = [line._asdict() | {"part": line.part.key, "models": line.models} for line in lines]
-  return {"parts": each, "models": total(list(lines))}
+  return {"parts": each, "models": total(lines)} | more
+
+
+def _estimate(parts: Parts, asked: Asked) -> Estimate:
+  speeds = jobs.speeds([planned for _, planned in parts])
+  return makespan_text.estimate(jobs.of_matrix(parts, speeds), speeds, asked)
 
 
 def _line(name: str, models: int, missing: int, pflop: float, seconds: float) -> str:

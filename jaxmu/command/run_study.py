@@ -4,11 +4,15 @@ import argparse
 import json
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
-from jaxmu.command import cli, submission
+from jaxmu.command import cli, makespan_flags, submission
 from jaxmu.engine import runtime
 from jaxmu.errors import SettingsError
 from jaxmu.stopping import parse_duration
+
+if TYPE_CHECKING:
+  from jaxmu.settings import Settings
 
 
 def flags(description: str) -> cli.Parser:
@@ -24,6 +28,7 @@ def flags(description: str) -> cli.Parser:
     help="training speed of the whole machine that --plan assumes (default: what this study's "
     "finished units reached, or else 2 CPU cores)",
   )
+  makespan_flags.add(made)
   add("--workers", type=int, metavar="N", help="share the work among N processes on this machine")
   add("--prepare", action="store_true", help="make the run directory, train nothing")
   add("--unit", metavar="STAGE/GROUP", default="", help="work one unit of the plan, then end")
@@ -43,11 +48,7 @@ def main(args: argparse.Namespace) -> int:
     return submission.submit(args)
   settings = Settings.from_config(args.config, catalog())
   if args.plan:
-    from jaxmu.command import plan_text
-    from jaxmu.studies import plan
-
-    found = plan.plan(settings, images_per_second=args.images_per_second)
-    print(json.dumps(found.to_dict(), indent=1) if args.json else plan_text.render(found))
+    _plan(settings, args)
     return 0
   if args.stop_after:
     args.stop.limit(parse_duration(args.stop_after))
@@ -68,6 +69,24 @@ def main(args: argparse.Namespace) -> int:
     print(f"report: {run.path / 'report.html'}")
     print(f"models: python bin/inspect.py {run.path}")
   return 0
+
+
+def _plan(settings: "Settings", args: argparse.Namespace) -> None:
+  """Print the plan of a study, and how long it takes on some numbers of accelerators."""
+  from jaxmu.command import makespan_text, plan_text
+  from jaxmu.studies import jobs, plan
+
+  asked = makespan_flags.asked(args.gpus, args.start_seconds)
+  found = plan.plan(settings, images_per_second=args.images_per_second)
+  (speed,) = jobs.speeds([found])
+  took = makespan_text.estimate(jobs.of_plan(found, speed), [speed], asked)
+  if args.json:
+    more = {"makespan": makespan_text.as_json(took)} if asked.gpus else {}
+    print(json.dumps(found.to_dict() | more, indent=1))
+    return
+  print(plan_text.render(found))
+  if asked.gpus:
+    print(f"\n{makespan_text.render(took)}")
 
 
 def _share(args: argparse.Namespace) -> int:

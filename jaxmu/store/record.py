@@ -197,6 +197,12 @@ class Record(GroupFolders):
     seconds = sum(cost.wall_s for cost in found)
     return sum(cost.passes for cost in found) / 3 / seconds if seconds > 0 else None
 
+  def passes_per_device_second(self) -> float | None:
+    """Return the sample-passes that a device made in a second of training; None for no groups."""
+    found = [group for stage in self.expected for group in self.groups(stage)]
+    seconds = sum(group.cost.wall_s * group.devices for group in found)
+    return sum(group.cost.passes for group in found) / seconds if seconds > 0 else None
+
   def places(self, stage: str, where: Where) -> list[Place]:
     """Return where the expected members lie that `where` names, or all."""
     self.groups(stage)

@@ -76,6 +76,12 @@ class Costs:
     assumed = MEASURED_FLOPS.get(self._settings.model.name, 100e9) / (3 * self.flops)
     return self._asked or measured or assumed
 
+  @property
+  def device_flops(self) -> float | None:
+    """FLOP/s of one device that finished units reached; None where there are none."""
+    passes = None if self._record is None else self._record.passes_per_device_second()
+    return None if passes is None else passes * self.flops
+
   def of(self, stage: Stage, members: Sequence[Member]) -> Cost:
     """Return the cost of some members of a stage; steps are those of the longest one."""
     if not members:

@@ -128,16 +128,16 @@ class Line(NamedTuple):
     return self.anchors + self.trials + self.unlearned
 
 
-def lines(
+def plans(
   chosen: list[Part], every: Mapping[str, Part], images_per_second: float | None = None
-) -> Iterator[Line]:
+) -> Iterator[tuple[Part, Plan]]:
   """Plan every part; a search's coming batches are taken to be as its first."""
   for part in chosen:
-    known = settings(part, every)
-    yield _line(part, known.study, plan(known, images_per_second=images_per_second))
+    yield part, plan(settings(part, every), images_per_second=images_per_second)
 
 
-def _line(part: Part, study: str, planned: Plan) -> Line:
+def line_of(part: Part, planned: Plan) -> Line:
+  """Say what a part will take."""
   counts = {"anchors": 0, "others": 0}
   for unit in planned.units:
     counts["anchors" if unit.stage in ANCHORS else "others"] += len(unit.members)
@@ -146,8 +146,8 @@ def _line(part: Part, study: str, planned: Plan) -> Line:
   return Line(
     part,
     counts["anchors"],
-    others if study == SEARCH else 0,
-    0 if study == SEARCH else others,
+    others if planned.study == SEARCH else 0,
+    0 if planned.study == SEARCH else others,
     sum(unit.pflop for unit in planned.units),
     sum(unit.seconds for unit in left),
     sum(len(unit.members) for unit in left),

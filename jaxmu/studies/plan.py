@@ -55,13 +55,16 @@ class Plan:
     about: what the study is, in lines.
     folder: its run directory, which need not exist.
     speed: training images per second that are assumed.
+    device_flops: FLOP/s of one accelerator that finished units reached; None where none ran on one.
   """
 
   name: str
   study: str
+  network: str
   about: tuple[str, ...]
   folder: str
   speed: float
+  device_flops: float | None
   units: tuple[PlannedUnit, ...]
 
   def to_dict(self) -> dict[str, Any]:
@@ -107,7 +110,17 @@ def plan(settings: Settings, *, images_per_second: float | None = None) -> Plan:
   first = f"{settings.name}: {settings.study} of {network} an image) on {settings.dataset}"
   every = tuple(unit for found in planned.values() for unit in found)
   about = (first, *study.about(outline))
-  return Plan(settings.name, settings.study, about, str(folder), costs.speed, every)
+  accelerated = opened is not None and opened.manifest.device.platform != "cpu"
+  return Plan(
+    name=settings.name,
+    study=settings.study,
+    network=settings.model.name,
+    about=about,
+    folder=str(folder),
+    speed=costs.speed,
+    device_flops=costs.device_flops if accelerated else None,
+    units=every,
+  )
 
 
 def _rows(

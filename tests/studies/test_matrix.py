@@ -157,16 +157,22 @@ def test_models_are_counted_once():
 @pytest.mark.slow
 def test_the_plan_of_the_paper_has_its_models():
   command = [sys.executable, SCRIPT, f"--config={ROOT / 'configs' / 'matrix.py'}", "--plan"]
+  command += ["--gpus=8,64"]
   said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
   assert "models of the protocol: 99520 (original and retrained 1,480, " in said
   assert "search trials 92,400, unlearned 5,640)" in said
-  work = {row.split()[0]: float(row.split()[3]) for row in said.splitlines() if "/" in row[:32]}
+  work = {
+    row.split()[0]: float(row.split()[3]) for row in said.splitlines() if "/" in row.split(" ")[0]
+  }
   # EFLOP of spec data_models 9; a search draws its own numbers of epochs.
   expected = {"cifar10_resnet18": 870, "cifar100_tinyvit": 960, "utkface_resnet18": 4700}
   for cell, pflop in expected.items():
     share = 1.18 if cell.startswith("cifar100") else 1  # Fisher forgetting goes back once a class
     assert work[f"{cell}/search"] == pytest.approx(share * pflop, rel=0.05)
   assert sum(work.values()) == pytest.approx(18_500, rel=0.05)
+  gpus = {row.split()[0]: row.split()[1:] for row in said.splitlines() if row.endswith("%")}
+  assert float(gpus["8"][0]) == pytest.approx(34.6, rel=0.05)
+  assert float(gpus["64"][0]) == pytest.approx(4.4, rel=0.05)
 
 
 @pytest.mark.slow
