@@ -20,6 +20,10 @@ if __name__ == "inspect":
 
 
 def main(args):
+  if args.status:
+    from jaxmu.command import status_text
+
+    return status_text.show([args.path], as_json=args.json)
   from jaxmu.command import inspection_text
   from jaxmu.store import inspection
 
@@ -28,14 +32,14 @@ def main(args):
     import json
 
     print(json.dumps(about, indent=1))
-    return
+    return None
   from rich.console import Console
 
   console = Console(markup=False, highlight=False)
   if not console.is_terminal:
     console.width = 120
-  show = inspection_text.status if args.status else inspection_text.render
-  show(about, console)
+  inspection_text.render(about, console)
+  return None
 
 
 if __name__ == "__main__":
@@ -44,6 +48,6 @@ if __name__ == "__main__":
   flags = cli.parser(__doc__, config=False)
   flags.add_argument("path", metavar="PATH", help="a run directory, or a checkpoint inside one")
   flags.add_argument("--norms", action="store_true", help="read the arrays and print L2 norms")
-  flags.add_argument("--status", action="store_true", help="how far a run is, and who works on it")
+  flags.add_argument("--status", action="store_true", help="how far a run is, as `jaxmu status`")
   flags.add_argument("--json", action="store_true", help="print JSON")
   sys.exit(cli.run(main, flags))

@@ -4,6 +4,7 @@
   jaxmu methods msg    one of them: hyper-parameters, ranges, draws, what to know
   jaxmu config         all entries of a config: types, defaults, meanings
   jaxmu scenarios      rules by which forgotten samples are chosen; with a name all about one
+  jaxmu status RUN     how far a run is, or all runs of a folder; any number of them
 
 Experiments run through the scripts in bin/ (sweep.py, inspect.py, report.py, prepare_data.py).
 """
@@ -71,7 +72,17 @@ def _scenarios(args) -> None:
     print("\nMore about one: jaxmu scenarios NAME")
 
 
-VERBS = {"methods": _methods, "config": _config, "scenarios": _scenarios}
+def _status(args) -> None:
+  from jaxmu.command import status_text
+
+  if not args.names:
+    raise SettingsError("no run given; expected jaxmu status RUN, or a folder that holds runs")
+  if args.markdown:
+    raise SettingsError("--markdown prints what stands in docs/; a status has text and --json")
+  status_text.show(args.names, as_json=args.json)
+
+
+VERBS = {"methods": _methods, "config": _config, "scenarios": _scenarios, "status": _status}
 
 
 def flags(script: str = "") -> cli.Parser:
@@ -79,7 +90,9 @@ def flags(script: str = "") -> cli.Parser:
   made = cli.parser(script or __doc__, config=False)
   if not script:
     made.add_argument("verb", choices=VERBS, help="what to list")
-  made.add_argument("names", metavar="NAME", nargs="*", help="methods or rules to describe in full")
+  made.add_argument(
+    "names", metavar="NAME", nargs="*", help="methods or rules to describe in full, or runs"
+  )
   form = made.add_mutually_exclusive_group()
   form.add_argument("--json", action="store_true", help="print JSON")
   form.add_argument("--markdown", action="store_true", help="print what stands in docs/")

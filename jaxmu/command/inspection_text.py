@@ -28,18 +28,6 @@ def render(about: Mapping[str, Any], console: "Console") -> None:
       shown.append(leaves)
 
 
-def status(about: Mapping[str, Any], console: "Console") -> None:
-  """Print how far a run is, and who works on it."""
-  run, stages = about["run"], about["stages"]
-  done, members = (sum(stage[key] for stage in stages) for key in ("done", "members"))
-  console.print(f"run {run['name']}: {done} of {members} members done")
-  _overview(about, console)
-  if about["working"]:
-    _working(about["working"], console)
-  elif done < members:
-    console.print("no process works on it; run the same command again to go on")
-
-
 def size(count: float) -> str:
   """Write a number of bytes with a unit, in powers of 1000."""
   for unit in ("B", "kB", "MB"):

@@ -22,9 +22,9 @@ from jaxmu.store.groups import (
 )
 from jaxmu.store.record import Record
 from jaxmu.store.run import CONFIG
+from jaxmu.store.unit_status import STALE
 
 PARAMS = ("params", "variables/params")  # in a final checkpoint, and in a leg
-STALE = 120.0  # seconds without a sign of life after which a unit's process may be dead
 
 
 @dataclass(frozen=True)

@@ -133,33 +133,6 @@ def test_who_works_is_told_with_the_last_sign_of_life(run):
   assert not inspection.inspect(run.path)["working"][0]["stale"]
 
 
-def test_status_is_how_far_a_run_is_and_who_works_on_it(run):
-  said = shown(inspection.inspect(run.path), inspection_text.status)
-  assert said.startswith("run cnn_digits-0: 3 of 6 members done\n")
-  rows = {line.split()[0]: line.split() for line in said.splitlines() if line}
-  assert rows["original"][1:] == ["done", "3", "of", "3", "1", "2", "40", "B"]
-  assert rows["ft"][1:] == ["under", "way", "0", "of", "3", "0", "0", "-"]
-  assert "train: epoch 3 of 9" in said and "may be dead" not in said
-  assert "members of original" not in said  # nor any table of arrays
-  files.write_json(
-    run.path / "legs" / "ft" / "4-5" / ALIVE,
-    SignOfLife("far", 7, time.time() - 500, "train", 3, 9, 2, 0.5),
-  )
-  said = shown(inspection.inspect(run.path), inspection_text.status)
-  assert "far 7" in said and "s ago (may be dead)" in said
-
-
-def test_status_of_a_run_on_which_nobody_works(run):
-  shutil.rmtree(run.path / "legs")
-  said = shown(inspection.inspect(run.path), inspection_text.status)
-  assert "no process works on it; run the same command again to go on" in said
-  assert "to do" in said
-  record = Record(run.path)
-  commit(record, "ft", "4-6", (4, 5, 6))
-  said = shown(inspection.inspect(run.path), inspection_text.status)
-  assert "6 of 6 members done" in said and "no process" not in said
-
-
 def test_groups_of_other_settings_do_not_count(run):
   record = Record(run.path)
   attempt = record.attempt("ft", "other")
@@ -220,7 +193,9 @@ def test_script_prints_tables_status_json_and_errors(run):
   assert found.returncode == 0 and "members of original" in found.stdout and not found.stderr
   found = script(run.path, "--status")
   assert found.stdout.startswith("run cnn_digits-0: 3 of 6 members done\n") and not found.stderr
-  assert "units in work" in found.stdout and "members of original" not in found.stdout
+  assert "last sign of life" in found.stdout and "members of original" not in found.stdout
+  found = script(run.path, "--status", "--json")
+  assert json.loads(found.stdout)["total"]["done"] == 3
   found = script(group(run), "--json")
   assert json.loads(found.stdout) == inspection.inspect(group(run))
   (group(run) / "variables" / checkpoint.METADATA).write_text("{")
