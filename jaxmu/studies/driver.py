@@ -115,6 +115,7 @@ class Driver:
     Raises:
       NeedMissing: it is not.
       Busy: another process works on one of their units; all others are done.
+      UserError: one of them crashed several times in a row and got no further.
     """
     patience = PATIENCE if patience is None else patience
 
@@ -153,7 +154,7 @@ class Driver:
         for unit in left:
           self._wait(lambda unit=unit: self._ready(unit), patience, f"stage '{stage.parent}'")
         self.announce(left[1:])
-        if not all([self._try(unit) for unit in left]):
+        if not all([self._try(unit, alone=True) for unit in left]):
           held = stage.name
           break
     if held:
@@ -250,7 +251,7 @@ class Driver:
     """Work a unit unless another process does; tell whether it is finished now.
 
     Args:
-      alone: nothing else is to be done, so one that crashes time after time is refused.
+      alone: it was asked for by name, so one that crashes time after time is refused.
     """
     stage, name = unit.stage.name, unit.name
     if self.record.has(stage, name):
@@ -259,8 +260,8 @@ class Driver:
     with attempts.lock(legs / ".lock") as mine:
       if not mine:
         return False
-      if self.record.has(stage, name) or self._too_large(unit):
-        return True  # done, or to be divided anew
+      if self.record.has(stage, name) or 0 < self.record.size(stage) < len(unit.members):
+        return True  # done, or meanwhile known not to fit: to be divided anew
       if alone:
         unit_attempts.refuse_hopeless(legs, unit.key)
       event = {"stage": stage, "unit": name, "members": len(unit.members)}
@@ -286,10 +287,6 @@ class Driver:
       if not self.record.has(unit.stage.name, unit.name):
         raise  # else another process was first (here are no locks), and cleared what we write
     return True
-
-  def _too_large(self, unit: Unit) -> bool:
-    """Tell whether it is known meanwhile that a unit does not fit."""
-    return 0 < self.record.size(unit.stage.name) < len(unit.members)
 
   def _divide(self, unit: Unit, found: TooLarge) -> None:
     """Remember for a stage that its units must be smaller."""
