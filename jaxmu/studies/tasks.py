@@ -15,15 +15,15 @@ from jaxmu.store.run import CONFIG, directory
 from jaxmu.store.submissions import BRANCH, MEMBERS, PREPARE, REPORT, TABLES, Item, Job, Task
 from jaxmu.studies import matrix
 from jaxmu.studies.identity import Identities
+from jaxmu.studies.jobs import ASSUMED_FLOPS
 from jaxmu.studies.matrix import Part
-from jaxmu.studies.plan import TO_DO, Plan, PlannedUnit, outline_of, plan
+from jaxmu.studies.plan import TO_DO, PlannedUnit, outline_of, plan
 from jaxmu.studies.registry import STUDIES
 from jaxmu.studies.study import Branch, NotKnown, Row, Stage, known
 from jaxmu.unlearning import ANCHORS
 
 LARGEST = 1000  # tasks of a job: Slurm's usual limit of an array is 1001
 FEW = 4  # tasks that may all begin with making the run directory: one does, the others wait
-FLOPS = 20e12  # FLOP/s of one GPU, where nothing finished says how quick it is
 Levels = list[tuple[str, list[Task]]]
 
 
@@ -47,7 +47,7 @@ def of_study(settings: Settings, speed: float | None = None) -> list[Job]:
 
   Args:
     speed: training images per second of one task; None takes what finished units reached, or
-      `FLOPS` of each GPU, or else what two CPU cores reach.
+      what `jobs` assumes of a GPU, or, without GPUs, what two CPU cores reach.
   """
   return _jobs(Work("", settings), (), speed)
 
@@ -104,8 +104,8 @@ def _levels(work: Work, speed: float | None) -> Levels:
   settings = work.settings
   planned = plan(settings, images_per_second=speed)
   assumed = None
-  if speed is None and settings.cluster.gpus and _nothing_done(planned):
-    assumed = FLOPS * settings.cluster.gpus
+  if speed is None and settings.cluster.gpus:
+    assumed = (planned.device_flops or ASSUMED_FLOPS) * settings.cluster.gpus
   left = [_timed(unit, assumed) for unit in planned.units if unit.state == TO_DO]
   branches = STUDIES[settings.study].branches
   found = [] if branches is None else branches(settings)
@@ -122,10 +122,6 @@ def _levels(work: Work, speed: float | None) -> Levels:
 
 def _timed(unit: PlannedUnit, flops: float | None) -> PlannedUnit:
   return unit if flops is None else replace(unit, seconds=unit.pflop * 1e15 / flops)
-
-
-def _nothing_done(planned: Plan) -> bool:
-  return all(unit.state == TO_DO for unit in planned.units)
 
 
 def _by_depth(units: Sequence[PlannedUnit]) -> list[list[PlannedUnit]]:

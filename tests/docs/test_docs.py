@@ -297,7 +297,7 @@ def test_commands_use_flags_that_exist(script, headft):
 
 
 def test_other_commands_name_what_exists():
-  known = {"python", "make", "pip", "export", "rm", ".", "jaxmu"}
+  known = {"python", "make", "pip", "export", "rm", ".", "jaxmu", "docker"}
   targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
   extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
   for page in PAGES:
@@ -307,6 +307,8 @@ def test_other_commands_name_what_exists():
         assert words[1] in targets
       if words[0] == "pip":
         assert re.fullmatch(r"\.\[(\w+)\]", words[-1])[1] in extras
+      if words[0] == "docker":
+        assert re.search(r"EXTRA=\[(\w+)\]", " ".join(words))[1] in extras
       if words[:3] == ["python", "-m", "pytest"]:
         assert (ROOT / words[3]).exists()
 

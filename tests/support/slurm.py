@@ -117,7 +117,7 @@ class Cluster:
 
   def stop(self) -> None:
     """End all jobs, then all daemons."""
-    with suppress(subprocess.SubprocessError, OSError):
+    with suppress(subprocess.SubprocessError, OSError, AssertionError):
       self.call("scancel", "--user=root", check=False)
       wait_for(lambda: not self.call("squeue", "-h"), 15, "the end of all jobs")
     for process in reversed(self.daemons.values()):

@@ -57,7 +57,8 @@ class Study:
     for leg in self.home.glob("legs/*/*/leg.json"):
       with suppress(StoreError, KeyError):
         found.append(files.read_json(leg)["process"])
-    return [process for process in found if process in running(self)]
+    alive = running(self)
+    return [process for process in found if process in alive]
 
   def done(self, stage):
     return len(list(self.home.glob(f"stages/{stage}/[!.]*/marker.json")))
@@ -80,7 +81,9 @@ def running(study):
   """Return the processes of a study's tasks, by log line of who they are."""
   found = []
   for path in Path("/proc").glob("[0-9]*/cmdline"):
-    words = path.read_bytes().split(b"\0") if path.exists() else []
+    words = []
+    with suppress(OSError):  # gone meanwhile
+      words = path.read_bytes().split(b"\0")
     own = any(str(study.home).encode() in word for word in words)
     if own and b"support.stub_task" in words and b"srun" not in words[0]:
       found.append(int(path.parent.name))
