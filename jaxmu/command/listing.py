@@ -13,7 +13,8 @@ NAVIGATION = (
   "[Evaluation](evaluation.md) ·",
   "**Methods** · [Fidelity](fidelity.md) · [Adding a method](adding_a_method.md) · "
   "[Architecture](architecture.md) · [Engine](engine.md) · [Performance](performance.md) ·",
-  "[Benchmarks](benchmarks.md) · [Shadow models](shadow_models.md) · [Clusters](clusters.md) · [Glossary](glossary.md)",
+  "[Benchmarks](benchmarks.md) · [Shadow models](shadow_models.md) · [Clusters](clusters.md) · "
+  "[Glossary](glossary.md)",
 )
 E_MAX = "E_max: a fifth of the original's training epochs, rounded up."
 

@@ -1,18 +1,19 @@
 """Tasks of a search and of what comes after it leave what one process leaves, number for number."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support import sweeps
 
 from jaxmu.command import cli
-from jaxmu.errors import NeedMissing
+from jaxmu.errors import NeedMissing, SettingsError, StoreError
 from jaxmu.launch.order import versions
 from jaxmu.stopping import Stop
-from jaxmu.store import Run, submissions
+from jaxmu.store import Run, files, submissions
 from jaxmu.store.record import Record
-from jaxmu.store.submissions import Submission
+from jaxmu.store.submissions import Item, Submission, Task
 from jaxmu.studies import matrix, submitted, tasks
 
 CELL = """
@@ -101,6 +102,45 @@ def test_tasks_leave_what_one_process_leaves(file, whole, tmp_path):
     assert one.rows(stage) == other.rows(stage)
   again = submission(file, tmp_path)
   assert not again.jobs
+
+
+@pytest.fixture
+def prepared(tmp_path):
+  """A submission of a benchmark with a list to forget, whose run directory is made."""
+  listed = tmp_path / "forget.csv"
+  listed.write_text("\n".join(map(str, range(40))))
+  words = ("--config.cluster.gpus=0", f"--config.data.forget={listed}")
+  settings = sweeps.settings(*sweeps.arguments(tmp_path / "runs", *words, methods="ft"))
+  jobs = tuple(tasks.of_study(settings))
+  made = Submission(settings.to_dict(), jobs, versions(), str(tmp_path))
+  work = lambda *items: submitted.work(made, Task(items), Stop(), print)
+  work(Item(submissions.PREPARE))
+  run = sweeps.only_run(tmp_path / "runs")
+  return listed, run, lambda: work(Item(submissions.MEMBERS, "", "original", ({"seed": 0},)))
+
+
+def test_a_run_of_another_platform_is_refused(prepared):
+  _, run, work = prepared
+  manifest = Run.open(run).manifest
+  other = replace(manifest, device=replace(manifest.device, platform="gpu", kind="H200"))
+  files.write_sealed(run / "manifest.json", other)
+  with pytest.raises(SettingsError, match=r"was made on gpu \(H200\), and this is cpu") as caught:
+    work()
+  assert caught.value.exit_code == 2 and not list(run.glob("stages/*/*"))
+
+
+def test_data_and_lists_that_changed_since_are_refused(prepared):
+  listed, run, work = prepared
+  listed.write_text("\n".join(map(str, range(41))))
+  with pytest.raises(SettingsError, match="forget_sha256"):
+    work()
+  listed.write_text("\n".join(map(str, range(40))))
+  manifest = Run.open(run).manifest
+  other = replace(manifest, dataset=replace(manifest.dataset, sha256="0" * 64))
+  files.write_sealed(run / "manifest.json", other)
+  with pytest.raises(StoreError, match="was made with another dataset"):
+    work()
+  assert not list(run.glob("stages/*/*"))
 
 
 def test_what_needs_others_does_not_train_them(file, tmp_path, monkeypatch):
