@@ -11,68 +11,11 @@ one report shows them together. Exit codes as those of bin/sweep.py.
 """
 
 import functools
-import json
-import shlex
-import sys
 
-from jaxmu.command import cli, endings, makespan_flags, submission
-from jaxmu.engine import runtime
-from jaxmu.stopping import parse_duration
+from jaxmu.command import cli, endings, run_matrix
 
-
-def flags() -> cli.Parser:
-  made = cli.parser(__doc__)
-  add = made.add_argument
-  add("--plan", action="store_true", help="print models, work and time of every part, run nothing")
-  add("--json", action="store_true", help="with --plan: print it as JSON")
-  add("--part", metavar="CELL[/PART]", default="", help="only this cell, or this part of one")
-  add("--images-per-second", type=float, metavar="N", help="training speed that --plan assumes")
-  makespan_flags.add(made)
-  add("--workers", type=int, metavar="N", help="share the work among N processes on this machine")
-  add("--stop-after", metavar="55m", help="stop by then, saved; the same command goes on")
-  submission.add_flags(made)
-  return made
-
-
-def main(args) -> int:
-  from jaxmu.studies import matrix
-
-  every = matrix.by_key(matrix.parts(args.config))
-  chosen = matrix.parts(args.config, args.part)
-  if args.plan:
-    from jaxmu.command import matrix_text
-
-    asked = makespan_flags.asked(args.gpus, args.start_seconds)
-    found = list(matrix.plans(chosen, every, args.images_per_second))
-    told = matrix_text.as_json(found, asked) if args.json else matrix_text.render(found, asked)
-    print(json.dumps(told, indent=1) if args.json else told)
-    return 0
-  if args.submit:
-    return submission.submit(args, chosen)
-  if args.stop_after:
-    args.stop.limit(parse_duration(args.stop_after))
-  if args.workers is not None:
-    from jaxmu.command import workers
-
-    words = [sys.executable, *cli.without(sys.argv, "--workers", "--stop-after")]
-    workers.share(words, args.workers, args.stop)
-  runtime.configure(matrix.settings(chosen[0], every).population.devices)
-  from jaxmu import report, studies
-
-  command = shlex.join(["python", *sys.argv])
-  say = functools.partial(print, file=sys.stderr, flush=True)
-  work = functools.partial(studies.run, command=command, stop=args.stop)
-  runs = matrix.run(chosen, every, work, say)
-  for key, run in runs.items():
-    print(f"{key}: {run.path / 'report.html'}")
-  together = matrix.cell_runs(runs)
-  if len(together) > 1:
-    from jaxmu.report import cells
-
-    written = report.write(matrix.folder(args.config), cells.report(together))
-    print(f"all cells: {written[-1]}")
-  return 0
-
+main = run_matrix.main
+flags = functools.partial(run_matrix.flags, __doc__)
 
 if __name__ == "__main__":
   endings.leave(cli.run(main, flags()))

@@ -18,36 +18,7 @@ if __name__ == "inspect":
   del sys.modules["inspect"]
   __import__("inspect")
 
-
-def main(args):
-  if args.status:
-    from jaxmu.command import status_text
-
-    return status_text.show([args.path], as_json=args.json)
-  from jaxmu.command import inspection_text
-  from jaxmu.store import inspection
-
-  about = inspection.inspect(args.path, norms=args.norms)
-  if args.json:
-    import json
-
-    print(json.dumps(about, indent=1))
-    return None
-  from rich.console import Console
-
-  console = Console(markup=False, highlight=False)
-  if not console.is_terminal:
-    console.width = 120
-  inspection_text.render(about, console)
-  return None
-
-
 if __name__ == "__main__":
-  from jaxmu.command import cli
+  from jaxmu.command import cli, endings, inspect_run
 
-  flags = cli.parser(__doc__, config=False)
-  flags.add_argument("path", metavar="PATH", help="a run directory, or a checkpoint inside one")
-  flags.add_argument("--norms", action="store_true", help="read the arrays and print L2 norms")
-  flags.add_argument("--status", action="store_true", help="how far a run is, as `jaxmu status`")
-  flags.add_argument("--json", action="store_true", help="print JSON")
-  sys.exit(cli.run(main, flags))
+  endings.leave(cli.run(inspect_run.main, inspect_run.flags(__doc__)))

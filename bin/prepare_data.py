@@ -5,48 +5,12 @@ python bin/prepare_data.py cifar10 --data_dir=~/tensorflow_datasets
 Needs a network and the `prepare` extra: pip install -e '.[prepare]'.
 """
 
-import argparse
-import importlib.util
-import sys
+import functools
 
-from jaxmu.command import cli
-from jaxmu.data import datasets, tfds_source
-from jaxmu.errors import DataError, closest
+from jaxmu.command import cli, endings, prepare_data
 
-WRITERS = ("tensorflow", "importlib_resources")  # what tensorflow-datasets writes images with
-
-
-def main(args: argparse.Namespace) -> None:
-  """Prepare the data set named on the command line, unless that is done already."""
-  names = list(datasets.TRANSFORMS)
-  if args.name in datasets.DATASETS and args.name not in names:
-    raise DataError(f"data set '{args.name}' needs no preparation; only {', '.join(names)} do")
-  if args.name not in names:
-    raise DataError(f"unknown data set '{args.name}'; {closest(args.name, names)}")
-  folder = tfds_source.find(args.name, args.data_dir)
-  if folder is None:
-    missing = [name for name in WRITERS if importlib.util.find_spec(name) is None]
-    if missing:
-      raise DataError(
-        f"{' and '.join(missing)} not installed; tensorflow-datasets needs it to write data sets "
-        "(not to read them): run pip install -e '.[prepare]'"
-      )
-    folder = tfds_source.prepare(args.name, args.data_dir)
-  print(f"{args.name} is ready in {folder}")
-  print(
-    f"next: TFDS_DATA_DIR={tfds_source.data_root(args.data_dir)} python bin/sweep.py --config=..."
-  )
-
-
-def make_flags() -> argparse.ArgumentParser:
-  """Return the script's command line."""
-  flags = cli.parser(__doc__, config=False)
-  flags.add_argument("name", metavar="NAME", help=", ".join(datasets.TRANSFORMS))
-  flags.add_argument(
-    "--data_dir", default="", help="where to (default: TFDS_DATA_DIR, else TFDS's)"
-  )
-  return flags
-
+main = prepare_data.main
+flags = functools.partial(prepare_data.flags, __doc__)
 
 if __name__ == "__main__":
-  sys.exit(cli.run(main, make_flags()))
+  endings.leave(cli.run(main, flags()))

@@ -8,53 +8,12 @@
 Reads only what the run stored, and starts no accelerator.
 """
 
-import argparse
-import sys
-from pathlib import Path
+import functools
 
-from jaxmu.command import cli, report_flags
+from jaxmu.command import cli, endings, make_report
 
-
-def main(args: argparse.Namespace) -> None:
-  """Write the report of the runs named on the command line, and its figures if asked for."""
-  from jaxmu import report
-  from jaxmu.store import Run
-  from jaxmu.studies import study_of
-
-  runs = [Run.open(path) for path in args.run]
-  asked = report_flags.asked(args)
-  for run in runs:
-    run.config = {**run.config, "report": {**run.config.get("report", {}), **asked}}
-  short = len({run.path.name for run in runs}) == len(runs)
-  named = {run.path.name if short else str(run.path): run for run in runs}
-  beside = runs[0].path.parent
-  if args.cells:
-    from jaxmu.report import cells
-
-    whole, folder = cells.report(named), beside / report.folder(named, "cells")
-  elif len(runs) > 1:
-    whole = report.compare({name: study_of(run).report(run) for name, run in named.items()})
-    folder = beside / report.folder(named)
-  else:
-    whole, folder = study_of(runs[0]).report(runs[0]), runs[0].path
-  written = report.write(Path(args.output or folder), whole)
-  if args.figures:
-    written += report.write_figures(whole, args.figures)
-  print("\n".join(map(str, written)))
-
+main = make_report.main
+flags = functools.partial(make_report.flags, __doc__)
 
 if __name__ == "__main__":
-  flags = cli.parser(__doc__, config=False)
-  flags.add_argument("run", nargs="+", metavar="RUN", help="run directory below checkpoints/")
-  flags.add_argument(
-    "--cells",
-    action="store_true",
-    help="show several benchmarks, of other data sets or networks, as cells of one: groups of "
-    "methods over all of them",
-  )
-  flags.add_argument("--output", metavar="FOLDER", help="where to write (default: into the run)")
-  flags.add_argument(
-    "--figures", metavar="FOLDER", help="write each figure there as .pdf, .svg and .png"
-  )
-  report_flags.add(flags)
-  sys.exit(cli.run(main, flags))
+  endings.leave(cli.run(main, flags()))

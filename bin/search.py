@@ -10,46 +10,12 @@ sampler again, which then draws the same ones as before. What was found is used 
 bin/sweep.py.
 """
 
-import sys
+import functools
 
-from jaxmu.command import cli, endings, run_study
-from jaxmu.errors import SettingsError
+from jaxmu.command import cli, endings, run_search
 
-
-def flags() -> cli.Parser:
-  made = run_study.flags(__doc__)
-  made.add_argument(
-    "--export",
-    metavar="FOLDER",
-    default="",
-    help="write what was chosen as FOLDER/METHOD.json as well, one file a method",
-  )
-  return made
-
-
-def main(args) -> int:
-  if args.config.get("study") != "search":
-    raise SettingsError(
-      "this config is of no search (config.study is not 'search'); run it by bin/sweep.py, or take "
-      "one of configs/search_*.py"
-    )
-  code = run_study.main(args)
-  if code == 0 and args.export:
-    _export(args)
-  return code
-
-
-def _export(args) -> None:
-  from jaxmu.settings import Settings
-  from jaxmu.store import Run, tuned
-  from jaxmu.store.run import directory
-  from jaxmu.studies import catalog
-
-  known = Settings.from_config(args.config, catalog())
-  run = Run.open(directory(known.output_dir, known.name, known.hash8))
-  for path in tuned.export(run, args.export):
-    print(path, file=sys.stderr)
-
+main = run_search.main
+flags = functools.partial(run_search.flags, __doc__)
 
 if __name__ == "__main__":
   endings.leave(cli.run(main, flags()))

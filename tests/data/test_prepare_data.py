@@ -22,7 +22,7 @@ def run(capsys, tmp_path):
   spec.loader.exec_module(script)
 
   def call(*words):
-    code = cli.run(script.main, script.make_flags(), [*words, f"--data_dir={tmp_path}"])
+    code = cli.run(script.main, script.flags(), [*words, f"--data_dir={tmp_path}"])
     return code, *capsys.readouterr()
 
   call.script = script
