@@ -61,24 +61,32 @@ def campaign(cluster: slurm.Cluster, study: Study, wanted: int, rng: random.Rand
   down: dict[str, float] = {}  # nodes whose daemon is dead, and since when
   submissions = 0
   while study.missing():
+    for path in study.home.glob("legs/*/*/attempts.json"):  # what a refusal says to delete
+      path.unlink()
+      kills["given up"] += bool(submissions)
     study.submit()
     submissions += 1
     while cluster.queue():
       cluster.hurry()
       for name, since in list(down.items()):
-        if time.monotonic() - since > 14 or kills.total() >= wanted:
+        if time.monotonic() - since > 14 or killed(kills) >= wanted:
           cluster.start_node(name)
           del down[name]
-      if kills.total() < wanted:
+      if killed(kills) < wanted:
         time.sleep(rng.uniform(0.2, 1.5))
         kill(cluster, study, kills, down, rng)
       else:
         time.sleep(0.5)
-    print(f"submission {submissions}: {kills.total()} kills, {study.missing()} units missing")
+    print(f"submission {submissions}: {killed(kills)} kills, {study.missing()} units missing")
   for name in down:
     cluster.start_node(name)
   kills["submissions"] = submissions
   return kills
+
+
+def killed(kills: Counter) -> int:
+  """Return how many processes were killed."""
+  return kills["worker"] + kills["slurmd"]
 
 
 def kill(
@@ -108,7 +116,8 @@ def judge(study: Study, kills: Counter) -> list[str]:
   committed = study.logs.count(": committed")
   print(
     f"{kills['worker']} workers and {kills['slurmd']} node daemons killed, "
-    f"{kills['submissions']} submissions; {committed} units committed once, "
+    f"{kills['submissions']} submissions, {kills['given up']} units left alone after three kills "
+    f"without a saved epoch; {committed} units committed once, "
     f"{study.logs.count(': another was first')} came second; {sum(twice.values())} of "
     f"{EPOCHS * len(epochs)} epochs done twice, at most {max(twice.values(), default=0)} in a "
     f"unit; {study.logs.count('resuming after epoch')} times gone on from a saved epoch"
@@ -118,7 +127,7 @@ def judge(study: Study, kills: Counter) -> list[str]:
     faults.append(f"{committed} units committed of {len(epochs)}")
   if max(lines.values(), default=1) > 2:
     faults.append("an epoch was done more than twice")
-  if sum(twice.values()) > kills["worker"] + kills["slurmd"]:
+  if sum(twice.values()) > killed(kills):
     faults.append("more than one epoch was repeated for a kill")
   try:
     study.check(STAGES)

@@ -8,11 +8,15 @@ def markdown() -> str:
 
   >>> python -c "from jaxmu.audit import metric_table; print(metric_table.markdown())"
   """
-  titles = IDENTITY | COORDINATES | {metric.name: metric.title for metric in METRICS.values()}
   return "\n".join(
     [
       "| column | meaning |",
       "|---|---|",
-      *(f"| `{name}` | {title} |" for name, title in titles.items()),
+      *(f"| `{name}` | {title} |" for name, title in titles().items()),
     ]
   )
+
+
+def titles() -> dict[str, str]:
+  """Return what each column means."""
+  return IDENTITY | COORDINATES | {metric.name: metric.title for metric in METRICS.values()}

@@ -6,6 +6,7 @@ A script is `sys.exit(cli.run(main, cli.parser(__doc__)))`. Nothing here touches
 import argparse
 import ast
 import runpy
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
   from ml_collections import ConfigDict
 
 OVERRIDE = "--config."
+PROGRAM = "jaxmu"  # the first word of a command line of the installed command
 EPILOG = (
   "Any entry of the config can be overridden: --config.training.num_epochs=5 "
   "--config.methods=msg,ct --config.seeds=0..9"
@@ -114,7 +116,8 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> "Config
   Raises:
     SettingsError: there is no such file, it raises anything, or an override is wrong.
   """
-  file, _, argument = spec.partition(":")
+  name, _, argument = spec.partition(":")
+  file = _found(name)
   _check_file(file)
   try:
     config = _execute(file, argument)
@@ -138,6 +141,18 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> "Config
   return config
 
 
+def again(argv: Sequence[str]) -> list[str]:
+  """Return the command that starts this program with a command line, its name first."""
+  if argv[0] == PROGRAM:
+    return [sys.executable, "-m", PROGRAM, *argv[1:]]
+  return [sys.executable, *argv]
+
+
+def written(argv: Sequence[str]) -> str:
+  """Return the same as a user types it."""
+  return shlex.join(argv if argv[0] == PROGRAM else ["python", *argv])
+
+
 def without(argv: Sequence[str], *flags: str) -> list[str]:
   """Return a command line without flags that take a value, and without their values."""
   kept, words = [], iter(argv)
@@ -159,6 +174,29 @@ def _studies(config: "ConfigDict", key: str) -> Iterator["ConfigDict"]:
     yield config
   for cell in config.cells.values():
     yield from cell.values()
+
+
+def shipped() -> list[str]:
+  """Name the configs that come with jaxmu."""
+  return sorted(path.stem for path in _folder().glob("*.py"))
+
+
+def _found(name: str) -> str:
+  """Return the file of a config that is named by a path, or as one that comes with jaxmu."""
+  if Path(name).suffix or len(Path(name).parts) != 1 or Path(name).is_file():
+    return name
+  if name not in shipped():
+    raise SettingsError(
+      f"there is no config '{name}'; {closest(name, shipped())}. Or give a file: FILE.py"
+    )
+  return str(_folder() / f"{name}.py")
+
+
+def _folder() -> Path:
+  """Return where the configs lie: in the installed package, or beside it in a source tree."""
+  package = Path(__file__).parents[1]
+  inside = package / "configs"
+  return inside if inside.is_dir() else package.parent / "configs"
 
 
 def _check_file(file: str) -> None:

@@ -1,15 +1,10 @@
 """The command `jaxmu`: what can be asked without running anything.
 
-  jaxmu methods        all unlearning methods
-  jaxmu methods msg    one of them: hyper-parameters, ranges, draws, what to know
-  jaxmu config         all entries of a config: types, defaults, meanings
-  jaxmu scenarios      rules by which forgotten samples are chosen; with a name all about one
-  jaxmu status RUN     how far a run is, or all runs of a folder; any number of them
-
-Experiments run through the scripts in bin/ (sweep.py, inspect.py, report.py, prepare_data.py).
+jaxmu methods        all unlearning methods
+jaxmu methods msg    one of them: hyper-parameters, ranges, draws, what to know
+jaxmu scenarios      rules by which forgotten samples are chosen; with a name all about one
+jaxmu status RUN     how far a run is, or all runs of a folder; any number of them
 """
-
-import sys
 
 from jaxmu.command import cli
 from jaxmu.errors import SettingsError
@@ -37,20 +32,6 @@ def _methods(args) -> None:
   else:
     print(listing.overview())
     print("\nMore about one: jaxmu methods NAME")
-
-
-def _config(args) -> None:
-  from jaxmu.settings import entry_table
-  from jaxmu.studies import catalog
-
-  if args.names:
-    raise SettingsError(f"unexpected argument '{args.names[0]}'; `jaxmu config` lists all entries")
-  if args.json:
-    import json
-
-    print(json.dumps([row._asdict() for row in entry_table.rows(catalog())], indent=1))
-  else:
-    print((entry_table.markdown if args.markdown else entry_table.text)(catalog()))
 
 
 def _scenarios(args) -> None:
@@ -82,7 +63,7 @@ def _status(args) -> None:
   status_text.show(args.names, as_json=args.json)
 
 
-VERBS = {"methods": _methods, "config": _config, "scenarios": _scenarios, "status": _status}
+VERBS = {"methods": _methods, "scenarios": _scenarios, "status": _status}
 
 
 def flags(script: str = "") -> cli.Parser:
@@ -97,12 +78,3 @@ def flags(script: str = "") -> cli.Parser:
   form.add_argument("--json", action="store_true", help="print JSON")
   form.add_argument("--markdown", action="store_true", help="print what stands in docs/")
   return made
-
-
-def run() -> None:
-  """Entry point."""
-  sys.exit(cli.run(main, flags()))
-
-
-if __name__ == "__main__":
-  run()

@@ -13,7 +13,6 @@ one report shows them together. Exit codes as those of `jaxmu run`.
 import argparse
 import functools
 import json
-import shlex
 import sys
 
 from jaxmu.command import cli, makespan_flags, submission
@@ -57,12 +56,12 @@ def main(args: argparse.Namespace) -> int:
   if args.workers is not None:
     from jaxmu.command import workers
 
-    words = [sys.executable, *cli.without(sys.argv, "--workers", "--stop-after")]
+    words = cli.again(cli.without(sys.argv, "--workers", "--stop-after"))
     workers.share(words, args.workers, args.stop)
   runtime.configure(matrix.settings(chosen[0], every).population.devices)
   from jaxmu import report, studies
 
-  command = shlex.join(["python", *sys.argv])
+  command = cli.written(sys.argv)
   say = functools.partial(print, file=sys.stderr, flush=True)
   work = functools.partial(studies.run, command=command, stop=args.stop)
   runs = matrix.run(chosen, every, work, say)

@@ -1,8 +1,17 @@
-"""The command that runs a study, or a part of it; bin/sweep.py and bin/search.py are its doors."""
+"""Run a study: train, unlearn, attack and report populations of models.
+
+  jaxmu run cnn_digits
+  jaxmu run cnn_digits --methods=msg,ct --seeds=0-9 --workers=2
+  jaxmu run resnet18_cifar10:mini --data_dir=~/tensorflow_datasets
+  jaxmu plan resnet18_cifar10
+
+Running the same command again continues where it stopped; several processes that run it at once
+share the work. Exit codes: 0 done, 2 a mistake in what was asked, 69 a unit lacks what it starts
+from, 75 stopped or held elsewhere (come again), 130 Ctrl-C.
+"""
 
 import argparse
 import json
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,7 +24,7 @@ if TYPE_CHECKING:
   from jaxmu.settings import Settings
 
 
-def flags(description: str) -> cli.Parser:
+def flags(description: str = __doc__ or "") -> cli.Parser:
   """Return the flags of a program that runs a study."""
   made = cli.parser(description)
   add = made.add_argument
@@ -62,12 +71,13 @@ def main(args: argparse.Namespace) -> int:
   # Where there were workers, they have repaired what was damaged before.
   repair = args.repair and args.workers is None
   part = Part(args.unit, args.prepare, not ends_early, repair)
-  command = shlex.join(["python", *_words(sys.argv)])
+  command = cli.written(_words(sys.argv))
   run = studies.run(settings, command=command, stop=args.stop, part=part)
   if not ends_early:
     print((run.path / "report.md").read_text(encoding="utf-8"))
     print(f"report: {run.path / 'report.html'}")
-    print(f"models: python bin/inspect.py {run.path}")
+    inspect = "jaxmu inspect" if sys.argv[0] == cli.PROGRAM else "python bin/inspect.py"
+    print(f"models: {inspect} {run.path}")
   return 0
 
 
@@ -101,7 +111,7 @@ def _share(args: argparse.Namespace) -> int:
 
   if args.workers < 1 or args.unit:
     raise SettingsError(f"--workers={args.workers}: expected at least 1, and no --unit")
-  words = [sys.executable, *_words(sys.argv)]
+  words = cli.again(_words(sys.argv))
   first = [*words, "--prepare", *(["--repair"] if args.repair else [])]
   (code,) = workers.work(first, 1, args.stop)
   if code:

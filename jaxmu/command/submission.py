@@ -3,7 +3,6 @@
 import argparse
 import functools
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -54,7 +53,7 @@ def submit(args: argparse.Namespace, parts: Sequence[Any] = ()) -> int:
   if not jobs:
     say("nothing is missing")
     return 0
-  command = shlex.join(["python", *cli.without(sys.argv, "--submit", "--stage")])
+  command = cli.written(cli.without(sys.argv, "--submit", "--stage"))
   made = submissions.Submission(config, tuple(jobs), versions(), os.getcwd(), command)
   path = submissions.write(home, made).resolve()
   order = Order(made, path, home, settings.cluster, args.stop, say, args.stage)

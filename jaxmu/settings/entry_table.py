@@ -1,8 +1,8 @@
 """All entries of a config as a table, for people: made from what the settings declare."""
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from jaxmu.settings.catalog import Catalog
 from jaxmu.settings.entries import REQUIRED, declared
@@ -47,6 +47,39 @@ def text(catalog: Catalog) -> str:
   wide = [max(len(row[column]) for row in found) for column in range(3)]
   cells = lambda row: "  ".join(cell.ljust(width) for cell, width in zip(row[:3], wide))
   return "\n".join(f"{cells(row)}  {_plain(row.meaning)}" for row in found)
+
+
+def of_config(catalog: Catalog, known: Mapping[str, Any]) -> str:
+  """Return the entries of one config for a terminal: values, and what they mean.
+
+  Args:
+    known: as `Settings.to_dict` gives it. Values that are not the default's are marked by `*`.
+  """
+  lines = []
+  for row in rows(catalog):
+    value: Any = known
+    for part in row.name.split("."):
+      value = value[part]
+    if isinstance(value, list):
+      value = tuple(value)
+    text = "" if value in ({}, ()) else _shortened(value)
+    mark = " " if _default(value) == row.default else "*"
+    lines.append((f"{mark} {row.name} = {text}".rstrip(), _plain(row.meaning)))
+  wide = min(max(len(line) for line, _ in lines), 48)
+  return "\n".join(f"{line.ljust(wide)}  {meaning}" for line, meaning in lines)
+
+
+def _shortened(value: Any) -> str:
+  """Write a value as a command line takes it; a section of hyper-parameters by its methods."""
+  if isinstance(value, Mapping):
+    return "(of " + ", ".join(value) + ")"
+  if isinstance(value, tuple):
+    whole = list(value)
+    first = whole[0] if whole and isinstance(whole[0], int) else 0
+    if len(whole) > 2 and whole == list(range(first, first + len(whole))):
+      return f"{whole[0]}..{whole[-1]}"
+    return ",".join(map(str, whole))
+  return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _plain(meaning: str) -> str:

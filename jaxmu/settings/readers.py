@@ -133,7 +133,8 @@ def _seeds(given: Any) -> list[int]:
   found: list[int] = []
   for one in _pieces(given):
     try:
-      found.extend(_seed_range(one) if isinstance(one, str) and ".." in one else [_seed(one)])
+      text = re.sub(r"^(\d+)-(\d+)$", r"\1..\2", one) if isinstance(one, str) else one
+      found.extend(_seed_range(text) if isinstance(text, str) and ".." in text else [_seed(one)])
     except Unfit as error:
       raise UnfitPart(one, str(error)) from None
     if not MEMBERS.holds(len(found)):

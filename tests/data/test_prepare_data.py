@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxmu.command import cli
+from jaxmu.command import cli, prepare_data
 from jaxmu.data import tfds_source
 from jaxmu.errors import DataError
 
@@ -46,7 +46,7 @@ def test_mistakes_give_one_line_and_code_2(run, words, message):
 
 
 def test_without_tensorflow_it_names_the_extra(run, monkeypatch):
-  monkeypatch.setattr(run.script.importlib.util, "find_spec", lambda name: None)
+  monkeypatch.setattr(prepare_data.importlib.util, "find_spec", lambda name: None)
   code, _, text = run("mnist")
   assert code == 2
   assert "tensorflow and importlib_resources not installed" in text

@@ -54,7 +54,7 @@ class Study:
   def at_work(self):
     """Return the processes that have saved an epoch of the unit that they work on."""
     found = []
-    for leg in self.home.glob("legs/*/*/leg.json"):
+    for leg in self.home.glob("legs/*/*/0-*/leg.json"):
       with suppress(StoreError, KeyError):
         found.append(files.read_json(leg)["process"])
     alive = running(self)

@@ -18,7 +18,7 @@ from jaxmu.data.sizes import dimensions
 from jaxmu.errors import UserError
 from jaxmu.launch import order
 from jaxmu.settings import Settings
-from jaxmu.store import Run, files, submissions
+from jaxmu.store import Run, files, submissions, unit_attempts
 from jaxmu.store.group_folders import Kept
 from jaxmu.store.groups import Cost, GroupRecord, MemberRecord
 from jaxmu.store.record import Record
@@ -105,14 +105,15 @@ def _work(unit, record, stop):
   seed = member.at["seed"]
   if f"{unit.stage.name}/{seed}" in FAILS:
     raise UserError("told to fail")
-  leg = record.legs(unit.stage.name, unit.name) / "leg.json"
-  done = files.read_json(leg)["epoch"] if leg.exists() else 0
+  legs = record.legs(unit.stage.name, unit.name)
+  saved = unit_attempts.latest_leg(legs)
+  done = int(saved.partition("-")[2]) if saved else 0
   if done:
     _say(f"{unit.key}: resuming after epoch {done}")
   with stop.deferring():
     for epoch in range(done + 1, EPOCHS + 1):
       time.sleep(SECONDS)
-      files.write_json(leg, {"epoch": epoch, "process": os.getpid()}, sync=False)
+      files.write_json(legs / f"0-{epoch}" / "leg.json", {"process": os.getpid()}, sync=False)
       _say(f"{unit.key}: epoch {epoch}")
       stop.check()
     (known,) = unit.expected
