@@ -27,6 +27,9 @@ def rooms() -> list[str]:
   return [room.strip().removeprefix("jaxmu.") for layer in layers for room in layer.split(":")]
 
 
+DOOR = "__main__"  # `python -m jaxmu`, in front of all rooms
+
+
 def imports() -> tuple[Arrows, set[str]]:
   """Return room -> rooms that it imports, and the rooms that import a package of `DEVICES`.
 
@@ -35,7 +38,8 @@ def imports() -> tuple[Arrows, set[str]]:
   """
   options = {"include_external_packages": True, "exclude_type_checking_imports": True}
   graph = grimp.build_graph("jaxmu", cache_dir=None, **options)
-  found: Arrows = {name.split(".")[1]: set() for name in graph.find_children("jaxmu")}
+  children = {name.split(".")[1] for name in graph.find_children("jaxmu")} - {DOOR}
+  found: Arrows = {name: set() for name in children}
   if found.keys() != set(rooms()):
     raise ValueError(f"rooms are {sorted(found)}, but the contract lists {sorted(rooms())}")
   devices = set()
@@ -52,7 +56,8 @@ def imports() -> tuple[Arrows, set[str]]:
 def _room(module: str) -> str:
   """Return the room of a module; "" for what is in none."""
   package, _, rest = module.partition(".")
-  return rest.partition(".")[0] if package == "jaxmu" else ""
+  room = rest.partition(".")[0] if package == "jaxmu" else ""
+  return "" if room == DOOR else room
 
 
 def shortest(arrows: Arrows) -> Arrows:
