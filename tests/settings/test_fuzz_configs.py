@@ -214,7 +214,7 @@ NO_FILES = {
 }
 WORDS = (
   *(
-    "seeds=0-9",
+    "seeds=9-0",
     "seeds=5..2",
     "seeds=0..9e9",
     "seeds=-1",
