@@ -30,18 +30,11 @@ def decide(
   data: Results, summary: Summary, cautions: Sequence[Caution], asked: ReportSettings
 ) -> Decision:
   """Check every method; nothing is recommended where the benchmark cannot tell methods apart."""
-  test, noise = data.test_metric, _noise(data, summary)
-  criteria = _criteria(asked, noise)
+  test, criteria = data.test_metric, (*of_quality(data, summary, asked), cheaper(asked))
   judgements = tuple(
     Judgement(
       name,
-      (
-        _works(summary, cautions, name),
-        _attack(data, summary, cautions, asked, name),
-        _test(summary, asked, noise[test], test, name),
-        _forget(summary, asked, noise["FA"], name),
-        _cheap(summary, asked, name),
-      ),
+      (*checks(data, summary, cautions, asked, name), _cheap(summary, asked, name)),
       summary.cell(name, "RTE_work").mean,
     )
     for name in summary.methods
@@ -59,16 +52,34 @@ def decide(
   )
 
 
+def checks(
+  data: Results,
+  summary: Summary,
+  cautions: Sequence[Caution],
+  asked: ReportSettings,
+  method: str,
+) -> tuple[Check, ...]:
+  """Check a method by the criteria of `of_quality`, in their order."""
+  test, noise = data.test_metric, _noise(data, summary)
+  return (
+    _works(summary, cautions, method),
+    _attack(data, summary, cautions, asked, method),
+    _test(summary, asked, noise[test], test, method),
+    _forget(summary, asked, noise["FA"], method),
+  )
+
+
 def _noise(data: Results, summary: Summary) -> dict[str, float]:
   """Return by how much two retrained models differ, as seeds move them; NaN below three seeds."""
   cells = {key: summary.cell("retrained", key) for key in ("FA", data.test_metric)}
   return {k: math.sqrt(2) * c.sd if c.n >= LEAST else math.nan for k, c in cells.items()}
 
 
-def _criteria(asked: ReportSettings, noise: dict[str, float]) -> tuple[Criterion, ...]:
+def of_quality(data: Results, summary: Summary, asked: ReportSettings) -> tuple[Criterion, ...]:
+  """Say what is asked of a method's models, whatever they cost."""
   forget, test = (
     f"{number(v)} (what another seed moves)" if math.isfinite(v) else "what another seed moves"
-    for v in noise.values()
+    for v in _noise(data, summary).values()
   )
   attack = (
     f"no attack above {asked.max_attack:g} (upper end of the interval)"
@@ -90,7 +101,6 @@ def _criteria(asked: ReportSettings, noise: dict[str, float]) -> tuple[Criterion
     Criterion("Attack", attack),
     Criterion("Test accuracy", accuracy),
     Criterion("Forget accuracy", gap),
-    cheaper(asked),
   )
 
 

@@ -30,10 +30,15 @@ class _Given(Results):
 
   sizes: Mapping[str, int]
   classes: int
+  own_sets: bool  # whether every model has sets of its own
 
   @property
   def split_sizes(self) -> Mapping[str, int]:
     return self.sizes
+
+  @property
+  def split_per_seed(self) -> bool:
+    return self.own_sets
 
   @property
   def chance(self) -> float:
@@ -56,6 +61,7 @@ class Audit:
     cautions: what would mislead a reader, the gravest first.
     recognised: whether an attack finds the forget set, above one half and, where there are
       retrained models, above them.
+    results, summary: the same as judgements read it (`audit.results`, `audit.summary`).
   """
 
   rows: pd.DataFrame
@@ -64,6 +70,7 @@ class Audit:
   cautions: tuple[Caution, ...]
   recognised: bool
   summary: Summary = dataclasses.field(repr=False)
+  results: Results = dataclasses.field(repr=False)
 
   @property
   def table(self) -> pd.DataFrame:
@@ -120,7 +127,7 @@ def audit(
     logits: of the unlearned model, [N, C], or of K of them (seeds), [K, N, C].
     labels: int [N].
     forget, unseen: indices or masks of the samples that were unlearned, and of samples of the same
-      kind that no model ever saw.
+      kind that no model ever saw; [K, n] or [K, N] where each of the K models has sets of its own.
     retrained, original: logits of models trained without the forget set, and of those before
       unlearning, shaped like `logits`, or of one model; the k-th of each belong together.
     retain: the other training samples; RetDev and SVC_MIA need them.
@@ -143,9 +150,9 @@ def audit(
       )
   labels = check_labels(own, as_array("labels", labels))
   sets = {"forget": forget, "test": unseen, "retain": retain, "val": validation}
-  split = _split(sets, len(labels))
+  splits = _splits(sets, len(labels), len(own))
   measured = {
-    name: _measure(name, array, labels, split, len(own)) for name, array in models.items()
+    name: _measure(name, array, labels, splits, len(own)) for name, array in models.items()
   }
   rows = {name: found.rows for name, found in measured.items()}
   if "retrained" in rows:
@@ -155,13 +162,14 @@ def audit(
     rows=pd.DataFrame([row for found in rows.values() for row in found]).drop(columns="passes"),
     intervals=pd.DataFrame(tables.intervals, columns=list(INTERVAL_COLUMNS)),
     differences=pd.DataFrame(tables.differences, columns=list(comparison.COLUMNS)),
-    sizes={name: len(index) for name, index in vars(split).items()},
+    sizes={name: len(index) for name, index in vars(splits[0]).items()},
     classes=own.shape[-1],
+    own_sets=len(splits) > 1,
   )
   summary = summarise(results)
   recognised = bool(found_by(results, summary, UNLEARNED))
   cautions, frames = tuple(find(results, summary)), (results.intervals, results.differences)
-  return Audit(results.rows, *frames, cautions, recognised, summary)
+  return Audit(results.rows, *frames, cautions, recognised, summary, results)
 
 
 def _members(name: str, array: Any) -> np.ndarray:
@@ -179,13 +187,39 @@ def _members(name: str, array: Any) -> np.ndarray:
   return array
 
 
-def _measure(name: str, array, labels, split, members: int) -> evaluation.Measured:
-  seeds = range(len(array))
-  found = evaluation.measure(array, labels, labels, split, method=name, seeds=seeds)
+def _measure(name: str, array, labels, splits, members: int) -> evaluation.Measured:
+  measured = lambda logits, split, seeds: evaluation.measure(
+    logits, labels, labels, split, method=name, seeds=seeds
+  )
+  if len(splits) > 1:
+    array = np.broadcast_to(array, (members, *array.shape[1:]))
+    each = [measured(array[k][None], split, [k]) for k, split in enumerate(splits)]
+    return evaluation.Measured(
+      [row for one in each for row in one.rows], [i for one in each for i in one.influences]
+    )
+  found = measured(array, splits[0], range(len(array)))
   if len(array) == members:
     return found
   rows = [found.rows[0] | {"seed": seed} for seed in range(members)]
   return evaluation.Measured(rows, found.influences * members)
+
+
+def _splits(sets: Mapping[str, Any], size: int, members: int) -> list[SimpleNamespace]:
+  """Return the sets of every model, or those of all of them where none has sets of its own."""
+  arrays = {
+    name: None if given is None else as_array(_NAMES.get(name, name), given)
+    for name, given in sets.items()
+  }
+  own = {name: array for name, array in arrays.items() if array is not None and array.ndim == 2}
+  for name, array in own.items():
+    if len(array) != members:
+      raise DataError(
+        f"{_NAMES.get(name, name)} has shape {array.shape}; expected one row for each of "
+        f"{plural(members, 'model')}, or one for all"
+      )
+  row = lambda name, k: own[name][k] if name in own else arrays[name]
+  count = members if own else 1
+  return [_split({name: row(name, k) for name in arrays}, size) for k in range(count)]
 
 
 def _split(sets: Mapping[str, Any], size: int) -> SimpleNamespace:

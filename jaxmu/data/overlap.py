@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,32 +14,63 @@ from jaxmu.errors import DataError
 TWINS = 0.01
 
 
+class Shared(NamedTuple):
+  """Samples that two sets share: how many of the smaller one, and where the first of them lies.
+
+  Position `here` of `small`, which holds `size` samples, is position `there` of `large`.
+  """
+
+  one: str
+  other: str
+  count: int
+  small: str
+  size: int
+  here: int
+  large: str
+  there: int
+
+  @property
+  def few(self) -> bool:
+    """Whether they can be images that the data hold twice."""
+    return self.count <= TWINS * self.size
+
+  def __str__(self) -> str:
+    return (
+      f"{self.one} and {self.other} share {self.count} of the {self.size} samples of {self.small} "
+      f"({self.small} {self.here} is {self.large} {self.there})"
+    )
+
+
 def check_disjoint(sets: Mapping[str, Samples]) -> list[str]:
   """Return a sentence for every two sets that share few samples: equal in all pixels and the label.
-
-  Images are compared as float32, bit by bit; 50,000 of 32 x 32 x 3 take about a second.
 
   Raises:
     DataError: two sets share more than `TWINS` of the smaller one.
   """
+  sentences = []
+  for found in shared(sets):
+    if not found.few:
+      raise DataError(f"{found}; expected disjoint sets: take the shared samples out of one")
+    sentences.append(f"{found}: few enough to be images that the data hold twice")
+  return sentences
+
+
+def shared(sets: Mapping[str, Samples]) -> list[Shared]:
+  """Return what every two sets share, equal in all pixels and the label; nothing where they don't.
+
+  Images are compared as float32, bit by bit; 50,000 of 32 x 32 x 3 take about a second.
+  """
   if len(sets) < 2:
     return []
   keys = {name: list(_keys(samples)) for name, samples in sets.items()}
-  sentences = []
-  for one, two in combinations(keys, 2):
-    small, large = sorted((one, two), key=lambda name: len(keys[name]))
-    shared = _shared(sets[small], keys[small], sets[large], keys[large])
-    if not shared:
-      continue
-    count, (here, there) = len(shared), shared[0]
-    text = (
-      f"{one} and {two} share {count} of the {len(keys[small])} samples of {small} ({small} "
-      f"{here} is {large} {there})"
-    )
-    if count > TWINS * len(keys[small]):
-      raise DataError(f"{text}; expected disjoint sets: take the shared samples out of one")
-    sentences.append(f"{text}: few enough to be images that the data hold twice")
-  return sentences
+  found = []
+  for one, other in combinations(keys, 2):
+    small, large = sorted((one, other), key=lambda name: len(keys[name]))
+    pairs = _shared(sets[small], keys[small], sets[large], keys[large])
+    if pairs:
+      here, there = pairs[0]
+      found.append(Shared(one, other, len(pairs), small, len(keys[small]), here, large, there))
+  return found
 
 
 def _keys(samples: Samples) -> Iterator[tuple[int, int]]:

@@ -87,6 +87,26 @@ def test_one_retrained_model_serves_many_and_masks_serve_as_indices():
   np.testing.assert_array_equal(found, listed.rows["T_strongest"].to_numpy())
 
 
+def test_every_model_may_have_sets_of_its_own():
+  turned = {name: np.stack([index, (index + 40) % N]) for name, index in SETS.items()}
+  own, other = logits(2, RETAIN, seed=7), RETRAINED[0]
+  found = audit(logits=own, labels=LABELS, retrained=other, **turned)
+  assert found.results.split_per_seed and len(found.results.seeds) == 2
+  for k in (0, 1):
+    sets = {name: index[k] for name, index in turned.items()}
+    alone = audit(logits=own[k], labels=LABELS, retrained=other, **sets).rows
+    mine = found.rows[found.rows["seed"] == k].reset_index(drop=True)
+    assert mine.drop(columns="seed").equals(alone.drop(columns="seed"))
+
+
+def test_single_attacks_have_intervals_about_their_accuracy():
+  found = audit(logits=logits(2, FORGET), labels=LABELS, forget=FORGET, unseen=UNSEEN)
+  for name in ("margin", "entropy", "modified_entropy", "correctness", "histogram"):
+    cell = found.summary.cell("unlearned", f"T_{name}")
+    mean = found.rows[f"T_{name}"].mean()
+    assert cell.mean == pytest.approx(mean) and cell.low < mean < cell.high <= 1
+
+
 def test_a_failed_model_is_named_and_left_out():
   broken = logits(3, RETAIN, seed=5)
   broken[1, 4] = np.nan
@@ -110,6 +130,7 @@ def test_a_failed_model_is_named_and_left_out():
     ({"forget": [5, 5, 6, 7, 8, 9, 10]}, "forget names a sample twice"),
     ({"logits": np.zeros((N, 1)), "labels": np.zeros(N, int)}, "one class; expected at least 2"),
     ({"forget": [1, 2]}, "at least 6"),
+    ({"unseen": np.stack([UNSEEN] * 2)}, r"unseen has shape \(2, 200\); expected one row for each"),
     ({"retrained": RETRAINED[:2]}, r"retrained logits have shape \(2, 700, 5\)"),
     ({"retrained": RETRAINED[..., :4]}, "the same samples and classes"),
   ],

@@ -42,6 +42,7 @@ class Strongest(NamedTuple):
     every: accuracies [K] of all attacks by name, none of them chosen.
     forget, unseen: credit for each sample, [K, n_forget] and [K, n_unseen]: 1 guessed rightly, 0
       wrongly, one half where the attack had no opinion, NaN where balancing left the sample out.
+    credits: the same (forget, unseen) of all attacks by name, none of them chosen.
   """
 
   accuracy: np.ndarray
@@ -49,6 +50,7 @@ class Strongest(NamedTuple):
   every: dict[str, np.ndarray]
   forget: np.ndarray
   unseen: np.ndarray
+  credits: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def strongest(
@@ -92,11 +94,20 @@ def strongest(
   chosen = np.take_along_axis(credits, choice.T[None, :, fold, None], 0)[0]  # [K, n, 2]
   known = list(ATTACKS)
   names = [known[np.bincount(row, minlength=len(known)).argmax()] for row in choice.T]
-  found = [np.full((len(chosen), len(side)), np.nan) for side in (forget, unseen)]
-  for side, (of_all, index) in enumerate(zip(found, order)):
-    of_all[:, index] = chosen[..., side]
+  sizes = len(forget), len(unseen)
   every = {name: credit.mean((1, 2)) for name, credit in zip(ATTACKS, credits)}
-  return Strongest(chosen.mean((1, 2)), names, every, *found)
+  single = {name: _by_side(credit, order, sizes) for name, credit in zip(ATTACKS, credits)}
+  return Strongest(chosen.mean((1, 2)), names, every, *_by_side(chosen, order, sizes), single)
+
+
+def _by_side(
+  credit: np.ndarray, order: Sequence[np.ndarray], sizes: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Give balanced credits [K, n, 2] back to all samples of both sides; NaN to those left out."""
+  found = tuple(np.full((len(credit), size), np.nan) for size in sizes)
+  for side, (of_all, index) in enumerate(zip(found, order)):
+    of_all[:, index] = credit[..., side]
+  return found
 
 
 def _check(scores: Mapping[str, np.ndarray], sides: Mapping[str, np.ndarray]) -> None:

@@ -12,6 +12,7 @@ from jaxmu.audit.metric import AUDIT, DETAIL, EVERY, LOGITS, MAIN, MEMBERS, RETR
 
 # Ten random folds scatter 1.14 to 1.25 times as much as guesses of independent samples would.
 FOLDS = Fitting(1.5, 1.0)
+FIVE = Fitting(1.5, 1.5)  # five folds, dealt once
 
 
 def _mia(name: str, unseen: str, *words: str, **options) -> Metric:
@@ -54,13 +55,17 @@ def _one_attack(name: str, title: str) -> Metric:
     title=title,
     reads=LOGITS,
     of=lambda member: member.strongest.every[name][0],
+    influence=lambda member: _of_credits(member, member.strongest.credits[name]),
     tables={DETAIL: 5},
+    most=1.0,
+    chance=0.5,
+    fitting=FIVE,
   )
 
 
-def _of_strongest(member: Evidence) -> np.ndarray:
-  found, sets = member.strongest, (member.sets["forget"], member.sets[UNSEEN])
-  return influence.of_credits((found.forget[0], found.unseen[0]), sets, member.size)
+def _of_credits(member: Evidence, credits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+  sides = tuple(side[0] for side in credits)
+  return influence.of_credits(sides, (member.sets["forget"], member.sets[UNSEEN]), member.size)
 
 
 def _of_first(member: Evidence) -> np.ndarray:
@@ -114,13 +119,13 @@ T_STRONGEST = Metric(
   "validation samples",
   reads=LOGITS,
   of=lambda member: member.strongest.accuracy[0],
-  influence=_of_strongest,
+  influence=lambda member: _of_credits(member, (member.strongest.forget, member.strongest.unseen)),
   tables={MAIN: 2, MEMBERS: 0, AUDIT: 0},
   better="low",
   paired=EVERY,
   most=1.0,
   chance=0.5,
-  fitting=Fitting(1.5, 1.5),
+  fitting=FIVE,
 )
 T_ATTACK = Metric(
   "T_attack",
