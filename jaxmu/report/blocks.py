@@ -202,9 +202,10 @@ class Report(NamedTuple):
   main: Table
   numbers: pd.DataFrame
   notes: tuple[str, ...] = ()  # beneath the table for a paper
-  stored: str = "rows"
+  stored: str = "the run's stored rows"
   members: pd.DataFrame | None = None
   split: str = ""
+  asked: str = "What was run"  # above the header
 
 
 def described(table: Table) -> str:

@@ -62,7 +62,7 @@ def compose(reports: Mapping[str, Report]) -> Report:
     main=tables[0],
     notes=(NOTE,),
     numbers=whole[["run", *(c for c in whole if c != "run")]],
-    stored="results",
+    stored="the run's stored results",
   )
 
 

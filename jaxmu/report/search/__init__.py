@@ -78,7 +78,7 @@ def compose(data: SearchData) -> Report:
     marks=data.marks,
     main=main,
     numbers=_numbers(data),
-    stored="tables",
+    stored="the run's stored tables",
   )
 
 

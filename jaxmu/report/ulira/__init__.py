@@ -168,7 +168,7 @@ def compose(data: StudyData) -> Report:
     main=main,
     notes=(legend, tables.LEGEND, described(main)),
     numbers=_numbers(data),
-    stored="tables",
+    stored="the run's stored tables",
   )
 
 
