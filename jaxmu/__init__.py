@@ -14,6 +14,7 @@ __all__ = [
   "__version__",
   "audit",
   "errors",
+  "evaluate",
   "methods",
   "models",
   "predict",
@@ -27,6 +28,7 @@ __getattr__, _names = door(
   {
     "audit": "jaxmu.audit",
     "errors": "jaxmu.errors",
+    "evaluate": "jaxmu.evaluation.entry",
     "methods": "jaxmu.api",
     "models": "jaxmu.models",
     "predict": "jaxmu.api",

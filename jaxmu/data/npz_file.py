@@ -16,7 +16,7 @@ KNOWN = (*WHOLE, "num_train", *HALVES, *GROUPS, *OPTIONS)
 
 
 class Kind(NamedTuple):
-  """What a file is for, the entry of a config that names it, and arrays that it may hold."""
+  """What a file is for, the entry of a config that names it ("": none), and what it may hold."""
 
   name: str
   entry: str
@@ -40,9 +40,9 @@ def read(path: str, kind: Kind = DATA) -> dict[str, np.ndarray]:
       with np.load(stream) as file:
         names, members = list(file), dict(file)
   except FileNotFoundError as error:
+    example = f": --config.{kind.entry}=FILE.npz" if kind.entry else ""
     raise DataError(
-      f"{kind.name} {path} does not exist; give the path of an .npz file: "
-      f"--config.{kind.entry}=FILE.npz"
+      f"{kind.name} {path} does not exist; give the path of an .npz file{example}"
     ) from error
   except Exception as error:  # zipfile, zlib, tokenize ...: what damaged bytes raise has no end
     raise _unreadable(path, short(f"{type(error).__name__}: {error}"), kind) from error

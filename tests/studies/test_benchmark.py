@@ -81,6 +81,35 @@ def test_an_audit_of_the_stored_logits_equals_the_rows(run, record):
         assert row[column] == stored[column] or (row[column] != row[column]), column
 
 
+def test_an_evaluation_of_the_stored_logits_equals_the_report(run, record):
+  """`jaxmu.evaluate`, given all seeds with their own splits: numbers, intervals, differences."""
+
+  from jaxmu import evaluate
+  from jaxmu.report.benchmark.benchmark_data import from_run, judge
+
+  dataset, splits = data_of(run)
+  sets = {"retain": "retain", "forget": "forget", "unseen": "test", "validation": "val"}
+  found = evaluate(
+    original=record.logits("original"),
+    unlearned=record.logits("ft"),
+    retrained=record.logits("retrained"),
+    labels=dataset.labels,
+    **{mine: np.stack([getattr(split, its) for split in splits]) for mine, its in sets.items()},
+  )
+  summary = judge(from_run(run)).summary
+  known = {"unlearned": "ft", "retrained": "retrained", "original": "original"}
+  # Whose labels were kept (TA_clean) is known to the run alone.
+  shared = lambda table: table[table["metric"] != "TA_clean"].dropna().itertuples()
+  assert len(found.intervals) >= 60 and len(found.differences) >= 15
+  for row in shared(found.intervals):
+    cell = summary.cell(known[row.method], row.metric)
+    assert (row.value, row.low, row.high) == (cell.mean, cell.low, cell.high), row
+  for row in shared(found.differences):
+    cell = summary.difference(known[row.method], known[row.other], row.metric)
+    assert (row.value, row.low, row.high) == (cell.mean, cell.low, cell.high), row
+  assert found.audit.results.split_per_seed
+
+
 def test_rows_are_recomputed_from_logits_and_split(run, record):
   """An independent path: logits on disk, the split's arithmetic, the attack called by hand."""
 
