@@ -4,7 +4,8 @@
 >>> model, variables = jaxmu.models.build("resnet18", num_classes=10, image_size=32)
 >>> unlearned = jaxmu.unlearn("msg", model, variables, retain=(x_r, y_r), forget=(x_f, y_f))
 >>> logits = jaxmu.predict(model, unlearned, x)
->>> print(jaxmu.audit.audit(logits=logits, labels=y, forget=forget, unseen=unseen))
+>>> print(jaxmu.evaluate(model=model, original=variables, unlearned=unlearned,
+...                      retain=(x_r, y_r), forget=(x_f, y_f), unseen=(x_u, y_u)))
 """
 
 from jaxmu.lazy import door

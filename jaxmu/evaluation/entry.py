@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxmu.errors import DataError, shown
+from jaxmu.errors import DataError, SettingsError, shown
 from jaxmu.evaluation import inputs, result, verdict
 from jaxmu.evaluation.result import Evaluation
 
@@ -60,7 +60,7 @@ def evaluate(
     DataError: arrays of the wrong form, NaN or infinity, labels outside the classes, sets that
       overlap or are too small to be attacked (6 samples).
     ModelError: of variables and models, as `jaxmu.predict`.
-    SettingsError: a threshold outside [0, 1).
+    SettingsError: a threshold outside [0, 1), or max_forget_gap without retrained models.
   """
   asked = verdict.thresholds(
     {
@@ -76,6 +76,8 @@ def evaluate(
   for name in ("original", "unlearned", "retain", "forget", "unseen"):
     if name not in models | sets:
       raise DataError(f"{name} is missing, got {shown(None)}")
+  if asked.max_forget_gap and "retrained" not in models:
+    raise SettingsError("max_forget_gap compares with retrained models; expected retrained=")
   if model is not None and labels is not None:
     raise DataError("labels= is for logits; with model= the sets are pairs (x, y)")
   if model is not None:

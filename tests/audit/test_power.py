@@ -1,5 +1,7 @@
 """What sets of a size can see: known values, and what intervals do on simulated data."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,14 @@ def test_two_hundred_samples_a_side_see_about_five_points():
   assert (
     power.visible("T_MIA", 6, 6) < 1 == power.visible("T_MIA", 1, 1) == power.visible("T_MIA", 0, 9)
   )
+
+
+def test_the_page_has_these_values():
+  page = Path(__file__).parents[2] / "docs" / "deletion_request.md"
+  lines = page.read_text().split("<!-- power:begin -->\n")[1].split("<!-- power")[0].splitlines()
+  head, _, visible, reliable = ([cell.strip() for cell in line.split("|")[2:-1]] for line in lines)
+  values = lambda of: [f"{of('T_strongest', int(n), int(n)):.3f}" for n in head]
+  assert (visible, reliable) == (values(power.visible), values(power.reliable))
 
 
 @pytest.mark.parametrize("sizes", [(80, 80), (150, 400)])

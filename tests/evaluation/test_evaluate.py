@@ -198,6 +198,9 @@ def test_misuse_of_positions_is_answered_by_one_line(change, message):
 def test_thresholds_have_ranges():
   message = "max_attack must be a number at least 0 and below 1, got 1.5"
   refused(lambda: jaxmu.evaluate(**GIVEN, max_attack=1.5), SettingsError, message)
+  alone = {"retrained": None, "max_forget_gap": 0.1}
+  message = "max_forget_gap compares with retrained models"
+  refused(lambda: jaxmu.evaluate(**GIVEN | alone), SettingsError, message)
 
 
 WITHOUT_JAX = """

@@ -1,5 +1,8 @@
 """Each caution about inputs is there in its case, and not where all is as it should be."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support import own_models
@@ -112,6 +115,13 @@ ALONG = {  # what such a case brings with it
 }
 
 
+def test_the_page_has_every_code():
+  page = Path(__file__).parents[2] / "docs" / "deletion_request.md"
+  shown = page.read_text().split("<!-- input-cautions:begin -->")[1].split("<!-- input")[0]
+  codes = set(re.findall(r"^\| `(\w+)` \|", shown, re.M))
+  assert codes == {code for _, code in CASES.values()}
+
+
 def test_where_all_is_right_there_is_none():
   for seed in range(1, 60):
     given = own_models.clean(seeds=1 + seed % 2, seed=seed, retain=300)
@@ -130,6 +140,17 @@ def test_equal_logits_of_dead_models_are_no_shared_samples():
   dead = {name: np.ones_like(array) for name, array in CLEAN["original"].items()}
   found = cautions(original=dead, unlearned=dead, retrained=dead)
   assert "shared_samples" not in found and "unchanged" in found
+
+
+def test_of_many_classes_some_are_looked_at():
+  rng = np.random.default_rng(0)
+  y = {name: rng.integers(0, 300, 20) for name in own_models.SIZES}
+  model = {name: rng.normal(size=(20, 300)) for name in y}
+  model["unseen"][3], y["unseen"][3] = model["forget"][5], y["forget"][5]
+  (found,) = twins.shared(by_set({"original": model, "unlearned": model}, y))
+  assert (found.one, found.other, found.here, found.there) == ("forget", "unseen", 5, 3)
+  y["unseen"][3] += 1 if y["unseen"][3] < 299 else -1  # the label counts, too
+  assert twins.shared(by_set({"original": model, "unlearned": model}, y)) == []
 
 
 def test_the_first_shared_sample_is_named():
