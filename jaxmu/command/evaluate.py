@@ -1,8 +1,8 @@
 """Judge unlearning by logits in a file, or verify the evidence of an evaluation.
 
-  python -m jaxmu.command.evaluate logits.npz
-  python -m jaxmu.command.evaluate logits.npz --report deletion --max-attack=0.55
-  python -m jaxmu.command.evaluate deletion/evidence.json --verify
+  jaxmu evaluate logits.npz
+  jaxmu evaluate logits.npz --report deletion --max-attack=0.55
+  jaxmu evaluate deletion/evidence.json --verify
 
 The .npz holds logits [n, C] (or [K, n, C] of K seeds) as "original/retain", "original/forget",
 "original/unseen", the same for "unlearned" and "retrained" (optional), and labels as

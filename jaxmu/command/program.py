@@ -36,6 +36,7 @@ COMMANDS = {
   "status": Command("console", "how far runs are", words=("status",)),
   "report": Command("make_report", "write a report again, or put several on one page"),
   "inspect": Command("inspect_run", "what a run or a checkpoint holds"),
+  "evaluate": Command("evaluate", "did it work? judge models by their logits, verify evidence"),
   "methods": Command("console", "unlearning methods", words=("methods",)),
   "metrics": Command("listings", "what is measured", words=("metrics",)),
   "datasets": Command("listings", "data sets, and what each needs", words=("datasets",)),

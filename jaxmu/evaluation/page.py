@@ -50,7 +50,7 @@ SEES = (
 )
 CHECKING = (
   "The file evidence.json beside this page has all numbers, and the SHA-256 of every array in "
-  "evidence.npz. “python -m jaxmu.command.evaluate evidence.json --verify” computes the numbers "
+  "evidence.npz. “jaxmu evaluate evidence.json --verify” computes the numbers "
   "again from the arrays and says which differ."
 )
 
