@@ -124,6 +124,8 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> "Config
   except KeyboardInterrupt:
     raise
   except BaseException as error:  # `sys.exit` in a config file is a mistake as well
+    if absent := endings.not_installed(error):
+      raise SettingsError(absent) from error
     line = _line(error, file)
     where = f"config file {file}" + (f", line {line}," if line else "")
     where += f" with argument '{argument}'" if argument else ""

@@ -14,6 +14,11 @@ from jaxmu import stopping
 from jaxmu.errors import Interrupted, StoreError, UserError, short
 
 LACKING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG)
+# Packages that only studies and reports need, which a plain installation does not have.
+EXTRAS = (
+  *("PIL", "absl", "adjustText", "array_record", "etils", "jinja2", "matplotlib", "ml_collections"),
+  *("optuna", "orbax", "pyarrow", "rich", "tensorflow_datasets", "tqdm", "yaml"),
+)
 JAX_ERRORS = ("JaxRuntimeError", "XlaRuntimeError")  # by name: jax is not loaded here
 MEMORY_ADVICE = (
   "try --config.population.members_at_once=1, --config.population.chunk=1, a smaller batch_size or"
@@ -82,8 +87,17 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def not_installed(error: BaseException) -> str:
+  """Say which package of an extra is absent, "" if that is not the error."""
+  if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRAS:
+    return f"{error.name} is not installed; run pip install 'jaxmu[bench]', which has all of it"
+  return ""
+
+
 def _lack(error: BaseException) -> str:
   """Say what the machine lacks, if that is the error."""
+  if absent := not_installed(error):
+    return absent
   if isinstance(error, OSError) and error.errno in LACKING:
     if error.filename is not None:
       return f"cannot use {error.filename}: {error.strerror}"

@@ -6,12 +6,14 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import jax
 import pytest
 
 from jaxmu import errors
-from jaxmu.command import cli
+from jaxmu.command import cli, endings
 
 GO_ON = "; run the same command again to go on where it stopped"
 MEMORY = "; try --config.population.members_at_once=1, "
@@ -80,7 +82,9 @@ def test_scripts_get_what_knows_of_signals():
 
 PRINTS = """
 import sys
-from jaxmu.command import cli
+import tomllib
+from pathlib import Path
+from jaxmu.command import cli, endings
 sys.exit(cli.run(lambda args: print(*range({count})), cli.parser("A.", config=False), []))
 """
 
@@ -108,3 +112,23 @@ def test_signs_that_the_terminal_lacks_are_no_error():
   environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0"}
   done = subprocess.run(command, env=environment, capture_output=True, text=True)
   assert (done.returncode, done.stdout, done.stderr) == (0, "0.5 ? 0.1\n", "")
+
+
+def test_an_absent_package_of_an_extra_is_one_line(capsys):
+  absent = ModuleNotFoundError("No module named 'orbax'", name="orbax.checkpoint")
+  assert endings.told(absent) == 2
+  assert capsys.readouterr().err == (
+    "error: orbax.checkpoint is not installed; run pip install 'jaxmu[bench]', which has all of it\n"
+  )
+  with pytest.raises(ModuleNotFoundError):  # of the program itself
+    endings.told(ModuleNotFoundError("No module named 'jaxmu.x'", name="jaxmu.x"))
+
+
+def test_every_package_of_an_extra_is_known():
+  """What pip calls a package and what Python imports differ."""
+  root = Path(__file__).parents[2]
+  extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+  imported = {"absl-py": "absl", "adjusttext": "adjustText", "pillow": "PIL", "pyyaml": "yaml"}
+  imported |= {"orbax-checkpoint": "orbax", "tensorflow-datasets": "tensorflow_datasets"}
+  names = {re.split(r"[\[><=]", one)[0] for extra in ("bench", "report") for one in extras[extra]}
+  assert {imported.get(name, name) for name in names - {"jaxmu"}} <= set(endings.EXTRAS)
