@@ -117,9 +117,8 @@ def test_signs_that_the_terminal_lacks_are_no_error():
 def test_an_absent_package_of_an_extra_is_one_line(capsys):
   absent = ModuleNotFoundError("No module named 'orbax'", name="orbax.checkpoint")
   assert endings.told(absent) == 2
-  assert capsys.readouterr().err == (
-    "error: orbax.checkpoint is not installed; run pip install 'jaxmu[bench]', which has all of it\n"
-  )
+  line = "orbax.checkpoint is not installed; run pip install 'jaxmu[bench]', which has all of it"
+  assert capsys.readouterr().err == f"error: {line}\n"
   with pytest.raises(ModuleNotFoundError):  # of the program itself
     endings.told(ModuleNotFoundError("No module named 'jaxmu.x'", name="jaxmu.x"))
 
