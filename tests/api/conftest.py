@@ -4,7 +4,7 @@ import pytest
 from support import problems
 from support.user_networks import Dropping, Stock, initial
 
-from jaxmu import api
+from jaxmu.execution import predictions, runner
 
 
 @pytest.fixture(scope="module")
@@ -32,5 +32,5 @@ def uncompiled(monkeypatch):
   def late(*args, **options):
     raise AssertionError("this ought to have been refused before")
 
-  monkeypatch.setattr(api.runner, "run", late)
-  monkeypatch.setattr(api.predictions, "logits", late)
+  monkeypatch.setattr(runner, "run", late)
+  monkeypatch.setattr(predictions, "logits", late)

@@ -1,0 +1,10 @@
+"""The Python interface for your own Flax model and data.
+
+`unlearn` and `unlearn_requests`, `predict`, `methods`.
+"""
+
+from jaxmu.api.calls import unlearn, unlearn_requests
+from jaxmu.api.options import methods
+from jaxmu.api.prediction import predict
+
+__all__ = ["methods", "predict", "unlearn", "unlearn_requests"]

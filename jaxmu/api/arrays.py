@@ -1,0 +1,47 @@
+"""Samples as a caller has them: checked, and laid out for the engine."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu.data.samples import Samples, check_sets
+from jaxmu.engine.population import Population
+from jaxmu.errors import MethodError
+from jaxmu.execution.problem import Problem
+from jaxmu.training import Task
+from jaxmu.training.method import Method
+from jaxmu.training.task import Arrays
+
+_ARGUMENTS = {"retain": "retain", "forget": "forget", "val": "validation"}  # set -> argument
+
+
+def sets(method: Method, given: Mapping[str, Any]) -> dict[str, Samples]:
+  """Check all sets that were given, those that the method needs first."""
+  for name in sorted(method.needs):
+    if given[_ARGUMENTS[name]] is None:
+      argument = _ARGUMENTS[name]
+      raise MethodError(f"{method.name} needs {argument}=(x, y), which was not given")
+  return check_sets({name: given[name] for name in sorted(given) if given[name] is not None})
+
+
+def problem(
+  population: Population, task: Task, needs: Collection[str], given: Mapping[str, Samples]
+) -> Problem:
+  """Concatenate the sets that a method needs, and remember where each one lies."""
+  sets = {name: given[_ARGUMENTS[name]] for name in sorted(needs)}
+  x = jnp.concatenate([jnp.asarray(x) for x, _ in sets.values()])
+  y = jnp.concatenate([jnp.asarray(y, jnp.int32) for _, y in sets.values()])
+  ends = np.cumsum([len(labels) for _, labels in sets.values()])
+  index = {
+    name: np.arange(end - len(labels), end, dtype=np.int32)[None]
+    for (name, (_, labels)), end in zip(sets.items(), ends)
+  }
+  return Problem(population, task, population.share(Arrays(x, y)), index)
+
+
+def alone(tree: Any) -> Any:
+  """Make one model a population of one: leaves [...] become [1, ...]."""
+  return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)

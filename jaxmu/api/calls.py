@@ -1,0 +1,157 @@
+"""Unlearning, one request or several, on a caller's model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu.api import arrays, judgement, options
+from jaxmu.data.overlap import check_disjoint
+from jaxmu.data.samples import Samples, check_classes, check_sets
+from jaxmu.engine.population import Population
+from jaxmu.errors import DataError, shown
+from jaxmu.execution import runner
+from jaxmu.models import user_network
+from jaxmu.training import Task
+
+Pair = tuple[Any, Any]
+
+
+def unlearn(
+  method: str,
+  model: nn.Module,
+  variables: Mapping[str, Any],
+  *,
+  retain: Pair | None = None,
+  forget: Pair | None = None,
+  validation: Pair | None = None,
+  key: jax.Array | None = None,
+  shuffle: bool = True,
+  fidelity: str | None = None,
+  randomness: Mapping[str, Any] | None = None,
+  **hyperparameters,
+) -> dict[str, Any]:
+  """Remove the influence of the forget set from a trained network.
+
+  >>> unlearned = jaxmu.unlearn("msg", model, variables, retain=(x_r, y_r), forget=(x_f, y_f),
+  ...                           key=jax.random.key(0), learning_rate=1e-3, num_epochs=5)
+
+  Args:
+    method: a name of `jaxmu.methods()`, or "original"/"retrained" to train from `variables`.
+    model: a linen module whose call takes images [B, H, W, C] and a train flag (`train`,
+      `training`, `deterministic`, `use_running_average` ...) and returns logits [B, classes].
+    variables: {"params", "batch_stats"}; batch_stats may be absent. Not modified.
+    retain, forget, validation: (x float, normalised, [n, H, W, C]; y int [n]), disjoint. Only the
+      sets that the method needs are trained on; the others are checked, and may be left out.
+    key: typed PRNG key; `jax.random.key(0)` where None. Equal keys give equal results.
+    shuffle: False visits every set in stored order.
+    fidelity: "reference", "fixed", or None for the method's default (methods.md 0.2).
+    randomness: replacements for the method's random draws, by name (`jaxmu.methods()[m]["draws"]`).
+    **hyperparameters: of the method; names and defaults as in `jaxmu.methods()`.
+
+  Returns:
+    New variables, {"params", "batch_stats"} (without batch_stats where the model has none).
+
+  Raises:
+    MethodError: unknown method, hyper-parameter or draw, a missing set, or a key of the wrong form.
+    DataError: images and labels of the wrong form (shape, type, label range, NaN), or in two sets.
+    ModelError: variables or model of the wrong form.
+    FloatingPointError: the model turned non-finite; the message says in which steps.
+
+  Warns (`jaxmu.errors.UnlearningWarning`) where nothing changed, where the model no longer works on
+  the retain set, or where two sets share a few samples.
+  """
+  chosen = options.method(method)
+  complete = chosen.hyperparameters(hyperparameters)
+  key, draws = options.key(key), options.draws(randomness)
+  options.check(shuffle, fidelity)
+  user_network.check_module(model)
+  start = user_network.plain_variables(variables)
+  sets = arrays.sets(chosen, {"retain": retain, "forget": forget, "validation": validation})
+  images = next(iter(sets.values())).x
+  classes = user_network.count_classes(model, start, images)
+  user_network.count_classes(model, start, images, train=True)
+  user_network.refuse_unused(model, start, images)
+  check_classes(sets, classes)
+  judgement.warn(check_disjoint(sets))
+  population = Population(1, devices=(jax.devices()[0],))
+  problem = arrays.problem(population, Task(model, classes, shuffle=shuffle), chosen.needs, sets)
+  ended = runner.run(
+    chosen,
+    problem,
+    arrays.alone(start),
+    hp=[complete],
+    keys=key[None],
+    fidelity=fidelity,
+    draws=draws,
+  )
+  if ended.failures[0]:
+    raise FloatingPointError(
+      f"{method} turned non-finite in {ended.failures[0]}; try a smaller learning_rate"
+    )
+  result = jax.tree.map(lambda leaf: leaf[0], ended.variables)
+  if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(result)):
+    raise FloatingPointError(
+      f"{method} turned non-finite in its last step; try a smaller learning_rate"
+    )
+  judgement.warn(judgement.doubts(method, model, start, result, sets))
+  return result if "batch_stats" in variables else {"params": result["params"]}
+
+
+def unlearn_requests(
+  method: str,
+  model: nn.Module,
+  variables: Mapping[str, Any],
+  *,
+  retain: Pair,
+  requests: Sequence[Pair],
+  key: jax.Array | None = None,
+  **more,
+) -> Iterator[dict[str, Any]]:
+  """Unlearn requests for deletion one after another; yield the variables after each.
+
+  Every request starts from the model that the one before left. What later ones will delete is still
+  there, so it is retained until its turn comes; what earlier ones deleted is never seen again.
+
+  >>> for unlearned in jaxmu.unlearn_requests("ft", model, variables, retain=(x, y),
+  ...                                         requests=[(x_1, y_1), (x_2, y_2)]):
+  ...   print(jaxmu.predict(model, unlearned, x_test))
+
+  Args:
+    retain: samples that no request names, as for `unlearn`.
+    requests: pairs (x, y), disjoint, in the order in which they came.
+    key: of the first request, which is `unlearn` with it; the others' are folded from it.
+    **more: everything else that `unlearn` takes, hyper-parameters as well.
+
+  Raises:
+    DataError: there is no request, or one has images or labels of another form.
+    What `unlearn` raises and warns of, when its turn comes.
+  """
+  if not isinstance(requests, list | tuple) or not requests:
+    raise DataError(f"requests must be a list of pairs (x, y), got {shown(requests)}")
+  names = [f"requests[{k}]" for k in range(len(requests))]
+  sets = check_sets({"retain": retain, **dict(zip(names, requests))})
+  return _one_by_one(method, model, variables, sets, names, options.key(key), more)
+
+
+def _one_by_one(
+  method: str,
+  model: nn.Module,
+  variables: Mapping[str, Any],
+  sets: Mapping[str, Samples],
+  names: Sequence[str],
+  key: jax.Array,
+  more: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+  present = variables
+  for k, name in enumerate(names):
+    left = [sets["retain"], *(sets[later] for later in names[k + 1 :])]
+    kept = tuple(np.concatenate(parts) for parts in zip(*left))
+    own = key if k == 0 else jax.random.fold_in(key, k)
+    present = unlearn(
+      method, model, present, retain=kept, forget=tuple(sets[name]), key=own, **more
+    )
+    yield present

@@ -1,0 +1,64 @@
+"""Which method, and what it is given beside a model and samples: keys, draws, switches."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmu.data.samples import as_array
+from jaxmu.errors import DataError, MethodError, shown
+from jaxmu.training.method import Method
+from jaxmu.unlearning import METHODS, describe, get
+
+
+def methods() -> dict[str, dict[str, Any]]:
+  """Return name -> title, summary, paper, needs, hyperparameters, fidelity, oddities and draws."""
+  return {name: describe(method) for name, method in METHODS.items()}
+
+
+def method(name: Any) -> Method:
+  """Return the method, or training itself, called `name`; `MethodError` for what is no name."""
+  if not isinstance(name, str):
+    raise MethodError(f"method must be a name of jaxmu.methods(), got {shown(name)}")
+  return get(name)
+
+
+def key(key: Any) -> jax.Array:
+  """Return one typed threefry key, `jax.random.key(0)` for None; `MethodError` for what is none."""
+  given, key = key, jax.random.key(0) if key is None else key
+  if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    key = jax.random.key_data(key)  # else an old-style key, [2] already
+  if getattr(key, "shape", None) != (2,) or key.dtype != jnp.uint32:
+    raise MethodError(
+      f"key must be one threefry key, such as jax.random.key(0); got {shown(given)}"
+    )
+  return jax.random.wrap_key_data(key)
+
+
+def draws(randomness: Any) -> dict[str, Any]:
+  """Return the replacements of random draws as arrays with a leading axis of one member."""
+  if not isinstance(randomness, Mapping | None):
+    raise MethodError(f"randomness must map draws to arrays, got {shown(randomness)}")
+
+  def read(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+      return {key: read(f"{name}/{key}", child) for key, child in value.items()}
+    array = as_array(f"randomness: {name}", value)
+    if array.dtype.kind not in "iufV":  # V: bfloat16 and its like
+      raise MethodError(f"randomness: {name} must hold numbers, got {shown(array)}")
+    return jnp.asarray(array)[None]
+
+  try:
+    return {name: read(name, value) for name, value in (randomness or {}).items()}
+  except DataError as error:
+    raise MethodError(str(error)) from error
+
+
+def check(shuffle: Any, fidelity: Any) -> None:
+  """Raise `MethodError` unless `shuffle` is a truth value and `fidelity` a text or None."""
+  if not isinstance(shuffle, bool | np.bool_):
+    raise MethodError(f"shuffle must be True or False, got {shown(shuffle)}")
+  if not isinstance(fidelity, str | None):
+    raise MethodError(f"fidelity must be default, reference or fixed, got {shown(fidelity)}")
