@@ -18,13 +18,19 @@ from jaxmu.training.task import Arrays
 _ARGUMENTS = {"retain": "retain", "forget": "forget", "val": "validation"}  # set -> argument
 
 
-def sets(method: Method, given: Mapping[str, Any]) -> dict[str, Samples]:
-  """Check all sets that were given, those that the method needs first."""
+def sets(method: Method, given: Mapping[str, Any], stored: str) -> dict[str, Samples]:
+  """Check all sets that were given, those that the method needs first.
+
+  Args:
+    given: argument -> pair, or None where it was not given.
+    stored: how images are stored, as for `check_images`.
+  """
   for name in sorted(method.needs):
     if given[_ARGUMENTS[name]] is None:
       argument = _ARGUMENTS[name]
       raise MethodError(f"{method.name} needs {argument}=(x, y), which was not given")
-  return check_sets({name: given[name] for name in sorted(given) if given[name] is not None})
+  present = {name: given[name] for name in sorted(given) if given[name] is not None}
+  return check_sets(present, stored)
 
 
 def problem(

@@ -1,6 +1,6 @@
 """Unlearning, one request or several, on a caller's model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.api import arrays, judgement, options
+from jaxmu.api.prediction import check_network
+from jaxmu.api.preparation import Preparation
 from jaxmu.data.overlap import check_disjoint
 from jaxmu.data.samples import Samples, check_classes, check_sets
 from jaxmu.engine.population import Population
@@ -28,7 +30,10 @@ def unlearn(
   retain: Pair | None = None,
   forget: Pair | None = None,
   validation: Pair | None = None,
-  key: jax.Array | None = None,
+  key: jax.Array | int | None = None,
+  preprocess: Callable[[jax.Array], jax.Array] | None = None,
+  mean: Any = None,
+  std: Any = None,
   shuffle: bool = True,
   fidelity: str | None = None,
   randomness: Mapping[str, Any] | None = None,
@@ -41,19 +46,24 @@ def unlearn(
 
   Args:
     method: a name of `jaxmu.methods()`, or "original"/"retrained" to train from `variables`.
-    model: a linen module whose call takes images [B, H, W, C] and a train flag (`train`,
-      `training`, `deterministic`, `use_running_average` ...) and returns logits [B, classes].
+    model: a linen module whose call takes x [B, ...] and a train flag (`train`, `training`,
+      `deterministic`, `use_running_average` ...) and returns logits [B, classes].
     variables: {"params", "batch_stats"}; batch_stats may be absent. Not modified.
-    retain, forget, validation: (x float, normalised, [n, H, W, C]; y int [n]), disjoint. Only the
-      sets that the method needs are trained on; the others are checked, and may be left out.
-    key: typed PRNG key; `jax.random.key(0)` where None. Equal keys give equal results.
+    retain, forget, validation: (x [n, ...]; y int [n]), disjoint; x float and normalised, such as
+      images [n, H, W, C], or as the next arguments take it. Only the sets that the method needs are
+      trained on; the others are checked, and may be left out.
+    key: a seed or a typed PRNG key; 0 where None. Equal keys give equal results.
+    preprocess: a function by which jax turns batches of stored x into the network's input, floats
+      [B, ...]; one function object for all calls, as programs are looked up by it.
+    mean, std: of uint8 images scaled to [0, 1], per channel or one number; in place of preprocess.
     shuffle: False visits every set in stored order.
     fidelity: "reference", "fixed", or None for the method's default (methods.md 0.2).
     randomness: replacements for the method's random draws, by name (`jaxmu.methods()[m]["draws"]`).
     **hyperparameters: of the method; names and defaults as in `jaxmu.methods()`.
 
   Returns:
-    New variables, {"params", "batch_stats"} (without batch_stats where the model has none).
+    New variables, {"params", "batch_stats"} (without batch_stats where the model has none), each
+    leaf of the type that it had.
 
   Raises:
     MethodError: unknown method, hyper-parameter or draw, a missing set, or a key of the wrong form.
@@ -70,15 +80,16 @@ def unlearn(
   options.check(shuffle, fidelity)
   user_network.check_module(model)
   start = user_network.plain_variables(variables)
-  sets = arrays.sets(chosen, {"retain": retain, "forget": forget, "validation": validation})
-  images = next(iter(sets.values())).x
-  classes = user_network.count_classes(model, start, images)
-  user_network.count_classes(model, start, images, train=True)
-  user_network.refuse_unused(model, start, images)
+  prepared = Preparation(preprocess, mean, std)
+  given = {"retain": retain, "forget": forget, "validation": validation}
+  sets = arrays.sets(chosen, given, prepared.stored)
+  stored = next(iter(sets.values())).x
+  classes = check_network(model, start, prepared.network_input(stored), train=True)
   check_classes(sets, classes)
   judgement.warn(check_disjoint(sets))
   population = Population(1, devices=(jax.devices()[0],))
-  problem = arrays.problem(population, Task(model, classes, shuffle=shuffle), chosen.needs, sets)
+  task = Task(model, classes, prepared.rule(stored), shuffle=bool(shuffle))
+  problem = arrays.problem(population, task, chosen.needs, sets)
   ended = runner.run(
     chosen,
     problem,
@@ -92,12 +103,14 @@ def unlearn(
     raise FloatingPointError(
       f"{method} turned non-finite in {ended.failures[0]}; try a smaller learning_rate"
     )
-  result = jax.tree.map(lambda leaf: leaf[0], ended.variables)
+  found = jax.tree.map(lambda leaf: leaf[0], ended.variables)
+  result = user_network.in_type_of({"batch_stats": {}, **variables}, found)
   if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(result)):
     raise FloatingPointError(
       f"{method} turned non-finite in its last step; try a smaller learning_rate"
     )
-  judgement.warn(judgement.doubts(method, model, start, result, sets))
+  after = user_network.plain_variables(result)
+  judgement.warn(judgement.doubts(method, task, start, after, sets))
   return result if "batch_stats" in variables else {"params": result["params"]}
 
 
@@ -108,7 +121,7 @@ def unlearn_requests(
   *,
   retain: Pair,
   requests: Sequence[Pair],
-  key: jax.Array | None = None,
+  key: jax.Array | int | None = None,
   **more,
 ) -> Iterator[dict[str, Any]]:
   """Unlearn requests for deletion one after another; yield the variables after each.
@@ -133,7 +146,8 @@ def unlearn_requests(
   if not isinstance(requests, list | tuple) or not requests:
     raise DataError(f"requests must be a list of pairs (x, y), got {shown(requests)}")
   names = [f"requests[{k}]" for k in range(len(requests))]
-  sets = check_sets({"retain": retain, **dict(zip(names, requests))})
+  prepared = Preparation(*(more.get(name) for name in ("preprocess", "mean", "std")))
+  sets = check_sets({"retain": retain, **dict(zip(names, requests))}, prepared.stored)
   return _one_by_one(method, model, variables, sets, names, options.key(key), more)
 
 

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -25,7 +24,7 @@ def warn(sentences: Iterable[str]) -> None:
 
 def doubts(
   method: str,
-  model: nn.Module,
+  task: Task,
   before: Mapping[str, Any],
   after: Mapping[str, Any],
   sets: Mapping[str, Samples],
@@ -45,7 +44,7 @@ def doubts(
     return []
   x, y = sets[name]
   chosen = np.linspace(0, len(x) - 1, min(len(x), JUDGED)).astype(int)
-  task = Task(model, 0)
+  task = Task(task.module, 0, task.preprocess)
   look = lambda variables: logits(task, variables, x[chosen], JUDGED_BATCH)
   damage = outcome.damage(lambda: look(before), look(after), y[chosen])
   advice = "use a smaller rate, fewer epochs or a smaller share"

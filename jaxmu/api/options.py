@@ -1,5 +1,6 @@
 """Which method, and what it is given beside a model and samples: keys, draws, switches."""
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from jaxmu.data.samples import as_array
 from jaxmu.errors import DataError, MethodError, shown
+from jaxmu.settings.ranges import SEED, Unfit, fit
 from jaxmu.training.method import Method
 from jaxmu.unlearning import METHODS, describe, get
 
@@ -25,16 +27,21 @@ def method(name: Any) -> Method:
   return get(name)
 
 
-def key(key: Any) -> jax.Array:
-  """Return one typed threefry key, `jax.random.key(0)` for None; `MethodError` for what is none."""
-  given, key = key, jax.random.key(0) if key is None else key
-  if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-    key = jax.random.key_data(key)  # else an old-style key, [2] already
-  if getattr(key, "shape", None) != (2,) or key.dtype != jnp.uint32:
+def key(given: Any) -> jax.Array:
+  """Return one typed threefry key from a key, a seed, or None for 0; `MethodError` for others."""
+  if given is None or (isinstance(given, numbers.Integral) and not isinstance(given, bool)):
+    try:
+      return jax.random.key(fit(0 if given is None else given, int, SEED))
+    except Unfit as expected:
+      raise MethodError(f"key must be {expected} where it is a seed, got {given}") from None
+  data = given
+  if isinstance(data, jax.Array) and jnp.issubdtype(data.dtype, jax.dtypes.prng_key):
+    data = jax.random.key_data(data)  # else an old-style key, [2] already
+  if getattr(data, "shape", None) != (2,) or data.dtype != jnp.uint32:
     raise MethodError(
-      f"key must be one threefry key, such as jax.random.key(0); got {shown(given)}"
+      f"key must be a seed or one threefry key, such as jax.random.key(0); got {shown(given)}"
     )
-  return jax.random.wrap_key_data(key)
+  return jax.random.wrap_key_data(data)
 
 
 def draws(randomness: Any) -> dict[str, Any]:

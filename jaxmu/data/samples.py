@@ -8,10 +8,12 @@ import numpy as np
 from jaxmu.errors import DataError, short, shown
 
 FLOATS = ("float32", "float64")
+HALVES = ("float16", "bfloat16")  # widened to float32, which holds each of their numbers
+BLOCK = 2**24  # numbers that are looked at together: a large array may lie in a file
 
 
 class Samples(NamedTuple):
-  """One set: x float, normalised, [n, H, W, C]; y int [n]."""
+  """One set: x [n, ...], float and normalised or as they are stored; y int [n]."""
 
   x: np.ndarray
   y: np.ndarray
@@ -29,37 +31,78 @@ def as_array(name: str, given: Any) -> np.ndarray:
     )
   try:
     if hasattr(given, "detach"):
-      given = given.detach().cpu().numpy()
+      given = given.detach().cpu()
+      if "bfloat16" in str(given.dtype):  # PyTorch's, which NumPy does not know
+        given = given.float()
+      given = given.numpy()
     array = np.asarray(given)
   except (ValueError, TypeError, RuntimeError) as error:
-    half = "bfloat16" in str(getattr(given, "dtype", ""))  # PyTorch's, which NumPy does not know
-    remedy = "convert it to float32" if half else "expected numbers, all rows of equal length"
     raise DataError(
-      f"{name}: {type(given).__name__} cannot be read as an array ({short(str(error))}); {remedy}"
+      f"{name}: {type(given).__name__} cannot be read as an array ({short(str(error))}); expected "
+      "numbers, all rows of equal length"
     ) from error
   if array.dtype.kind == "O":
     raise DataError(f"{name}: expected an array of numbers, got {shown(given)}")
   return array
 
 
-def check_images(name: str, given: Any) -> np.ndarray:
-  """Return images as a float array [n, H, W, C] of finite numbers; raise `DataError`."""
+def check_images(name: str, given: Any, stored: str = "normalised") -> np.ndarray:
+  """Return images, or other samples, as an array [n, ...] of finite numbers; raise `DataError`.
+
+  Args:
+    stored: "normalised" for what a network takes as it is, "uint8" for pixels, "anything" for
+      numbers of which a function of the caller's makes its input.
+  """
   x = as_array(name, given)
-  if x.ndim != 4 or 0 in x.shape:
-    raise DataError(f"{name}: images must have shape [n >= 1, H, W, C], got {x.shape}")
-  if x.dtype.name not in FLOATS:
-    half = "float" in x.dtype.name
-    wanted = "float32, as weights and losses are" if half else "float and normalised"
-    convert = "; convert them with x.astype('float32')" if half else ""
-    raise DataError(f"{name}: images must be {wanted}, got {x.dtype.name}{convert}")
-  bad = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))
+  if x.ndim < 2 or 0 in x.shape:
+    raise DataError(f"{name}: images must have shape [n >= 1, ...], got {x.shape}")
+  if stored == "normalised" and x.dtype.name in HALVES:
+    x = x.astype(np.float32)
+  _check_type(name, x.dtype, stored)
+  bad = _not_finite(x)
   if len(bad):
     raise DataError(f"{name}: {len(bad)} images hold NaN or infinity, the first at index {bad[0]}")
   return x
 
 
-def check_sets(given: Mapping[str, Any]) -> dict[str, Samples]:
+def _check_type(name: str, dtype: np.dtype, stored: str) -> None:
+  """Raise `DataError` for numbers of another type than how they are stored promises."""
+  if stored == "anything":
+    if dtype.kind not in "biuf" and dtype.name not in HALVES:
+      raise DataError(f"{name}: images must be real numbers, got {dtype.name}")
+  elif stored == "uint8":
+    if dtype != np.uint8:
+      raise DataError(
+        f"{name}: mean= and std= are of uint8 images, got {dtype.name}; normalise them yourself, "
+        "or give preprocess="
+      )
+  elif dtype.name not in FLOATS:
+    if "float" in dtype.name:
+      raise DataError(
+        f"{name}: images must be float32, as weights and losses are, got {dtype.name}; convert "
+        "them with x.astype('float32')"
+      )
+    remedy = "mean= and std=, or preprocess=" if dtype == np.uint8 else "preprocess="
+    raise DataError(
+      f"{name}: images must be float and normalised, got {dtype.name}; or give {remedy}"
+    )
+
+
+def _not_finite(x: np.ndarray) -> np.ndarray:
+  """Return the positions of samples that hold NaN or infinity, block by block."""
+  if x.dtype.kind in "biu":
+    return np.zeros(0, int)
+  rows = max(1, BLOCK * len(x) // x.size)
+  fine = lambda part: np.isfinite(part).all(axis=tuple(range(1, x.ndim)))
+  blocks = [fine(x[start : start + rows]) for start in range(0, len(x), rows)]
+  return np.flatnonzero(~np.concatenate(blocks))
+
+
+def check_sets(given: Mapping[str, Any], stored: str = "normalised") -> dict[str, Samples]:
   """Return the sets, name -> (x, y), with images of one shape and a whole number as each label.
+
+  Args:
+    stored: how images are stored, as for `check_images`.
 
   Raises:
     DataError: what was given is no pair, or one of its arrays has another form.
@@ -68,12 +111,14 @@ def check_sets(given: Mapping[str, Any]) -> dict[str, Samples]:
   for name, pair in given.items():
     if not isinstance(pair, tuple | list) or len(pair) != 2:
       raise DataError(f"{name} must be a pair (x, y), got {type(pair).__name__}")
-    x = check_images(name, pair[0])
+    x = check_images(name, pair[0], stored)
     first = next(iter(sets.values())).x if sets else x
     if x.shape[1:] != first.shape[1:]:
       raise DataError(
         f"{name}: images have shape {x.shape[1:]}, those of another set {first.shape[1:]}"
       )
+    if x.dtype != first.dtype and stored != "normalised":
+      raise DataError(f"{name}: images are {x.dtype.name}, those of another set {first.dtype.name}")
     y = as_array(name, pair[1])
     if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
       raise DataError(

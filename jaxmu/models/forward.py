@@ -64,15 +64,16 @@ def _apply(module, params, batch_stats, x, train, mask, key, moves):
     reason = _misfit(params, x) or short(str(error))
     raise ModelError(f"{name} does not accept images of shape {x.shape}: {reason}") from error
   logits, updates = out if mutable else (out, {})
+  if getattr(logits, "shape", None) in ((x.shape[0],), (x.shape[0], 1)):
+    raise ModelError(
+      f"{name} has a binary head, one logit per sample; expected a logit for each of at least 2 "
+      "classes: the two logits [0, z] in place of z mean the same"
+    )
   if not isinstance(logits, jax.Array) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:
     got = getattr(logits, "shape", type(logits).__name__)
     raise ModelError(f"{name} must return logits of shape ({x.shape[0]}, classes), got {got}")
   if not jnp.issubdtype(logits.dtype, jnp.floating):
     raise ModelError(f"{name} must return logits that are float, got {logits.dtype}")
-  if logits.shape[1] < 2:
-    raise ModelError(
-      f"{name} must return a logit for each of at least 2 classes, got one per image"
-    )
   return logits, updates.get("batch_stats", batch_stats)
 
 
@@ -160,6 +161,8 @@ def _misfit(params, x):
     return ""
   if x.ndim != 4:
     return f"images must be [batch, height, width, {stem.shape[2]}]"
+  if x.shape[1] == stem.shape[2] != x.shape[3]:
+    return f"channels come last here, as in [batch, height, width, {stem.shape[2]}]"
   if x.shape[3] != stem.shape[2]:
     return f"its first convolution reads {stem.shape[2]} channels, the images have {x.shape[3]}"
   return ""

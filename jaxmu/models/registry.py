@@ -15,7 +15,7 @@ from jaxmu.models.cnn import Cnn
 from jaxmu.models.resnet import ResNet18
 from jaxmu.models.tinyvit import TinyViT
 from jaxmu.settings import Settings
-from jaxmu.settings.ranges import BELOW_ONE, Range, Unfit, fit
+from jaxmu.settings.ranges import BELOW_ONE, SEED, Range, Unfit, fit
 
 MODELS: dict[str, type[Any]] = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
 CLASSES = Range(2, 65_536)
@@ -25,6 +25,7 @@ NUMBERS = {  # what a number that makes a network may be; where it ends, a machi
   "drop_path": (float, BELOW_ONE),
   "image_size": (int, Range(1, 512)),
   "channels": (int, Range(1, 4_096)),
+  "key": (int, SEED),
 }
 
 
@@ -68,12 +69,12 @@ def build(
   num_classes: int,
   image_size: int,
   channels: int = 3,
-  key: Array | None = None,
+  key: Array | int | None = None,
   **options: Any,
 ) -> tuple[nn.Module, dict]:
   """Return (module, variables) of a freshly initialised network for square images.
 
-  `channels` counts those of the network input; `key` defaults to `jax.random.key(0)`. Variables are
+  `channels` counts those of the network input; `key` is one or a seed, 0 by default. Variables are
   {"params", "batch_stats"} in jax's default float dtype. Raises ModelError as `make` does, and for
   images that the network is not made for.
   """
@@ -113,8 +114,8 @@ def _check_lowering(given: Any) -> None:
 
 
 def _key(given: Any) -> Array:
-  if given is None:
-    return jax.random.key(0)
+  if given is None or isinstance(given, int | np.integer):
+    return jax.random.key(_number("key", 0 if given is None else given))
   typed = hasattr(given, "dtype") and jnp.issubdtype(given.dtype, jax.dtypes.prng_key)
   old = not typed and getattr(given, "dtype", None) == jnp.uint32
   if getattr(given, "shape", None) != ((2,) if old else ()) or not (typed or old):

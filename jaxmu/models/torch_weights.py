@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmu.data.samples import FLOATS, as_array
+from jaxmu.data.samples import FLOATS, HALVES, as_array
 from jaxmu.errors import DataError, ModelError, closest, shown
 from jaxmu.models import user_network
 from jaxmu.models.registry import MODELS
@@ -168,6 +168,8 @@ def _to_numpy(key, value):
     array = as_array(f"state dict entry '{key}'", value)
   except DataError as error:
     raise ModelError(str(error)) from error
+  if array.dtype.name in HALVES:
+    array = array.astype(np.float32)
   if array.dtype.name not in FLOATS:
     raise ModelError(
       f"state dict entry '{key}' is {array.dtype.name}; expected float32: convert it with .float()"

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmu.data.samples import FLOATS, as_array
+from jaxmu.data.samples import FLOATS, HALVES, as_array
 from jaxmu.errors import DataError, ModelError, UserError, short, shown
 from jaxmu.models.forward import forward, mode_flags
 
@@ -33,6 +33,8 @@ def check_module(module: Any) -> None:
 def plain_variables(variables: Any) -> dict[str, Any]:
   """Return {"params", "batch_stats"} as plain dicts of arrays, from whatever mappings they are.
 
+  Leaves in half precision are widened to float32; `in_type_of` goes back.
+
   Raises:
     ModelError: other collections, leaves that are no arrays or hold NaN, parameters that are not
       float32 (or float64).
@@ -54,10 +56,22 @@ def plain_variables(variables: Any) -> dict[str, Any]:
   return {"batch_stats": {}} | plain
 
 
+def in_type_of(given: Any, plain: Any) -> Any:
+  """Round the leaves of plain variables whose given counterparts are in half precision."""
+  if isinstance(plain, Mapping):
+    own = {str(name): child for name, child in given.items()}
+    return {name: in_type_of(own[name], child) for name, child in plain.items()}
+  name = str(getattr(given, "dtype", "")).removeprefix("torch.")
+  return plain.astype(name) if name in HALVES else plain
+
+
 def count_classes(
-  module: nn.Module, variables: Mapping[str, Any], images: np.ndarray, *, train: bool = False
+  module: nn.Module, variables: Mapping[str, Any], images: Any, *, train: bool = False
 ) -> int:
-  """Ask a network, without computing anything, how many logits it gives for images [n, H, W, C].
+  """Ask a network, without computing anything, how many logits it gives for images [n, ...].
+
+  Args:
+    images: an array, or its shape and type.
 
   Raises:
     ModelError: it cannot be called on them with these variables.
@@ -80,7 +94,7 @@ def count_classes(
   return logits.shape[-1]
 
 
-def refuse_unused(module: nn.Module, variables: Mapping[str, Any], images: np.ndarray) -> None:
+def refuse_unused(module: nn.Module, variables: Mapping[str, Any], images: Any) -> None:
   """Raise `ModelError` for leaves that the network does not have: linen never looks at them."""
   given, x = set(_paths(variables)), _batch(images, 1)
   for train in (False, True):  # some networks have parameters in train mode only
@@ -107,6 +121,8 @@ def _plain(value: Any, path: Path) -> Any:
     raise ModelError(f"variables: {place} is {shown(value)}; expected an array")
   if isinstance(value, jax.core.Tracer):
     raise ModelError(f"variables: {place} is traced; call this outside of jit, vmap and grad")
+  if value.dtype.name in HALVES:
+    value = np.asarray(value, np.float32)
   floating = jnp.issubdtype(value.dtype, jnp.floating)
   if value.dtype.name not in FLOATS and (floating or path[0] == "params"):
     raise ModelError(
@@ -120,7 +136,7 @@ def _plain(value: Any, path: Path) -> Any:
   return value
 
 
-def _batch(images: np.ndarray, size: int) -> jax.ShapeDtypeStruct:
+def _batch(images: Any, size: int) -> jax.ShapeDtypeStruct:
   dtype = jax.dtypes.canonicalize_dtype(images.dtype)
   return jax.ShapeDtypeStruct((size, *images.shape[1:]), dtype)
 

@@ -1,7 +1,7 @@
 """What a step is closed over: the network, how images become its input, and what may be seen."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,7 +48,8 @@ class Task:
   Attributes:
     module: the Flax linen network.
     num_classes: C.
-    preprocess: how stored images become network inputs; None for arrays that are inputs already.
+    preprocess: how stored images become network inputs, a value or a function of a batch; None for
+      arrays that are inputs already.
     shuffle: False visits every set in stored order (for parity with other implementations).
     compute: "float32" as the arrays are, or "bfloat16": parameters and images are rounded for the
       network's forward and backward pass; parameters, statistics, logits and losses stay float32.
@@ -56,7 +57,7 @@ class Task:
 
   module: nn.Module
   num_classes: int
-  preprocess: augment.Preprocess | None = None
+  preprocess: augment.Preprocess | Callable[[jax.Array], jax.Array] | None = None
   shuffle: bool = True
   compute: str = "float32"
 
@@ -81,7 +82,9 @@ class Task:
     """Return logits [B, C] and the new BatchNorm statistics (unchanged in eval mode)."""
     apply = partial(models.forward, self.module, train=train, mask=mask, key=key)
     if self.compute == "float32":
-      return apply(params, batch_stats, x)
+      logits, moved = apply(params, batch_stats, x)
+      narrow = logits.dtype.itemsize < 4  # of a network that computes in bfloat16 by itself
+      return logits.astype(jnp.float32) if narrow else logits, moved
     logits, moved = apply(jax.tree.map(_rounded, params), batch_stats, _rounded(x))
     like = lambda new, old: new.astype(old.dtype)
     return logits.astype(x.dtype), jax.tree.map(like, moved, batch_stats)
@@ -230,7 +233,9 @@ class View:
       images = jnp.where(seen.reshape(-1, *[1] * (images.ndim - 1)), images, 0)
       labels = jnp.where(seen, labels, 0)
       index = jnp.where(seen, index, index[0])  # tables hold NaN elsewhere; the first is real
-    if self.task.preprocess is not None:
-      dtype = jnp.result_type(float)
-      images = augment.preprocess(self.task.preprocess, images, key, augmented, dtype=dtype)
+    rule, dtype = self.task.preprocess, jnp.result_type(float)
+    if isinstance(rule, augment.Preprocess):
+      images = augment.preprocess(rule, images, key, augmented, dtype=dtype)
+    elif rule is not None:
+      images = rule(images).astype(dtype)
     return Batch(images, labels, samples.weight, samples.origin, index)

@@ -13,9 +13,8 @@ from support.wrong_networks import ONE, Bit, Tensor, stack
 from jaxmu.errors import DataError, MethodError, ModelError
 
 X, Y = problems.samples()
-RETAIN, FORGET, VALIDATION = (
-  (X[part], Y[part]) for part in (slice(0, 22), slice(22, 32), slice(32, 38))
-)
+PARTS = {"retain": slice(0, 22), "forget": slice(22, 32), "validation": slice(32, 38)}
+RETAIN, FORGET, VALIDATION = ((X[part], Y[part]) for part in PARTS.values())
 
 
 class Silent(nn.Module):
@@ -34,6 +33,12 @@ def images(change):
 
 def labels(change):
   return lambda v: {"forget": (FORGET[0], change(FORGET[1]))}
+
+
+def pixels(**change):
+  """Store all sets as uint8, to be normalised."""
+  stored = {name: (X[part].astype("u1"), Y[part]) for name, part in PARTS.items()}
+  return lambda v: {**stored, "mean": 0.5, "std": 0.5, **change}
 
 
 def variables(change):
@@ -60,26 +65,16 @@ UNLEARN = {
   "uint8": (
     images(cast("u1")),
     DataError,
-    "forget: images must be float and normalised, got uint8",
+    "forget: images must be float and normalised, got uint8; or give mean= and std=, or preproc",
   ),
   "bool": (images(cast("?")), DataError, "images must be float and normalised, got bool"),
   "complex": (images(cast("c8")), DataError, "images must be float and normalised, got complex64"),
   "text": (images(cast("U3")), DataError, "images must be float and normalised, got str"),
-  "float16": (
-    images(cast("f2")),
-    DataError,
-    "images must be float32, as weights and losses are, got float16; convert them with x.astype(",
-  ),
-  "bfloat16": (
-    images(jnp.bfloat16),
-    DataError,
-    "images must be float32, as weights and losses are",
-  ),
   "float8": (images(jnp.float8_e4m3fn), DataError, "images must be float32, as weights and losses"),
-  "torch bfloat16": (
+  "tensor that is none": (
     images(lambda x: Tensor()),
     DataError,
-    "forget: Tensor cannot be read as an array (Got unsupported ScalarType BFloat16); convert it",
+    "forget: Tensor cannot be read as an array (Got unsupported ScalarType Half); expected numb",
   ),
   "masked": (images(np.ma.masked_invalid), DataError, "forget: got a masked array, whose mask"),
   "ragged": (
@@ -96,13 +91,65 @@ UNLEARN = {
   "no samples": (
     images(lambda x: x[:0]),
     DataError,
-    "must have shape [n >= 1, H, W, C], got (0, 6",
+    "must have shape [n >= 1, ...], got (0, 6",
   ),
-  "no pixels": (images(lambda x: x[:, :0]), DataError, "[n >= 1, H, W, C], got (10, 0, 6, 1)"),
-  "no channels": (images(lambda x: x[..., :0]), DataError, "[n >= 1, H, W, C], got (10, 6, 6, 0)"),
-  "one image": (images(lambda x: x[0]), DataError, "[n >= 1, H, W, C], got (6, 6, 1)"),
+  "no pixels": (images(lambda x: x[:, :0]), DataError, "[n >= 1, ...], got (10, 0, 6, 1)"),
+  "no channels": (images(lambda x: x[..., :0]), DataError, "[n >= 1, ...], got (10, 6, 6, 0)"),
+  "one image": (images(lambda x: x[0]), DataError, "forget: labels must be integers of shape (6,)"),
+  "one pixel row": (images(lambda x: x[0, 0, :, 0]), DataError, "[n >= 1, ...], got (6,)"),
   "nan": (images(lambda x: x * np.nan), DataError, "10 images hold NaN or infinity, the first at"),
   "other size": (images(lambda x: x[:, 1:]), DataError, "those of another set (5, 6, 1)"),
+  "channels first": (
+    lambda v: {name: (X[part].reshape(-1, 1, 6, 6), Y[part]) for name, part in PARTS.items()},
+    ModelError,
+    "channels come last here, as in [batch, height, width, 1]",
+  ),
+  # what is done to them
+  "mean alone": (
+    lambda v: {"mean": 0.5},
+    DataError,
+    "mean= was given without std=; expected both, or none",
+  ),
+  "std alone": (lambda v: {"std": 0.5}, DataError, "std= was given without mean="),
+  "mean of floats": (
+    lambda v: {"mean": 0.5, "std": 0.5},
+    DataError,
+    "forget: mean= and std= are of uint8 images, got float32; normalise them yourself, or give pre",
+  ),
+  "mean of 255": (pixels(mean=128), DataError, "mean must be a number or 1 of them, one per chan"),
+  "std 0": (pixels(std=0), DataError, "std must be a number or 1 of them, one per channel, of pix"),
+  "mean text": (pixels(mean="a"), DataError, "in [0, 1]; got 'a'"),
+  "mean nan": (pixels(mean=np.nan), DataError, "in [0, 1]; got nan"),
+  "mean of pairs": (pixels(mean=np.ones((2, 2))), DataError, "; got float64 of shape (2, 2)"),
+  "mean and function": (
+    pixels(preprocess=np.negative),
+    DataError,
+    "preprocess= was given with mean= and std=; expected one or the other",
+  ),
+  "no function": (lambda v: {"preprocess": 3}, DataError, "preprocess must be a function of a bat"),
+  "function fails": (
+    lambda v: {"preprocess": lambda x: np.asarray(x) / 255},
+    DataError,
+    "preprocess cannot be applied to float32 of shape (2, 6, 6, 1), traced by jax: TracerArrayConv",
+  ),
+  "function of integers": (
+    lambda v: {"preprocess": lambda x: x.astype(int)},
+    DataError,
+    "preprocess must give floats of shape (2, ...) here, got int32 of shape (2, 6, 6, 1)",
+  ),
+  "function of a sum": (
+    lambda v: {"preprocess": lambda x: x.sum(0)},
+    DataError,
+    "preprocess must give floats of shape (2, ...) here, got float32 of shape (6, 6, 1)",
+  ),
+  "one set of uint8": (
+    lambda v: {
+      "preprocess": lambda x: x.astype(jnp.float32),
+      "forget": (FORGET[0].astype("u1"), FORGET[1]),
+    },
+    DataError,
+    "retain: images are float32, those of another set uint8",
+  ),
   # labels
   "labels float": (labels(cast("f4")), DataError, "labels must be integers of shape (10,), got fl"),
   "labels bool": (labels(cast("?")), DataError, "labels must be integers of shape (10,), got bool"),
@@ -195,15 +242,10 @@ UNLEARN = {
     ModelError,
     "params/Conv_0/bias holds NaN or infinity; expected",
   ),
-  "leaf half": (
-    leaf(BIAS.astype("f2")),
+  "leaf float8": (
+    leaf(jnp.zeros(4, jnp.float8_e4m3fn)),
     ModelError,
-    "params/Conv_0/bias is float16; expected float",
-  ),
-  "leaf bfloat16": (
-    leaf(jnp.zeros(4, jnp.bfloat16)),
-    ModelError,
-    "params/Conv_0/bias is bfloat16; expected float32: convert all of them with jax.tree.map(",
+    "params/Conv_0/bias is float8_e4m3fn; expected float32: convert all of them with jax.tree.map(",
   ),
   "leaf integer": (
     leaf(np.zeros(4, int)),
@@ -258,7 +300,11 @@ UNLEARN = {
     ModelError,
     "must return logits of shape (1, classes), got lis",
   ),
-  "one logit": (lambda v: stack("one", ONE), ModelError, "a logit for each of at least 2 classes"),
+  "one logit": (
+    lambda v: stack("one", ONE),
+    ModelError,
+    "Stack has a binary head, one logit per sample; expected a logit for each of at least 2",
+  ),
   "noise": (
     lambda v: stack("noise"),
     ModelError,
@@ -272,16 +318,19 @@ UNLEARN = {
   # the rest
   "no method": (lambda v: {"method": None}, MethodError, "name of jaxmu.methods(), got None"),
   "list of methods": (lambda v: {"method": ["ft"]}, MethodError, "jaxmu.methods(), got ['ft']"),
-  "seed": (lambda v: {"key": 0}, MethodError, "key must be one threefry key, such as"),
+  "seed -1": (lambda v: {"key": -1}, MethodError, "key must be a whole number at least 0 and at"),
+  "seed 2**32": (lambda v: {"key": 2**32}, MethodError, "most 4294967295 where it is a seed, got"),
+  "seed 1.5": (lambda v: {"key": 1.5}, MethodError, "key must be a seed or one threefry key, such"),
+  "seed true": (lambda v: {"key": True}, MethodError, "key must be a seed or one threefry key"),
   "two keys": (
     lambda v: {"key": jax.random.split(jax.random.key(0))},
     MethodError,
-    "key must be one threefry key, such as jax.random.key(0); got key<fry> of shape (2,)",
+    "key must be a seed or one threefry key, such as jax.random.key(0); got key<fry> of shape (2,)",
   ),
   "other keys": (
     lambda v: {"key": jax.random.key(0, impl="rbg")},
     MethodError,
-    "key must be one threefry key, such as jax.random.key(0); got key<rbg> of shape ()",
+    "key must be a seed or one threefry key, such as jax.random.key(0); got key<rbg> of shape ()",
   ),
   "shuffle text": (
     lambda v: {"shuffle": "no"},

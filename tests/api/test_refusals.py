@@ -83,9 +83,9 @@ WRONG_CALLS = {
     "ft needs retain=(x, y), which was not given",
   ),
   "key": (
-    {"key": 3},
+    {"key": "3"},
     MethodError,
-    "key must be one threefry key, such as jax.random.key(0); got 3",
+    "key must be a seed or one threefry key, such as jax.random.key(0); got '3'",
   ),
   "no pair": ({"retain": np.ones(3)}, DataError, "retain must be a pair (x, y), got ndarray"),
   "class": (
@@ -124,17 +124,17 @@ WRONG_SETS = {
   "empty": (
     lambda x, y: (x[:0], y[:0]),
     DataError,
-    "images must have shape [n >= 1, H, W, C], got (0, 6, 6, 1)",
+    "images must have shape [n >= 1, ...], got (0, 6, 6, 1)",
   ),
   "flat": (
     lambda x, y: (x.reshape(10, -1), y),
     DataError,
-    "images must have shape [n >= 1, H, W, C], got (10, 36)",
+    "images have shape (6, 6, 1), those of another set (36,)",
   ),
   "bytes": (
     lambda x, y: (x.astype(np.uint8), y),
     DataError,
-    "images must be float and normalised, got uint8",
+    "images must be float and normalised, got uint8; or give mean= and std=, or preprocess=",
   ),
   "nan": (
     lambda x, y: spoil((x, y), 7, np.nan),
@@ -169,7 +169,9 @@ WRONG_SETS = {
 @pytest.mark.parametrize("case", WRONG_SETS)
 def test_wrong_sets_are_named(case, stock, sets):
   change, error, message = WRONG_SETS[case]
-  named = "retain" if case == "size" else "forget"  # sizes are compared with the first set
+  named = (
+    "retain" if case in ("size", "flat") else "forget"
+  )  # sizes are compared with the first set
   with pytest.raises(error) as caught:
     ft(stock, sets, method="msg", forget=change(*sets["forget"]))
   assert str(caught.value) == f"{named}: {message}"

@@ -74,5 +74,5 @@ def test_bad_requests_are_told_before_anything_runs(requests, words, stock, aske
 
 
 def test_a_bad_key_is_told_before_anything_runs(stock, asked, uncompiled):
-  with pytest.raises(MethodError, match="key must be one threefry key"):
-    jaxmu.unlearn_requests("ft", Stock(), stock, **asked, key=3)
+  with pytest.raises(MethodError, match="key must be a seed or one threefry key"):
+    jaxmu.unlearn_requests("ft", Stock(), stock, **asked, key="3")

@@ -183,7 +183,10 @@ def test_refusals_of_user_networks():
   ("module", "message"),
   [
     (Counting(), "Counting must return logits that are float, got int32"),
-    (Binary(), "Binary must return a logit for each of at least 2 classes, got one per image"),
+    (
+      Binary(),
+      "Binary has a binary head, one logit per sample; expected a logit for each of at least 2 cl",
+    ),
   ],
 )
 def test_logits_that_no_loss_can_use_are_refused(module, message):

@@ -196,7 +196,8 @@ WRONG_NETWORKS = {
   "no width": ({"width": 0}, "width must be a whole number at least 1 and at most 4096, got 0"),
   "width text": ({"width": "8"}, "width must be a whole number, got '8'"),
   "width beyond memory": ({"width": 60_000}, "width must be a whole number at least 1 and at most"),
-  "seed for a key": ({"key": 3}, "key must be one key, such as jax.random.key(0); got 3"),
+  "text for a key": ({"key": "3"}, "key must be one key, such as jax.random.key(0); got '3'"),
+  "seed -1": ({"key": -1}, "key must be a whole number at least 0 and at most 4294967295, got -1"),
   "two keys": (
     {"key": jax.random.split(jax.random.key(0))},
     "key must be one key, such as jax.random.key(0); got key<fry> of shape (2,)",

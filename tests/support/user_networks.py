@@ -1,5 +1,7 @@
 """Users' own networks, as the tests of the Python interface call it on them."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,8 +32,18 @@ class Dropping(nn.Module):
     return nn.Dense(4)(nn.Dropout(self.rate, deterministic=deterministic)(x))
 
 
-def initial(module, **flags):
-  shape = jnp.zeros((1, 6, 6, 1))
+class Table(nn.Module):
+  """Rows of numbers, no convolution and no flag; computes in a type of its own."""
+
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x):
+    return nn.Dense(4, dtype=self.dtype)(nn.relu(nn.Dense(5, dtype=self.dtype)(x)))
+
+
+def initial(module, shape=(6, 6, 1), **flags):
+  shape = jnp.zeros((1, *shape))
   return jax.tree.map(
     np.asarray, jax.jit(lambda k: module.init(k, shape, **flags))(jax.random.key(4))
   )
@@ -39,7 +51,13 @@ def initial(module, **flags):
 
 def ft(stock, sets, **options):
   """Fine-tune the stock network briefly; options replace arguments."""
-  given = {"method": "ft", "model": Stock(), "variables": stock, "retain": sets["retain"], **SMALL}
+  given = {
+    "method": "ft",
+    "model": Stock(),
+    "variables": stock,
+    "retain": sets.get("retain"),
+    **SMALL,
+  }
   return jaxmu.unlearn(**{**given, **options})
 
 

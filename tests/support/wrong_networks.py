@@ -38,7 +38,7 @@ class Bit(nnx.Module):
 class Tensor:
   """A tensor of PyTorch, as far as it is asked."""
 
-  shape, dtype = (10, 6, 6, 1), "torch.bfloat16"
+  shape, dtype = (10, 6, 6, 1), "torch.half"
 
   def detach(self):
     return self
@@ -47,7 +47,7 @@ class Tensor:
     return self
 
   def numpy(self):
-    raise TypeError("Got unsupported ScalarType BFloat16")
+    raise TypeError("Got unsupported ScalarType Half")
 
 
 STACK = {"params": {"Dense_0": {"kernel": np.ones((1, 4), "f"), "bias": np.zeros(4, "f")}}}
