@@ -3,20 +3,19 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.api import arrays, judgement, options
-from jaxmu.api.prediction import check_network
+from jaxmu.api.model import read
 from jaxmu.api.preparation import Preparation
 from jaxmu.data.overlap import check_disjoint
 from jaxmu.data.samples import Samples, check_classes, check_sets
 from jaxmu.engine.population import Population
 from jaxmu.errors import DataError, shown
 from jaxmu.execution import runner
-from jaxmu.models import user_network
+from jaxmu.models.user_network import plain_variables
 from jaxmu.training import Task
 
 Pair = tuple[Any, Any]
@@ -24,8 +23,8 @@ Pair = tuple[Any, Any]
 
 def unlearn(
   method: str,
-  model: nn.Module,
-  variables: Mapping[str, Any],
+  model: Any,
+  variables: Any = None,
   *,
   retain: Pair | None = None,
   forget: Pair | None = None,
@@ -38,7 +37,7 @@ def unlearn(
   fidelity: str | None = None,
   randomness: Mapping[str, Any] | None = None,
   **hyperparameters,
-) -> dict[str, Any]:
+) -> Any:
   """Remove the influence of the forget set from a trained network.
 
   >>> unlearned = jaxmu.unlearn("msg", model, variables, retain=(x_r, y_r), forget=(x_f, y_f),
@@ -47,8 +46,9 @@ def unlearn(
   Args:
     method: a name of `jaxmu.methods()`, or "original"/"retrained" to train from `variables`.
     model: a linen module whose call takes x [B, ...] and a train flag (`train`, `training`,
-      `deterministic`, `use_running_average` ...) and returns logits [B, classes].
-    variables: {"params", "batch_stats"}; batch_stats may be absent. Not modified.
+      `deterministic`, `use_running_average` ...) and returns logits [B, classes]; or an nnx module.
+    variables: {"params", "batch_stats"}; batch_stats may be absent. Of an nnx module an nnx.State;
+      its own where None. Neither is modified.
     retain, forget, validation: (x [n, ...]; y int [n]), disjoint; x float and normalised, such as
       images [n, H, W, C], or as the next arguments take it. Only the sets that the method needs are
       trained on; the others are checked, and may be left out.
@@ -63,7 +63,7 @@ def unlearn(
 
   Returns:
     New variables, {"params", "batch_stats"} (without batch_stats where the model has none), each
-    leaf of the type that it had.
+    leaf of the type that it had. Of an nnx module a new nnx.State, for `nnx.update(model, state)`.
 
   Raises:
     MethodError: unknown method, hyper-parameter or draw, a missing set, or a key of the wrong form.
@@ -78,22 +78,21 @@ def unlearn(
   complete = chosen.hyperparameters(hyperparameters)
   key, draws = options.key(key), options.draws(randomness)
   options.check(shuffle, fidelity)
-  user_network.check_module(model)
-  start = user_network.plain_variables(variables)
+  network = read(model, variables)
   prepared = Preparation(preprocess, mean, std)
   given = {"retain": retain, "forget": forget, "validation": validation}
   sets = arrays.sets(chosen, given, prepared.stored)
   stored = next(iter(sets.values())).x
-  classes = check_network(model, start, prepared.network_input(stored), train=True)
+  classes = network.classes(prepared.network_input(stored), train=True)
   check_classes(sets, classes)
   judgement.warn(check_disjoint(sets))
   population = Population(1, devices=(jax.devices()[0],))
-  task = Task(model, classes, prepared.rule(stored), shuffle=bool(shuffle))
+  task = Task(network.network, classes, prepared.rule(stored), shuffle=bool(shuffle))
   problem = arrays.problem(population, task, chosen.needs, sets)
   ended = runner.run(
     chosen,
     problem,
-    arrays.alone(start),
+    arrays.alone(network.variables),
     hp=[complete],
     keys=key[None],
     fidelity=fidelity,
@@ -103,27 +102,26 @@ def unlearn(
     raise FloatingPointError(
       f"{method} turned non-finite in {ended.failures[0]}; try a smaller learning_rate"
     )
-  found = jax.tree.map(lambda leaf: leaf[0], ended.variables)
-  result = user_network.in_type_of({"batch_stats": {}, **variables}, found)
-  if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(result)):
+  found = network.rounded(jax.tree.map(lambda leaf: leaf[0], ended.variables))
+  if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found)):
     raise FloatingPointError(
       f"{method} turned non-finite in its last step; try a smaller learning_rate"
     )
-  after = user_network.plain_variables(result)
-  judgement.warn(judgement.doubts(method, task, start, after, sets))
-  return result if "batch_stats" in variables else {"params": result["params"]}
+  after = plain_variables(found)
+  judgement.warn(judgement.doubts(method, task, network.variables, after, sets))
+  return network.wrap(found)
 
 
 def unlearn_requests(
   method: str,
-  model: nn.Module,
-  variables: Mapping[str, Any],
+  model: Any,
+  variables: Any = None,
   *,
   retain: Pair,
   requests: Sequence[Pair],
   key: jax.Array | int | None = None,
   **more,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Any]:
   """Unlearn requests for deletion one after another; yield the variables after each.
 
   Every request starts from the model that the one before left. What later ones will delete is still
@@ -153,13 +151,13 @@ def unlearn_requests(
 
 def _one_by_one(
   method: str,
-  model: nn.Module,
-  variables: Mapping[str, Any],
+  model: Any,
+  variables: Any,
   sets: Mapping[str, Samples],
   names: Sequence[str],
   key: jax.Array,
   more: Mapping[str, Any],
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Any]:
   present = variables
   for k, name in enumerate(names):
     left = [sets["retain"], *(sets[later] for later in names[k + 1 :])]

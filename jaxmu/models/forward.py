@@ -14,6 +14,7 @@ from jaxmu.errors import ModelError, short
 from jaxmu.models import structure
 from jaxmu.models.norm import BatchNorm
 from jaxmu.models.structure import PyTree
+from jaxmu.models.traits import has_linen_layers
 
 TRAIN_FLAGS = ("train", "training", "is_training")
 EVAL_FLAGS = ("deterministic", "use_running_average", "eval_mode")
@@ -42,6 +43,11 @@ def forward(
   in train mode; all else (dropout) then runs in eval mode.
   """
   if callable(train):
+    if not has_linen_layers(module):
+      raise ModelError(
+        f"{type(module).__name__} is an nnx module, whose layers all run in one mode; expected a "
+        "linen network here, or fidelity='reference'"
+      )
     with nn.intercept_methods(_layer_by_layer(train, mask)):
       return _apply(module, params, batch_stats, x, False, mask, key, bool(batch_stats))
   return _apply(module, params, batch_stats, x, train, mask, key, train and bool(batch_stats))

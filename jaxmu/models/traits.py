@@ -18,3 +18,8 @@ def stem_is_a_layer(module: nn.Module) -> bool:
 def in_the_reference(module: nn.Module) -> bool:
   """Tell whether the reference has this network; its bad teacher is then a ResNet-18."""
   return getattr(module, "in_the_reference", False)
+
+
+def has_linen_layers(module: nn.Module) -> bool:
+  """Tell whether layers are linen's, which can be told apart while the network is called."""
+  return getattr(module, "has_linen_layers", True)

@@ -33,7 +33,8 @@ def prepare(variables: Variables, step: Step) -> tuple[Variables, Array]:
   """
   view, options = step.view, step.options
   module = bad_module(view.task.module, options["num_classes"], options["bad_teacher"])
-  bad, task = bad_variables(step.key, module, view), dataclasses.replace(view.task, module=module)
+  bad = bad_variables(step.key, module, view, variables)
+  task = dataclasses.replace(view.task, module=module)
   good_logits = view.logits(variables, "retain", options["batch_size"])
   bad_logits = view.logits(bad, "forget", options["batch_size"], task=task)
   return variables, view.table({"retain": good_logits, "forget": bad_logits})
@@ -47,8 +48,14 @@ def bad_module(student: nn.Module, num_classes: int, choice: str) -> nn.Module:
   return student
 
 
-def bad_variables(key: Array, module: nn.Module, view: View) -> Variables:
-  """Initialise the bad teacher (BatchNorm mean 0, variance 1), or take the caller's variables."""
+def bad_variables(
+  key: Array, module: nn.Module, view: View, student: Variables | None = None
+) -> Variables:
+  """Initialise the bad teacher (BatchNorm mean 0, variance 1), or take the caller's variables.
+
+  Args:
+    student: variables whose form the caller's have where the network is the student's own.
+  """
   x = view.fetch(Samples(view.index["forget"][:1])).x
   accepted = inspect.signature(type(module).__call__).parameters
   eval_mode: dict[str, Any] = {
@@ -62,7 +69,8 @@ def bad_variables(key: Array, module: nn.Module, view: View) -> Variables:
   given = view.draws.get("bad_teacher")
   if given is None:
     return fresh(key)
-  wanted = jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(fresh, key))
+  own = student is not None and module is view.task.module
+  wanted = jax.tree.map(jnp.shape, student if own else jax.eval_shape(fresh, key))
   if jax.tree.map(jnp.shape, given) != wanted:
     raise MethodError(
       "bt: bad_teacher must be {'params', 'batch_stats'} of a "

@@ -272,7 +272,7 @@ UNLEARN = {
   "nnx": (
     lambda v: {"model": Bit()},
     ModelError,
-    "must be an instance of flax.linen.Module, got Bi",
+    "variables of Bit, an nnx module, must be its nnx.State, or left out; got {'batch_stats'",
   ),
   "function": (
     lambda v: {"model": v.get},

@@ -53,9 +53,9 @@ WRONG_CALLS = {
   "batch nan": ({"batch_size": np.nan}, DataError, "batch_size must be a whole number, got nan"),
   "batch array": ({"batch_size": np.ones(2)}, DataError, "got float64 of shape (2,)"),
   "model": (
-    {"model": Bit()},
+    {"model": Bit(), "variables": None},
     ModelError,
-    "model must be an instance of flax.linen.Module, got Bit",
+    "Bit cannot be called: it has no method __call__",
   ),
   "raises": (stack("raises"), ModelError, "Stack cannot be called on images of shape (1, 6, 6, 1)"),
   "one logit": (stack("one", ONE), ModelError, "a logit for each of at least 2 classes"),
