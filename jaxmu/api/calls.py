@@ -72,7 +72,8 @@ def unlearn(
     FloatingPointError: the model turned non-finite; the message says in which steps.
 
   Warns (`jaxmu.errors.UnlearningWarning`) where nothing changed, where the model no longer works on
-  the retain set, or where two sets share a few samples.
+  the retain set, where the network lacks what the method acts on, or where two sets share a few
+  samples.
   """
   chosen = options.method(method)
   complete = chosen.hyperparameters(hyperparameters)
@@ -86,6 +87,7 @@ def unlearn(
   classes = network.classes(prepared.network_input(stored), train=True)
   check_classes(sets, classes)
   judgement.warn(check_disjoint(sets))
+  judgement.warn(judgement.idle(chosen, complete, network.network, network.variables["params"]))
   population = Population(1, devices=(jax.devices()[0],))
   task = Task(network.network, classes, prepared.rule(stored), shuffle=bool(shuffle))
   problem = arrays.problem(population, task, chosen.needs, sets)

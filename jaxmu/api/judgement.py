@@ -1,5 +1,6 @@
 """Whether a result looks like a mistake, and how a caller is told."""
 
+import inspect
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,14 +13,30 @@ from jaxmu.audit import outcome
 from jaxmu.data.samples import Samples
 from jaxmu.errors import UnlearningWarning
 from jaxmu.training import Task
+from jaxmu.training.method import Method
 
 JUDGED, JUDGED_BATCH = 1000, 500  # samples on which the result is looked at, and those of a step
 
 
 def warn(sentences: Iterable[str]) -> None:
-  """Warn of each sentence, at the line that called `unlearn`."""
+  """Warn of each sentence, at the caller's line that led here."""
   for sentence in sentences:
-    warnings.warn(sentence, UnlearningWarning, stacklevel=3)
+    warnings.warn(sentence, UnlearningWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+  """Count the frames from `warn` to the first one outside of the package."""
+  frame, depth = inspect.currentframe(), 0
+  while frame is not None and frame.f_globals["__name__"].startswith("jaxmu."):
+    frame, depth = frame.f_back, depth + 1
+  return depth
+
+
+def idle(method: Method, hyperparameters: Mapping[str, Any], module: Any, params: Any) -> list[str]:
+  """Say where a network lacks what a method acts on, so that it does less than its name says."""
+  static = {name: hyperparameters[name] for name in method.static}
+  lacking = method.inert(module, params, static)
+  return [f"{method.name} finds in {type(module).__name__} no {lacking}"] if lacking else []
 
 
 def doubts(

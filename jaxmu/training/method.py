@@ -59,6 +59,14 @@ class Work(Protocol):
     ...
 
 
+class Inert(Protocol):
+  """Whether a network lacks what a method acts on, so that it does less than its name says."""
+
+  def __call__(self, module: Any, params: Any, options: Options) -> str:
+    """Return what it finds none of, and what is left of it; "" where all is there."""
+    ...
+
+
 def keep(variables: Variables, step: Step) -> tuple[Variables, Any]:
   """Prepare nothing: the original's variables, no auxiliary arrays."""
   return variables, ()
@@ -74,6 +82,11 @@ def no_samples(hp: Hp, sizes: Sizes, options: Options) -> float:
   return 0.0
 
 
+def acts(module: Any, params: Any, options: Options) -> str:
+  """Find what it acts on in every network."""
+  return ""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Method:
   """An unlearning method, or training itself.
@@ -85,7 +98,7 @@ class Method:
     needs: the sets it may touch, of "retain", "forget", "val"; the others do not exist for it.
     hyper: name -> hyper-parameter, in the order in which a reader wants to see them.
     phases: (options) -> the phases. `options` holds all that is static, so `if` is allowed.
-    prepare, finish, rewind, derive: see their protocols.
+    prepare, finish, rewind, derive, inert: see their protocols.
     prepare_samples: what `prepare` costs.
     fidelity: the level of methods.md 0.2 that we take by default (its table 10.3).
     fidelities: levels that differ from one another; one entry where both coincide.
@@ -106,6 +119,7 @@ class Method:
   finish: Finish | None = None
   rewind: Rewind | None = None
   prepare_samples: Work = no_samples
+  inert: Inert = acts
   fidelity: str = REFERENCE
   fidelities: tuple[str, ...] = (REFERENCE,)
   oddities: str = ""

@@ -7,7 +7,13 @@ The rest of the network never moves. EU-k shares the trainable part and the fine
 from jaxmu.training import Step, hyper
 from jaxmu.training.method import FIXED, REFERENCE, Method
 from jaxmu.training.phase import Variables
-from jaxmu.unlearning.parts.last_blocks import HYPER, Anchored, anchored, anchored_fine_tuning
+from jaxmu.unlearning.parts.last_blocks import (
+  HYPER,
+  Anchored,
+  anchored,
+  anchored_fine_tuning,
+  inert,
+)
 
 
 def prepare(variables: Variables, step: Step) -> tuple[Variables, Anchored]:
@@ -25,6 +31,7 @@ METHOD = Method(
   hyper={**HYPER, "bn_mode": hyper.option("eval", "eval", "train")},
   prepare=prepare,
   phases=lambda options: anchored_fine_tuning(options, options["bn_mode"]),
+  inert=inert,
   fidelities=(REFERENCE, FIXED),
   oddities="Eval-mode BatchNorm throughout (option bn_mode), and attention biases, which get no "
   "gradient in eval mode, stay as they are; 'fixed' trains them. sgda_weight_decay pulls to the "

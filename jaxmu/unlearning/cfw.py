@@ -3,6 +3,8 @@
 Solution 3 of the NeurIPS 2023 unlearning challenge (methods.md 6.3).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -35,9 +37,7 @@ def add_noise(when: Array, params: Tree, step: Step, draw: str, std: Array) -> T
   follows, and round it once or twice depending on the number of members.
   """
   view, everywhere = step.view, step.options["scope"] == "all_convs"
-  stem = models.stem_is_a_layer(view.task.module)
-  chosen = lambda leaf: leaf.kind == "conv" and (everywhere or (leaf.stem and stem))
-  noisy = structure.mask(params, chosen)
+  noisy = _noisy(view.task.module, params, everywhere)
   given = draws.given(view, "cfw", draw, params if everywhere else structure.stem_kernel(params))
 
   def add(params: Tree) -> Tree:
@@ -49,6 +49,13 @@ def add_noise(when: Array, params: Tree, step: Step, draw: str, std: Array) -> T
     return jax.tree.map(shift, params, noise, noisy)
 
   return lax.cond(when, add, lambda params: params, params)
+
+
+def _noisy(module: Any, params: Tree, everywhere: bool) -> Tree:
+  """Return a tree like params, True for the convolutions that receive noise."""
+  stem = models.stem_is_a_layer(module)
+  chosen = lambda leaf: leaf.kind == "conv" and (everywhere or (leaf.stem and stem))
+  return structure.mask(params, chosen)
 
 
 def balanced_weights(counts: Array, size: Array | int) -> Array:
@@ -91,6 +98,13 @@ def phases(options: Options) -> tuple[Phase, ...]:
   return (Phase("weighted fine-tune", (step,), after=weaken),)
 
 
+def inert(module: Any, params: Tree, options: Options) -> str:
+  """Look for convolutions in `scope`."""
+  everywhere = options["scope"] == "all_convs"
+  some = any(jax.tree.leaves(_noisy(module, params, everywhere)))
+  return "" if some else "convolution that its noise is for, and only fine-tunes"
+
+
 NOISE = (
   "unit normal array like the stem's kernel; with scope all_convs a tree like params, whose "
   "convolution kernels are used"
@@ -114,6 +128,7 @@ METHOD = Method(
   },
   prepare=prepare,
   phases=phases,
+  inert=inert,
   oddities="Noise reaches the first convolution only, and none of TinyViT's (option scope: "
   "all_convs). The class weights multiply the batch's mean loss by their own mean, so they do not "
   "weigh classes against one another (option per_sample does).",

@@ -5,6 +5,8 @@ and width alike, f_CT(x) = f(x transposed): the network must relearn the retain 
 orientation that it has never seen.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -12,7 +14,7 @@ from jaxmu.errors import MethodError
 from jaxmu.models import structure
 from jaxmu.training import Step, hyper
 from jaxmu.training.method import Method
-from jaxmu.training.phase import Tree, Variables
+from jaxmu.training.phase import Options, Tree, Variables
 from jaxmu.unlearning.parts.fine_tuning import fine_tune
 
 
@@ -36,6 +38,13 @@ def transpose_kernels(params: Tree) -> Tree:
   return jax.tree.map(swap, params, convolutional)
 
 
+def inert(module: Any, params: Tree, options: Options) -> str:
+  """Look for kernels that change when they are transposed."""
+  wide = lambda leaf, kernel: leaf.kind == "conv" and kernel.shape[:2] != (1, 1)
+  some = any(jax.tree.leaves(structure.map_leaves(wide, params)))
+  return "" if some else "convolution wider than a pixel to transpose, and only fine-tunes"
+
+
 METHOD = Method(
   name="ct",
   label="CT",
@@ -46,4 +55,5 @@ METHOD = Method(
   hyper=hyper.training(learning_rate=1e-3, batch_size=64, num_epochs=3),
   prepare=prepare,
   phases=fine_tune,
+  inert=inert,
 )

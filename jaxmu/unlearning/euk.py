@@ -23,6 +23,7 @@ from jaxmu.unlearning.parts.last_blocks import (
   anchored,
   anchored_fine_tuning,
   first_block,
+  inert,
   last_blocks,
 )
 
@@ -92,6 +93,7 @@ METHOD = Method(
   prepare=prepare,
   phases=phases,
   fidelity=FIXED,
+  inert=inert,
   fidelities=(REFERENCE, FIXED),
   oddities="The reference keeps eval-mode BatchNorm, so re-initialised blocks are normalised with "
   "the old weights' statistics; our default runs BatchNorm inside them in train mode, and trains "

@@ -3,6 +3,8 @@
 Solution 2 of the NeurIPS 2023 unlearning challenge (methods.md 6.2).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -125,6 +127,12 @@ def work(hp: Hp, sizes: Sizes, options: Options) -> float:
   return 3 * (min(sizes["forget"], sizes["retain"]) + sizes["forget"])
 
 
+def inert(module: Any, params: Tree, options: Options) -> str:
+  """Look for kernels to re-initialise."""
+  some = any(jax.tree.leaves(structure.mask(params, lambda leaf: leaf.kind == "conv")))
+  return "" if some else "convolution to re-initialise, and only fine-tunes"
+
+
 METHOD = Method(
   name="msg",
   label="MSG",
@@ -140,6 +148,7 @@ METHOD = Method(
   prepare=prepare,
   phases=phases,
   prepare_samples=work,
+  inert=inert,
   fidelities=(REFERENCE, FIXED),
   oddities="The pass over R' always uses batches of 64 (reference, our default); 'fixed' uses the "
   "batch size.",

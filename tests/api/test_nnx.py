@@ -140,6 +140,7 @@ WRONG = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:euk finds in StockNnx no blocks:jaxmu.errors.UnlearningWarning")
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_is_told_in_one_line(case, twin, stock, sets):
   change, message = WRONG[case]

@@ -7,7 +7,7 @@ from support import problems
 from support.user_networks import SMALL, Stock
 
 import jaxmu
-from jaxmu.errors import DataError, MethodError
+from jaxmu.errors import DataError, MethodError, UnlearningWarning
 
 KEY = jax.random.key(5)
 
@@ -57,6 +57,16 @@ def test_what_was_deleted_is_never_read_again(stock, asked):
   whole = list(jaxmu.unlearn_requests("ft", Stock(), stock, **asked, key=KEY, **SMALL))
   assert problems.equal(first, whole[0])
   assert problems.equal([*rounds][-1], whole[-1])
+
+
+def test_warnings_blame_the_line_that_asked_for_the_next_request(stock, asked):
+  given = {**asked, "requests": asked["requests"][:1]}
+  rounds = jaxmu.unlearn_requests(
+    "ft", Stock(), stock, **given, **{**SMALL, "learning_rate": 1e-300}
+  )
+  with pytest.warns(UnlearningWarning, match="^ft changed nothing") as caught:
+    next(rounds)
+  assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from support import problems, user_networks
-from support.user_networks import SMALL, Dropping, Stock, ft
+from support.user_networks import SMALL, Dropping, Stock, Table, ft, initial
 
 import jaxmu
 from jaxmu.data import overlap
@@ -16,6 +16,7 @@ from jaxmu.errors import UnlearningWarning
 from jaxmu.unlearning import METHODS
 
 
+@pytest.mark.filterwarnings("ignore:.* finds in Stock no blocks:jaxmu.errors.UnlearningWarning")
 @pytest.mark.parametrize("name", METHODS)
 def test_works_on_stock_layers_and_does_not_modify_its_inputs(name, stock, sets):
   before = jax.tree.map(np.copy, (stock, sets))
@@ -157,6 +158,20 @@ def test_unlearning_that_changes_nothing_is_a_warning(trained, sets):
   ((text, file),) = said(lambda: ft(trained, sets, learning_rate=1e-300))
   assert text.startswith("ft changed nothing: every parameter is as it was; raise its rate, its ep")
   assert file == user_networks.__file__  # the line that called `unlearn`
+
+
+def test_a_method_that_finds_nothing_to_act_on_is_a_warning(sets):
+  """Without convolutions CT is FT, bit for bit."""
+  x, y = sets["retain"]
+  table, rows = initial(Table(), (36,)), (x.reshape(-1, 36), y)
+  found = []
+  ((text, _),) = said(
+    lambda: found.append(jaxmu.unlearn("ct", Table(), table, retain=rows, **SMALL))
+  )
+  assert text == (
+    "ct finds in Table no convolution wider than a pixel to transpose, and only fine-tunes"
+  )
+  assert problems.equal(found[0], jaxmu.unlearn("ft", Table(), table, retain=rows, **SMALL))
 
 
 def test_unlearning_that_destroys_the_model_is_a_warning(trained, sets):

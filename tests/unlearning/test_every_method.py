@@ -7,6 +7,7 @@ import pytest
 from support import problems
 from support.problems import daily
 
+from jaxmu import models
 from jaxmu.errors import MethodError
 from jaxmu.execution.accounting import Span
 from jaxmu.unlearning import ANCHORS, METHODS, get
@@ -237,6 +238,41 @@ def test_defaults_keep_the_bounds_that_a_search_keeps(name):
     for distribution in (hyper.search, hyper.amended):
       if distribution and distribution.at_most:
         assert defaults[key] <= defaults[distribution.at_most], key
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_defaults_lie_in_the_ranges_that_we_recommend_in_place_of_the_references(name):
+  for key, hyper in get(name).live.items():
+    if hyper.amended and hyper.amended.high is not None:
+      assert hyper.amended.low <= hyper.default <= hyper.amended.high, key
+
+
+LACKING = {  # in a network without convolutions and named blocks
+  "ct": "convolution wider than a pixel to transpose, and only fine-tunes",
+  "msg": "convolution to re-initialise, and only fine-tunes",
+  "cfw": "convolution that its noise is for, and only fine-tunes",
+  "cfk": "blocks (modules stage1, stage2, ...), and trains the head alone",
+  "euk": "blocks (modules stage1, stage2, ...), and trains the head alone",
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_network_that_lacks_what_a_method_acts_on_is_told(name):
+  method, whole = get(name), problems.weights([0])["params"]
+  one = jax.tree.map(lambda leaf: leaf[0], whole)
+  static = {key: method.defaults[key] for key in method.static}
+  lacking = lambda params, module=None: method.inert(module, params, static)
+  assert lacking(one, problems.TinyNet()) == ""
+  assert lacking({"head": one["head"]}, problems.TinyNet()) == LACKING.get(name, "")
+
+
+def test_what_is_there_may_still_be_of_no_use():
+  """Kernels of one pixel are their own transposes; a stem that is no layer receives no noise."""
+  dot = {"stem": {"kernel": np.zeros((1, 1, 3, 4))}}
+  assert get("ct").inert(None, dot, {}) == LACKING["ct"]
+  vit = models.make("tinyvit", 4)
+  assert get("cfw").inert(vit, dot, {"scope": "stem"}) == LACKING["cfw"]
+  assert get("cfw").inert(vit, dot, {"scope": "all_convs"}) == ""
 
 
 def test_no_two_methods_are_shown_under_one_name():

@@ -3,7 +3,7 @@
 CF-k and EU-k share it (methods.md 3).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +54,12 @@ def last_blocks(params: Tree, hp: Hp, num_classes: int) -> Tree:
   first = first_block(params, hp)
   inside = lambda leaf: ((leaf.block or 0) >= first) | leaf.head
   return jax.tree.map(inside, structure.describe(params, num_classes))
+
+
+def inert(module: Any, params: Tree, options: Options) -> str:
+  """Look for blocks by their names."""
+  some = structure.num_blocks(params) > 0
+  return "" if some else "blocks (modules stage1, stage2, ...), and trains the head alone"
 
 
 def anchored(params: Tree, step: Step, batch_norm: str) -> Anchored:
