@@ -4,7 +4,8 @@
 """
 
 from jaxmu.api.calls import unlearn, unlearn_requests
+from jaxmu.api.details import Unlearned
 from jaxmu.api.options import methods
 from jaxmu.api.prediction import predict
 
-__all__ = ["methods", "predict", "unlearn", "unlearn_requests"]
+__all__ = ["Unlearned", "methods", "predict", "unlearn", "unlearn_requests"]

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.api import arrays, judgement, options
-from jaxmu.api.model import read
+from jaxmu.api.details import Unlearned, Watch
+from jaxmu.api.model import Model, read
 from jaxmu.api.preparation import Preparation
 from jaxmu.data.overlap import check_disjoint
 from jaxmu.data.samples import Samples, check_classes, check_sets
 from jaxmu.engine.population import Population
 from jaxmu.errors import DataError, shown
 from jaxmu.execution import runner
+from jaxmu.execution.observations import Outcome
 from jaxmu.models.user_network import plain_variables
 from jaxmu.training import Task
 
@@ -36,6 +38,8 @@ def unlearn(
   shuffle: bool = True,
   fidelity: str | None = None,
   randomness: Mapping[str, Any] | None = None,
+  progress: bool = False,
+  details: bool = False,
   **hyperparameters,
 ) -> Any:
   """Remove the influence of the forget set from a trained network.
@@ -59,11 +63,14 @@ def unlearn(
     shuffle: False visits every set in stored order.
     fidelity: "reference", "fixed", or None for the method's default (methods.md 0.2).
     randomness: replacements for the method's random draws, by name (`jaxmu.methods()[m]["draws"]`).
+    progress: show bars in terminals and notebooks and lines elsewhere, on standard error.
+    details: return a record of the call besides.
     **hyperparameters: of the method; names and defaults as in `jaxmu.methods()`.
 
   Returns:
     New variables, {"params", "batch_stats"} (without batch_stats where the model has none), each
     leaf of the type that it had. Of an nnx module a new nnx.State, for `nnx.update(model, state)`.
+    With `details` an `Unlearned`, whose `variables` these are.
 
   Raises:
     MethodError: unknown method, hyper-parameter or draw, a missing set, or a key of the wrong form.
@@ -78,7 +85,7 @@ def unlearn(
   chosen = options.method(method)
   complete = chosen.hyperparameters(hyperparameters)
   key, draws = options.key(key), options.draws(randomness)
-  options.check(shuffle, fidelity)
+  options.check(fidelity, shuffle=shuffle, progress=progress, details=details)
   network = read(model, variables)
   prepared = Preparation(preprocess, mean, std)
   given = {"retain": retain, "forget": forget, "validation": validation}
@@ -91,27 +98,37 @@ def unlearn(
   population = Population(1, devices=(jax.devices()[0],))
   task = Task(network.network, classes, prepared.rule(stored), shuffle=bool(shuffle))
   problem = arrays.problem(population, task, chosen.needs, sets)
-  ended = runner.run(
-    chosen,
-    problem,
-    arrays.alone(network.variables),
-    hp=[complete],
-    keys=key[None],
-    fidelity=fidelity,
-    draws=draws,
-  )
-  if ended.failures[0]:
-    raise FloatingPointError(
-      f"{method} turned non-finite in {ended.failures[0]}; try a smaller learning_rate"
+  leaves = len(jax.tree.leaves(network.variables["params"]))
+  with Watch(method, leaves, bool(progress)) as watch:
+    ended = runner.run(
+      chosen,
+      problem,
+      arrays.alone(network.variables),
+      hp=[complete],
+      keys=key[None],
+      fidelity=fidelity,
+      draws=draws,
+      on_leg=watch.leg,
+      on_compile=watch.compiling,
     )
-  found = network.rounded(jax.tree.map(lambda leaf: leaf[0], ended.variables))
-  if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found)):
-    raise FloatingPointError(
-      f"{method} turned non-finite in its last step; try a smaller learning_rate"
-    )
+  found = _finite(method, network, ended)
   after = plain_variables(found)
   judgement.warn(judgement.doubts(method, task, network.variables, after, sets))
-  return network.wrap(found)
+  result, level = network.wrap(found), chosen.resolve_fidelity(fidelity)
+  if not details:
+    return result
+  return watch.details(result, ended, method=method, fidelity=level, hyperparameters=complete)
+
+
+def _finite(method: str, network: Model, ended: Outcome) -> dict[str, Any]:
+  """Return the result in the caller's types; `FloatingPointError` where it is not finite."""
+  where = ended.failures[0]
+  found = network.rounded(jax.tree.map(lambda leaf: leaf[0], ended.variables))
+  if not where and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found)):
+    where = "its last step"
+  if where:
+    raise FloatingPointError(f"{method} turned non-finite in {where}; try a smaller learning_rate")
+  return found
 
 
 def unlearn_requests(
@@ -165,7 +182,6 @@ def _one_by_one(
     left = [sets["retain"], *(sets[later] for later in names[k + 1 :])]
     kept = tuple(np.concatenate(parts) for parts in zip(*left))
     own = key if k == 0 else jax.random.fold_in(key, k)
-    present = unlearn(
-      method, model, present, retain=kept, forget=tuple(sets[name]), key=own, **more
-    )
-    yield present
+    found = unlearn(method, model, present, retain=kept, forget=tuple(sets[name]), key=own, **more)
+    yield found
+    present = found.variables if isinstance(found, Unlearned) else found

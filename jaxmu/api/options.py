@@ -63,9 +63,10 @@ def draws(randomness: Any) -> dict[str, Any]:
     raise MethodError(str(error)) from error
 
 
-def check(shuffle: Any, fidelity: Any) -> None:
-  """Raise `MethodError` unless `shuffle` is a truth value and `fidelity` a text or None."""
-  if not isinstance(shuffle, bool | np.bool_):
-    raise MethodError(f"shuffle must be True or False, got {shown(shuffle)}")
+def check(fidelity: Any, **switches: Any) -> None:
+  """Raise `MethodError` unless switches are truth values and `fidelity` is a text or None."""
+  for name, given in switches.items():
+    if not isinstance(given, bool | np.bool_):
+      raise MethodError(f"{name} must be True or False, got {shown(given)}")
   if not isinstance(fidelity, str | None):
     raise MethodError(f"fidelity must be default, reference or fixed, got {shown(fidelity)}")

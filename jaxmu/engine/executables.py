@@ -45,6 +45,10 @@ class Executables:
   def __len__(self) -> int:
     return len(self._kept)
 
+  def __contains__(self, signature: Hashable) -> bool:
+    with _guard:
+      return signature in self._kept
+
   def __iter__(self) -> Iterator[Any]:
     return iter(self._kept.values())
 

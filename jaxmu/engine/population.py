@@ -189,15 +189,16 @@ class Program:
     Arrays and their descriptions (`Population.shapes`) find the same executable.
     """
     arguments = (self._counts(self.population), state, constant, shared)
-    leaves, tree = jax.tree.flatten(arguments)
-    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    signature = (tree, shapes, jnp.result_type(float))  # x64 is a setting of the thread's own
 
     def make():
       options = compiler_options(nbytes((state, constant)) // self.population.padded)
       return alike.compile_once(self._over_members().lower(*arguments), options)
 
-    return self._compiled.find(signature, make)
+    return self._compiled.find(_signature(state, constant, shared), make)
+
+  def is_compiled(self, state: Tree, constant: Tree, shared: Tree) -> bool:
+    """Tell whether `compile` would find an executable for these shapes."""
+    return _signature(state, constant, shared) in self._compiled
 
   @property
   def compile_seconds(self) -> float:
@@ -239,6 +240,12 @@ class Program:
     """
     executable = self.compile(state, constant, shared)
     return executable(self._counts(population or self.population), state, constant, shared)
+
+
+def _signature(*arguments: Tree) -> Any:
+  leaves, tree = jax.tree.flatten(arguments)
+  shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+  return tree, shapes, jnp.result_type(float)  # x64 is a setting of the thread's own
 
 
 def nbytes(tree: Tree) -> int:

@@ -1,7 +1,9 @@
 """What a run tells while it goes on and in the end: legs, snapshots to resume from, the outcome."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from jaxmu.training import EpochMetrics
 from jaxmu.training.phase import Variables
@@ -66,6 +68,25 @@ class Leg(NamedTuple):
   seconds: float
   snapshot: Callable[[], Snapshot]
   replay: bool = False
+
+
+def means(leg: Leg) -> Iterator[dict[str, Any]]:
+  """Yield a row for each member: means over the steps of an epoch that it took; none at rest.
+
+  `epoch` counts from 1, and `learning_rate` is that of the first step.
+  """
+  for k, loss in enumerate(leg.metrics.loss):
+    taken = ~np.isnan(leg.metrics.learning_rate[k])  # a pass may leave steps out
+    if taken.any():
+      yield {
+        "member": k,
+        "phase": leg.phase,
+        "epoch": leg.epoch + 1,
+        "steps": int(taken.sum()),
+        "loss": float(np.mean(loss[taken])),
+        "accuracy": float(np.mean(leg.metrics.accuracy[k][taken])),
+        "learning_rate": float(leg.metrics.learning_rate[k][taken][0]),
+      }
 
 
 class Outcome(NamedTuple):

@@ -1,11 +1,11 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal or in a notebook, elsewhere a line now and then."""
 
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TextIO, TypeVar
 
-from tqdm import tqdm
+from tqdm.auto import tqdm  # in a notebook another bar
 
 from jaxmu.execution.observations import Leg
 from jaxmu.quantities import duration
@@ -31,7 +31,7 @@ class Progress:
     rate = self.images / max(self.seconds, 1e-9)
     accuracy = _mean(leg.metrics.accuracy)
     step = (leg.epoch + 1) * leg.steps
-    if self.stream.isatty():
+    if self.stream.isatty() or in_notebook():
       self._bar(leg, step, rate, accuracy)
     elif time.monotonic() - self.said >= INTERVAL:
       done = (leg.epoch + 1) / leg.epochs
@@ -47,7 +47,7 @@ class Progress:
       self.close()
       self.bar = tqdm(
         total=leg.epochs,
-        desc=f"{self.stage} ({self.members} members)",
+        desc=f"{self.stage} ({self.members} members)" if self.members > 1 else self.stage,
         unit="epoch",
         file=self.stream,
         initial=leg.epoch,
@@ -66,6 +66,12 @@ class Progress:
     if self.bar is not None:
       self.bar.close()
       self.bar = None
+
+
+def in_notebook() -> bool:
+  """Tell whether this process serves a notebook, which shows bars though it is no terminal."""
+  shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+  return shell is not None and "IPKernelApp" in getattr(shell, "config", {})
 
 
 class StudyProgress(Generic[Unit]):

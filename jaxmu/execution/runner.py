@@ -32,6 +32,7 @@ def run(
   fidelity: str | None = None,
   draws: Mapping[str, Any] | None = None,
   on_leg: Callable[[Leg], None] = lambda leg: None,
+  on_compile: Callable[[], None] = lambda: None,
   resume: Snapshot | None = None,
   span: Span = WHOLE,
   failed: Sequence[str] = (),
@@ -46,6 +47,7 @@ def run(
     fidelity: "reference", "fixed", or None for the method's default.
     draws: name -> replacement of a random draw, leaves [K, ...].
     on_leg: called after every epoch.
+    on_compile: called before every program that is not compiled yet.
     resume: a snapshot to go on from; everything before it is skipped, bit for bit.
     span: the epochs that are this run's. Those before it are run only where no snapshot has seen
       them; members with more epochs come back as they are at its end, and their state as well.
@@ -65,8 +67,16 @@ def run(
   if span != WHOLE and len(compiled.phases) != 1:
     raise MethodError(f"{method.name} has {len(compiled.phases)} phases and cannot stop midway")
   failures = list(failed) or [""] * problem.population.size
-  execution = _Execution(method, problem, compiled, options, hp, on_leg, span, failures)
+  listeners = _Listeners(on_leg, on_compile)
+  execution = _Execution(method, problem, compiled, options, hp, listeners, span, failures)
   return execution.run(variables, member, resume)
+
+
+class _Listeners(NamedTuple):
+  """Who is told of epochs, and of programs about to be compiled."""
+
+  leg: Callable[[Leg], None]
+  compile: Callable[[], None]
 
 
 class _Span(NamedTuple):
@@ -97,12 +107,12 @@ class _Execution:
     compiled: Programs,
     options: Options,
     hp: Sequence[Mapping[str, Any]],
-    on_leg: Callable[[Leg], None],
+    listeners: _Listeners,
     asked: Span,
     failures: list[str],
   ):
     self.method, self.problem, self.compiled = method, problem, compiled
-    self.options, self.hp, self.on_leg, self.asked = options, hp, on_leg, asked
+    self.options, self.hp, self.tell, self.asked = options, hp, listeners, asked
     self.failures = failures
     self.sizes = problem.member_sizes
     self.state: Snapshot | None = None
@@ -181,7 +191,7 @@ class _Execution:
       for hp, sizes, end in zip(self.hp, self.sizes, span.ends)
       if epoch < end
     )
-    self.on_leg(
+    self.tell.leg(
       Leg(
         phase=span.name,
         number=span.number,
@@ -237,6 +247,8 @@ class _Execution:
   def _call(self, program: Program, state: Any, constant: Any, epoch: int = 0) -> tuple[Any, float]:
     """Run a program; return its result, and the seconds that it took without compiling."""
     shared = programs.Shared(self.problem.arrays, np.int32(epoch))
+    if not program.is_compiled(state, constant, shared):
+      self.tell.compile()
     program.compile(state, constant, shared)
     start = time.perf_counter()
     result = jax.block_until_ready(program(state, constant, shared, self.problem.population))

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from jaxmu.execution.observations import Leg, Snapshot
+from jaxmu.execution.observations import Leg, Snapshot, means
 from jaxmu.store import checkpoint, files, typed_json
 from jaxmu.store.groups import ALIVE, CurveRow, LegRecord, SignOfLife
 
@@ -104,19 +102,7 @@ class Legs:
 
 def curve_rows(leg: Leg) -> Iterator[CurveRow]:
   """Yield one row per member: means over the epoch's steps; members at rest have none."""
-  for k, loss in enumerate(leg.metrics.loss):
-    taken = ~np.isnan(leg.metrics.learning_rate[k])  # a pass may leave steps out
-    if not taken.any():
-      continue
-    yield CurveRow(
-      member=k,
-      phase=leg.phase,
-      epoch=leg.epoch + 1,
-      steps=int(taken.sum()),
-      loss=float(np.mean(loss[taken])),
-      accuracy=float(np.mean(leg.metrics.accuracy[k][taken])),
-      learning_rate=float(leg.metrics.learning_rate[k][taken][0]),
-    )
+  return (CurveRow(**row) for row in means(leg))
 
 
 def _numbers(folder: Path) -> list[LegNumber]:
