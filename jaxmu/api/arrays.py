@@ -36,9 +36,13 @@ def sets(method: Method, given: Mapping[str, Any], stored: str) -> dict[str, Sam
 def problem(
   population: Population, task: Task, needs: Collection[str], given: Mapping[str, Samples]
 ) -> Problem:
-  """Concatenate the sets that a method needs, and remember where each one lies."""
+  """Concatenate the sets that a method needs, and remember where each one lies.
+
+  A single set is not copied on a CPU, where jax reads the array as it lies, in a file or in memory.
+  """
   sets = {name: given[_ARGUMENTS[name]] for name in sorted(needs)}
-  x = jnp.concatenate([jnp.asarray(x) for x, _ in sets.values()])
+  parts = [x for x, _ in sets.values()]
+  x = parts[0] if len(parts) == 1 else jnp.concatenate([jnp.asarray(part) for part in parts])
   y = jnp.concatenate([jnp.asarray(y, jnp.int32) for _, y in sets.values()])
   ends = np.cumsum([len(labels) for _, labels in sets.values()])
   index = {

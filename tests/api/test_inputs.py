@@ -8,6 +8,10 @@ from support import problems
 from support.user_networks import SMALL, Stock, Table, ft, initial
 
 import jaxmu
+from jaxmu.api import arrays
+from jaxmu.data import samples
+from jaxmu.engine.population import Population
+from jaxmu.training import Task
 
 X, Y = problems.samples()
 ROUND = X.astype(jnp.bfloat16).astype(np.float32)[:22]  # what half precision holds as well
@@ -72,6 +76,19 @@ FORMS = {
 def test_samples_come_in_any_form(form, stock, plain, tmp_path):
   found = ft(stock, {}, retain=(FORMS[form](tmp_path), LABELS), key=7)
   assert problems.equal(found, plain)
+
+
+def test_a_single_set_is_read_where_it_lies(tmp_path):
+  """Of a file larger than memory there is no copy; two sets are joined."""
+  path, population = tmp_path / "x.npy", Population(1, devices=(jax.devices("cpu")[0],))
+  np.save(path, ROUND)
+  x = samples.check_images("x", np.load(path, mmap_mode="r"))
+  sets = {"retain": samples.Samples(x, LABELS), "forget": samples.Samples(x[:4], LABELS[:4])}
+  place = lambda *needs: arrays.problem(population, Task(Stock(), 4), needs, sets)
+  alone, both = place("retain"), place("forget", "retain")
+  assert alone.arrays.images.unsafe_buffer_pointer() == x.ctypes.data
+  np.testing.assert_array_equal(both.arrays.images, np.concatenate([x[:4], x]))
+  np.testing.assert_array_equal(both.index["retain"], np.arange(4, 26)[None])
 
 
 @pytest.mark.parametrize("seed", [np.int32(7), np.uint8(7)])
