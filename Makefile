@@ -4,14 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CONFIG ?= configs/cnn_digits.py
 
-.PHONY: quickstart test test-slow lint format clean help
+.PHONY: quickstart test test-slow lint format docs clean help
 
 help:
 	@echo "make quickstart  install into $(VENV) and run the benchmark on the embedded digits data"
 	@echo "make test        install with test tools and run the tests (make test-slow: the long ones)"
 	@echo "make lint        formatting, lint, types, and the order of imports"
 	@echo "make format      format the code"
-	@echo "make clean       remove $(VENV) and caches (never checkpoints/)"
+	@echo "make docs        install with the tools of the site and build it into site/"
+	@echo "make clean       remove $(VENV), site/ and caches (never checkpoints/)"
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python bin/sweep.py --config=$(CONFIG)
@@ -32,6 +33,9 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -44,5 +48,9 @@ $(VENV)/.installed-dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) site .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -158,7 +158,8 @@ def unlearn_requests(
 
   Raises:
     DataError: there is no request, or one has images or labels of another form.
-    What `unlearn` raises and warns of, when its turn comes.
+
+  What `unlearn` raises and warns of comes when its turn does.
   """
   if not isinstance(requests, list | tuple) or not requests:
     raise DataError(f"requests must be a list of pairs (x, y), got {shown(requests)}")

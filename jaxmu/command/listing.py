@@ -8,14 +8,6 @@ from jaxmu.unlearning import METHODS, describe, get
 
 SETS = {"retain": "retain", "forget": "forget", "val": "validation"}
 WIDTH = 96
-NAVIGATION = (
-  "[README](../README.md) · [Python](python_api.md) · [Configs](configs.md) · [Runs](runs.md) · "
-  "[Evaluation](evaluation.md) ·",
-  "**Methods** · [Fidelity](fidelity.md) · [Adding a method](adding_a_method.md) · "
-  "[Architecture](architecture.md) · [Engine](engine.md) · [Performance](performance.md) ·",
-  "[Benchmarks](benchmarks.md) · [Shadow models](shadow_models.md) · [Clusters](clusters.md) · "
-  "[Glossary](glossary.md)",
-)
 E_MAX = "E_max: a fifth of the original's training epochs, rounded up."
 
 
@@ -59,8 +51,6 @@ def page() -> str:
   ]
   head = [
     "# Methods",
-    "",
-    *NAVIGATION,
     "",
     "Made by `jaxmu methods --markdown`. Steps, formulas and departures from the reference",
     f"implementation: [fidelity.md](fidelity.md). {E_MAX}",
