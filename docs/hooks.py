@@ -1,9 +1,9 @@
 """What MkDocs does not do by itself: pages and links from outside docs/, formulas, anchors.
 
 The Markdown files are written for a code host, where links are paths in the repository. In the
-site, README.md is the first page, and every other file that a page links to (a config, a module)
-becomes a page with its text. So nothing depends on where the repository lies, and every link leads
-into the site.
+site, README.md is the first page, CONTRIBUTING.md and CHANGELOG.md are pages, and every other file
+that a page links to (a config, a module) becomes a page with its text. So nothing depends on where
+the repository lies, and every link leads into the site.
 """
 
 import posixpath
@@ -17,7 +17,11 @@ from pymdownx.superfences import fence_code_format
 
 ROOT = Path(__file__).parents[1]
 # Pages that lie beside docs/: repository path -> path in the site.
-BESIDE = {"README.md": "index.md"}
+BESIDE = {
+  "README.md": "index.md",
+  "CONTRIBUTING.md": "contributing.md",
+  "CHANGELOG.md": "changelog.md",
+}
 FILES = "files"  # folder of the pages that show a file
 FENCE = re.compile(r"^(```.*?^```$)", re.M | re.S)
 LINK = re.compile(r'(?P<before>\]\(|(?:src|href)=")(?P<target>[^)"\s]+)')
