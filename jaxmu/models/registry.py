@@ -13,11 +13,19 @@ from jaxmu.errors import ModelError, closest, shown
 from jaxmu.kernels.conv_passes import LOWERINGS
 from jaxmu.models.cnn import Cnn
 from jaxmu.models.resnet import ResNet18
+from jaxmu.models.resnet34 import ResNet34
+from jaxmu.models.resnet50 import ResNet50
 from jaxmu.models.tinyvit import TinyViT
 from jaxmu.settings import Settings
 from jaxmu.settings.ranges import BELOW_ONE, SEED, Range, Unfit, fit
 
-MODELS: dict[str, type[Any]] = {"cnn": Cnn, "resnet18": ResNet18, "tinyvit": TinyViT}
+MODELS: dict[str, type[Any]] = {
+  "cnn": Cnn,
+  "resnet18": ResNet18,
+  "resnet34": ResNet34,
+  "resnet50": ResNet50,
+  "tinyvit": TinyViT,
+}
 CLASSES = Range(2, 65_536)
 NUMBERS = {  # what a number that makes a network may be; where it ends, a machine's memory does
   "num_classes": (int, CLASSES),

@@ -1,6 +1,9 @@
-"""ResNet-18 in its ImageNet layout, also at 32 pixels (He et al. 2015; spec data_models 4)."""
+"""Residual networks in their ImageNet layout, also at 32 pixels (He et al. 2015), and ResNet-18.
 
-from typing import ClassVar
+ResNet-18 is the specification's (data_models 4); all are torchvision's, layer by layer.
+"""
+
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -32,22 +35,37 @@ class BasicBlock(nn.Module):
     return jax.nn.relu(x + y)
 
 
-class ResNet18(nn.Module):
-  """Classify x [B, H, W, C]; logits [B, num_classes]. Stages 1-4 are the blocks 1-4."""
+class ResNet(nn.Module):
+  """Classify x [B, H, W, C]; logits [B, num_classes]. Stages 1-4 are the blocks 1-4.
 
-  in_the_reference: ClassVar[bool] = True
+  Networks of the family say how they are called, how many residual blocks a stage has, and of which
+  kind: `unit(features, stride, lowering)`.
+  """
+
+  called: ClassVar[str]
+  depths: ClassVar[tuple[int, ...]]
+  unit: ClassVar[type[Any]] = BasicBlock
+  widths: ClassVar[tuple[int, ...]] = (64, 128, 256, 512)
 
   num_classes: int
   lowering: Choice = "auto"
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False, mask: Array | None = None) -> Array:
-    check_image_size("resnet18", x, SIZES, "8 to 512")
-    x = jax.nn.relu(ConvNorm(64, 7, 2, 3, self.lowering, name="stem")(x, train, mask))
+    check_image_size(self.called, x, SIZES, "8 to 512")
+    x = jax.nn.relu(ConvNorm(self.widths[0], 7, 2, 3, self.lowering, name="stem")(x, train, mask))
     x = max_pool(x, 3, 2, 1, self.lowering)
-    for stage, features in enumerate((64, 128, 256, 512), 1):
-      for block in (0, 1):
+    for stage, (features, depth) in enumerate(zip(self.widths, self.depths), 1):
+      for block in range(depth):
         stride = 2 if stage > 1 and block == 0 else 1
-        unit = BasicBlock(features, stride, self.lowering, name=f"stage{stage}_{block}")
+        unit = self.unit(features, stride, self.lowering, name=f"stage{stage}_{block}")
         x = unit(x, train, mask)
     return Linear(self.num_classes, name="head")(jnp.mean(x, (1, 2)))
+
+
+class ResNet18(ResNet):
+  """The network of the benchmark: two basic blocks a stage, 11.2 million parameters."""
+
+  called = "resnet18"
+  depths = (2, 2, 2, 2)
+  in_the_reference: ClassVar[bool] = True

@@ -33,3 +33,9 @@ def test_networks(name, size, channels, millions, live):
   module = models.make(name, 10)
   assert cost.forward_flops(module, size, channels) / 1e6 == pytest.approx(millions, abs=0.05)
   assert cost.live_flops(module, size, channels) / 1e6 == pytest.approx(live, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "billions"), [("resnet34", 3.664), ("resnet50", 4.089)])
+def test_multiply_adds_are_those_that_torchvision_states(name, billions):
+  flops = cost.forward_flops(models.make(name, 1000), 224, 3)
+  assert flops / 2e9 == pytest.approx(billions, abs=5e-4)

@@ -42,6 +42,22 @@ def test_resnet18_parameter_counts(num_classes, total):
   assert len(jax.tree.leaves(params)) == 62
 
 
+@pytest.mark.parametrize(
+  ("name", "total", "stages", "statistics"),  # totals are torchvision's
+  [
+    ("resnet34", 21_797_672, (221_952, 1_116_416, 6_822_400, 13_114_368), 17_024),
+    ("resnet50", 25_557_032, (215_808, 1_219_584, 7_098_368, 14_964_736), 53_120),
+  ],
+)
+def test_counts_of_larger_resnets(name, total, stages, statistics):
+  shapes = shapes_of(name, 1000)
+  assert count(shapes["params"]) == total
+  for stage, expected in enumerate(stages, 1):
+    blocks = [tree for name, tree in shapes["params"].items() if name.startswith(f"stage{stage}_")]
+    assert count(blocks) == expected
+  assert count(shapes["batch_stats"]) == statistics
+
+
 def test_resnet18_initial_values(resnet18):
   params = resnet18[1]["params"]
   for kernel, std in (
@@ -218,7 +234,10 @@ WRONG_NETWORKS = {
     {"name": "tinyvit", "image_size": 32, "padded": "no"},
     "padded must be True or False, got 'no'",
   ),
-  "no name": ({"name": None}, "unknown model 'None'; known: cnn, resnet18, tinyvit"),
+  "no name": (
+    {"name": None},
+    "unknown model 'None'; known: cnn, resnet18, resnet34, resnet50, tinyvit",
+  ),
 }
 
 
