@@ -1,7 +1,8 @@
 """Import and export of PyTorch state dicts by parameter name, without importing torch."""
 
 import functools
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,92 +10,39 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.data.samples import FLOATS, HALVES, as_array
-from jaxmu.errors import DataError, ModelError, closest, shown
+from jaxmu.errors import DataError, ModelError
 from jaxmu.models import user_network
 from jaxmu.models.registry import MODELS
-
-Path = tuple[str, ...]
+from jaxmu.models.torch_names import Path, head_name, stem_name, torch_name
 
 _COUNTER = "num_batches_tracked"
-_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"} | {
-  "mean": "running_mean",
-  "var": "running_var",
-}
+_WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and its like, and of torch.compile
 
 
-def _resnet18_module(path: Path) -> str:
-  """Translate a module path to torchvision's: stage2_0/first/norm -> layer2.0.bn1."""
-  if path[0] == "head":
-    return "fc"
-  part = {"conv": "conv1", "norm": "bn1"}
-  if path[0] == "stem":
-    return part[path[1]]
-  if path[1] == "second":
-    part = {"conv": "conv2", "norm": "bn2"}
-  elif path[1] == "shortcut":
-    part = {"conv": "downsample.0", "norm": "downsample.1"}
-  stage, block = path[0].removeprefix("stage").split("_")
-  return f"layer{stage}.{block}.{part[path[2]]}"
-
-
-def _tinyvit_module(path: Path) -> str:
-  """Translate a module path to TinyViT's: stage1_0/mlp/expand -> layers.1.blocks.0.mlp.fc1."""
-  pair = {"conv": "c", "norm": "bn"}
-  if path[0] in ("head", "norm"):
-    return {"head": "head", "norm": "norm_head"}[path[0]]
-  if path[0] == "stem":
-    return f"patch_embed.seq.{('first', None, 'second').index(path[1])}.{pair[path[2]]}"
-  stage, block = path[0].removeprefix("stage").split("_")
-  unit = f"layers.{stage}." + ("downsample" if block == "merge" else f"blocks.{block}")
-  if path[1] in _MBCONV:
-    return f"{unit}.{_MBCONV[path[1]]}.{pair[path[2]]}"
-  if path[1] == "local":
-    return f"{unit}.local_conv.{pair[path[2]]}"
-  if path[1] == "attention":
-    return ".".join([unit, "attn", *path[2:]])
-  return f"{unit}.mlp.{_MLP[path[2]]}"
-
-
-_MLP = {"norm": "norm", "expand": "fc1", "reduce": "fc2"}
-_MBCONV = {"expand": "conv1", "depthwise": "conv2", "reduce": "conv3"}
-_MODULES = {"resnet18": _resnet18_module, "tinyvit": _tinyvit_module}
-_HEAD = ("head", "kernel")
-_STEMS = {"resnet18": ("stem", "conv", "kernel"), "tinyvit": ("stem", "first", "conv", "kernel")}
-
-
-def torch_name(name: str, path: Path) -> str:
-  """Return the state-dict name of the leaf at `path` (below "params" or "batch_stats")."""
-  if not isinstance(name, str) or name not in _MODULES:
-    given = name if isinstance(name, str) else shown(name)
-    raise ModelError(
-      f"no PyTorch names are defined for model '{given}'; {closest(given, _MODULES)}"
-    )
-  return f"{_MODULES[name](path[:-1])}.{_LEAVES.get(path[-1], path[-1])}"
-
-
-def from_torch(name: str, state_dict: Mapping[str, object]) -> dict:
+def from_torch(name: str, state_dict: Mapping[str, object] | Any) -> dict:
   """Turn a state dict of NumPy arrays or torch tensors into variables {"params", "batch_stats"}.
 
   Kernels O,I,h,w become h,w,I,O and linear weights are transposed; float32 and float64 are kept
   (float64 only where jax has it enabled). Class and channel counts follow the arrays;
-  `num_batches_tracked` is ignored. Raises ModelError for missing, unexpected or wrongly shaped
-  entries, and for those of another type or with NaN.
+  `num_batches_tracked` is ignored, and "batch_stats" left out where the network has none. Raises
+  ModelError for missing, unexpected or wrongly shaped entries, and for those of another type or
+  with NaN.
+
+  Args:
+    state_dict: also a torch module as a whole, whose `state_dict()` is taken. Names that all begin
+      with `module.` or `_orig_mod.` lose it: DataParallel and torch.compile put it there.
   """
-  if not isinstance(state_dict, Mapping) or not all(isinstance(key, str) for key in state_dict):
-    raise ModelError(
-      f"state dict of {name} must map names to arrays, as torch_model.state_dict() does, got "
-      f"{type(state_dict).__name__}"
-    )
-  arrays = {key: value for key, value in state_dict.items() if _COUNTER not in key}
+  given = _unwrapped(name, state_dict)
+  arrays = {key: value for key, value in given.items() if _COUNTER not in key}
   expected = _expected(name, arrays)
   _refuse_misfit(name, arrays, expected)
   variables: dict[str, Any] = {}
   for key, (path, shape) in expected.items():
-    given = _to_numpy(key, arrays[key])
-    array = _from_torch_layout(path[-1], given)
+    entry = _to_numpy(key, arrays[key])
+    array = _from_torch_layout(path[-1], entry)
     if array.shape != shape:
       want = _to_torch_layout(path[-1], np.empty(shape, bool)).shape
-      raise ModelError(f"state dict entry '{key}' has shape {given.shape}, {name} needs {want}")
+      raise ModelError(f"state dict entry '{key}' has shape {entry.shape}, {name} needs {want}")
     node = variables
     for part in path[:-1]:
       node = node.setdefault(part, {})
@@ -102,32 +50,74 @@ def from_torch(name: str, state_dict: Mapping[str, object]) -> dict:
   return variables
 
 
-def to_torch(name: str, variables: Mapping) -> dict[str, np.ndarray]:
-  """Turn variables into a state dict of NumPy arrays, `num_batches_tracked` written as 0.
+def to_torch(name: str, variables: Mapping, *, tensors: bool = True) -> OrderedDict[str, Any]:
+  """Turn variables into a state dict, `num_batches_tracked` written as 0.
 
-  `torch_model.load_state_dict({k: torch.from_numpy(v) for k, v in to_torch(...).items()})` loads
-  it. Raises ModelError where the variables are not those of the network.
+  `torch_model.load_state_dict(to_torch(name, variables))` loads it, with all names and in their
+  order. Raises ModelError where the variables are not those of the network.
+
+  Args:
+    tensors: False gives NumPy arrays, for which PyTorch need not be there.
   """
-  torch_name(name, _HEAD)  # the network's name is looked at first
-  state_dict = {}
+  head_name(name)  # the network's name is looked at first
+  arrays = {}
   for path, leaf in _paths(user_network.plain_variables(variables)).items():
     try:
       key = torch_name(name, path[1:])
     except (KeyError, ValueError, IndexError) as error:
       raise ModelError(f"variables hold {'/'.join(path)}, which {name} does not have") from error
-    state_dict[key] = np.ascontiguousarray(_to_torch_layout(path[-1], np.asarray(leaf)))
-    if path[-1] == "var":
+    arrays[key] = np.array(_to_torch_layout(path[-1], np.asarray(leaf)), order="C")
+  expected = _expected(name, arrays)
+  _refuse_misfit(name, arrays, expected)
+  state_dict = OrderedDict()
+  for key in expected:
+    state_dict[key] = arrays[key]
+    if key.endswith("running_var"):
       state_dict[key.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
-  arrays = {key: array for key, array in state_dict.items() if _COUNTER not in key}
-  _refuse_misfit(name, arrays, _expected(name, arrays))
-  return state_dict
+  return OrderedDict(_as_tensors(state_dict)) if tensors else state_dict
+
+
+def _as_tensors(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Any]]:
+  """Wrap arrays as tensors, which share their memory."""
+  try:
+    import torch
+  except ImportError as error:
+    raise ModelError(
+      "to_torch makes tensors, and PyTorch cannot be imported: install it (pip install torch), or "
+      "ask for NumPy arrays with tensors=False"
+    ) from error
+  for name, array in arrays.items():
+    yield name, torch.from_numpy(array)
+
+
+def _unwrapped(name: str, given: Any) -> Mapping[str, object]:
+  """Return a state dict under its network's own names; ModelError where there is none."""
+  if not isinstance(given, Mapping) and callable(getattr(given, "state_dict", None)):
+    given = given.state_dict()
+  if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+    raise ModelError(
+      f"state dict of {name} must map names to arrays, as torch_model.state_dict() does, got "
+      f"{type(given).__name__}"
+    )
+  inner = [key for key, value in given.items() if isinstance(value, Mapping)]
+  if inner:
+    raise ModelError(
+      f"state dict of {name} must map names to arrays, and '{inner[0]}' is a mapping itself: give "
+      "the state dict alone that lies in the file"
+    )
+  while given and (prefix := next((w for w in _WRAPPERS if _all_begin(given, w)), "")):
+    given = {key.removeprefix(prefix): value for key, value in given.items()}
+  return given
+
+
+def _all_begin(given: Mapping[str, object], prefix: str) -> bool:
+  return all(key.startswith(prefix) for key in given)
 
 
 def _expected(name: str, arrays: Mapping[str, object]) -> Mapping[str, tuple[Path, tuple]]:
   """Map each state-dict name to its path in the variables and its shape there."""
   shapes = {}
-  stem = torch_name(name, _STEMS.get(name, ()))
-  for key, axes in ((torch_name(name, _HEAD), 2), (stem, 4)):
+  for key, axes in ((head_name(name), 2), (stem_name(name), 4)):
     if key not in arrays:
       raise ModelError(f"state dict does not fit {name}: missing {key}")
     shapes[key] = _to_numpy(key, arrays[key]).shape
@@ -143,15 +133,29 @@ def _expected(name: str, arrays: Mapping[str, object]) -> Mapping[str, tuple[Pat
 
 @functools.lru_cache(maxsize=8)
 def _names(name: str, classes: int, channels: int) -> Mapping[str, tuple[Path, tuple]]:
-  module = MODELS[name](num_classes=classes)
+  """Name all entries in the order in which the network makes them, statistics behind their norm."""
+  module, order = MODELS[name](num_classes=classes), list[Path]()
+
+  def init(key: jax.Array, image: jax.Array) -> Any:
+    variables = module.init(key, image)
+    order.extend(_paths(variables))  # a dictionary's order is lost in what `eval_shape` returns
+    return variables
+
   image = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
-  shapes = jax.eval_shape(module.init, jax.random.key(0), image)
-  return {torch_name(name, path[1:]): (path, leaf.shape) for path, leaf in _paths(shapes).items()}
+  shapes = _paths(jax.eval_shape(init, jax.random.key(0), image))
+  places = {path: place for place, path in enumerate(order)}
+  last = {path[1:-1]: place for path, place in places.items() if path[0] == "params"}
+  place = lambda path: places[path] if path[0] == "params" else last[path[1:-1]] + 0.5
+  return {
+    torch_name(name, path[1:]): (path, shapes[path].shape) for path in sorted(order, key=place)
+  }
 
 
-def _paths(tree):
-  pairs = jax.tree_util.tree_leaves_with_path(tree)
-  return {tuple(key.key for key in path): leaf for path, leaf in pairs}
+def _paths(tree: Any, path: Path = ()) -> dict[Path, Any]:
+  """Map the path of each leaf of nested dictionaries to the leaf, in their order."""
+  if not isinstance(tree, Mapping):
+    return {path: tree}
+  return {k: v for name, child in tree.items() for k, v in _paths(child, (*path, name)).items()}
 
 
 def _refuse_misfit(name, arrays, expected):

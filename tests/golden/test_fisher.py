@@ -40,5 +40,5 @@ def compute(batch_size, alpha):
     phi = ff.fisher(variables["params"], variables["batch_stats"], view, batch_size)
     return phi, ff.variance(phi, alpha, 10)
 
-  named = lambda params: models.to_torch("resnet18", {**variables, "params": params})
+  named = lambda params: models.to_torch("resnet18", {**variables, "params": params}, tensors=False)
   return [named(tree) for tree in both(variables)]

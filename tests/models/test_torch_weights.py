@@ -1,9 +1,13 @@
 """PyTorch state dicts go in and out by name."""
 
+import builtins
+from collections import OrderedDict
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
-from support import golden_rules
+from support import golden_rules, torchvision_rules
 
 from jaxmu import models
 from jaxmu.errors import ModelError
@@ -38,17 +42,68 @@ class Tensor:
 
 
 WEIGHTS = {"resnet18": golden_rules.resnet18_weights, "tinyvit": golden_rules.tinyvit_weights}
+WEIGHTS |= {name: partial(torchvision_rules.weights, name) for name in ("resnet34", "resnet50")}
 
 
 @pytest.mark.parametrize("model", WEIGHTS)
 def test_round_trip(model):
   state_dict = WEIGHTS[model]()
   variables = models.from_torch(model, state_dict)
-  back = models.to_torch(model, variables)
+  back = models.to_torch(model, variables, tensors=False)
   assert set(back) == set(state_dict)
+  if model != "tinyvit":  # which is not torchvision's
+    assert list(back) == list(state_dict)
   for name, array in state_dict.items():
     assert back[name].dtype == array.dtype
     np.testing.assert_array_equal(back[name], array)
+
+
+def test_what_comes_back_is_ones_own(state_dict):
+  back = models.to_torch("resnet18", models.from_torch("resnet18", state_dict), tensors=False)
+  assert type(back) is OrderedDict
+  assert all(array.flags.writeable and array.flags.c_contiguous for array in back.values())
+
+
+@pytest.mark.parametrize("prefixes", [("module.",), ("_orig_mod.",), ("_orig_mod.", "module.")])
+def test_prefixes_of_wrappers_are_taken_off(state_dict, prefixes):
+  prefix = "".join(prefixes)
+  wrapped = {prefix + name: array for name, array in state_dict.items()}
+  plain, found = (models.from_torch("resnet18", given) for given in (state_dict, wrapped))
+  jax.tree.map(np.testing.assert_array_equal, found, plain)
+
+
+def test_a_prefix_that_not_all_names_have_is_a_name(state_dict):
+  wrapped = {f"module.{name}": array for name, array in state_dict.items()}
+  with pytest.raises(ModelError, match=r"does not fit resnet18: missing fc\.weight"):
+    models.from_torch("resnet18", {**wrapped, "epoch": np.ones(1)})
+
+
+def test_a_whole_module_is_taken(state_dict):
+  class Network:
+    def state_dict(self):
+      return OrderedDict((f"module.{name}", Tensor(array)) for name, array in state_dict.items())
+
+  plain, found = (models.from_torch("resnet18", given) for given in (state_dict, Network()))
+  jax.tree.map(np.testing.assert_array_equal, found, plain)
+
+
+def test_a_file_with_more_than_a_state_dict_is_refused(state_dict):
+  message = "'model' is a mapping itself: give the state dict alone that lies in the file"
+  with pytest.raises(ModelError, match=message):
+    models.from_torch("resnet18", {"epoch": 3, "model": state_dict})
+
+
+def test_tensors_without_pytorch_are_refused(state_dict, monkeypatch):
+  variables, real = models.from_torch("resnet18", state_dict), builtins.__import__
+
+  def without_torch(name, *args, **kwargs):
+    if name == "torch":
+      raise ModuleNotFoundError("No module named 'torch'")
+    return real(name, *args, **kwargs)
+
+  monkeypatch.setattr(builtins, "__import__", without_torch)
+  with pytest.raises(ModelError, match="ask for NumPy arrays with tensors=False"):
+    models.to_torch("resnet18", variables)
 
 
 def test_imported_variables_have_the_tree_of_a_built_model(state_dict):

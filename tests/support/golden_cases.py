@@ -156,7 +156,8 @@ def run(case, dtype, count=1, keep=lambda leg: leg, **network):
   )
   logits = predictions.logits(population, task, arrays, outcome.variables, len(y) // 4)
   final = population.collect(outcome.variables)
-  state = lambda k: models.to_torch(name, jax.tree.map(lambda leaf: leaf[k], final))
+  member = lambda k: jax.tree.map(lambda leaf: leaf[k], final)
+  state = lambda k: models.to_torch(name, member(k), tensors=False)
   return Run(golden, meta, logits, index, [state(k) for k in range(count)], legs)
 
 
