@@ -75,17 +75,23 @@ def _heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
 
 
 def attend(
-  q: Array, k: Array, v: Array, bias: Array, rest: tuple[Array, Array, Array] | None = None
+  q: Array,
+  k: Array,
+  v: Array,
+  bias: Array | None = None,
+  rest: tuple[Array, Array, Array] | None = None,
 ) -> Array:
   """Return softmax(q k / sqrt(d) + bias) v, [G, n, heads * d].
 
   Args:
     q, k, v: [G, n, heads, d].
-    bias: [heads, n, n].
+    bias: [heads, n, n], or None for 0.
     rest: (k0 [heads, d], v0 [heads, d], bias [heads, n]) of one further key, or None.
   """
   scale = q.shape[-1] ** -0.5
-  logits = jnp.einsum("gphd,gjhd->ghpj", q, k) * scale + bias[None]
+  logits = jnp.einsum("gphd,gjhd->ghpj", q, k) * scale
+  if bias is not None:
+    logits = logits + bias[None]
   if rest is not None:
     k0, v0, bias0 = rest
     extra = jnp.einsum("gphd,hd->ghp", q, k0) * scale + bias0[None]

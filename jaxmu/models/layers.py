@@ -32,9 +32,10 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Conv(nn.Module):
-  """Convolve x [B, H, W, I] without bias; kernel [k, k, I, features], He-normal with fan_out.
+  """Convolve x [B, H, W, I]; kernel [k, k, I, features], He-normal with fan_out.
 
-  `depthwise` convolves each channel with a kernel of its own, [k, k, 1, I].
+  `depthwise` convolves each channel with a kernel of its own, [k, k, 1, I]. There is a bias
+  [features] where `bias_init` is given.
   """
 
   features: int
@@ -44,6 +45,7 @@ class Conv(nn.Module):
   lowering: Choice = "auto"
   depthwise: bool = False
   kernel_init: Callable = initialisers.he_normal_out
+  bias_init: Callable | None = None
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
@@ -52,7 +54,10 @@ class Conv(nn.Module):
     kernel = self.param("kernel", self.kernel_init, shape, x.dtype)
     strides, edge = (self.stride, self.stride), (self.padding, self.padding)
     convolve = depthwise_conv if self.depthwise else conv
-    return convolve(x, kernel, strides, (edge, edge), self.lowering)
+    y = convolve(x, kernel, strides, (edge, edge), self.lowering)
+    if self.bias_init is None:
+      return y
+    return y + self.param("bias", self.bias_init, (self.features,), x.dtype)[None, None, None]
 
 
 class ConvNorm(nn.Module):
@@ -81,11 +86,14 @@ class ConvNorm(nn.Module):
 class Linear(nn.Module):
   """Map x [..., I] to [..., features]; kernel and bias start uniform in +-1/sqrt(I).
 
-  With `std` the kernel starts normal with that standard deviation, and the bias at 0.
+  With `std` the kernel starts normal with that standard deviation, and the bias at 0; `kernel_init`
+  and `bias_init` are other starts of the one and the other.
   """
 
   features: int
   std: float | None = None
+  kernel_init: Callable | None = None
+  bias_init: Callable | None = None
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
@@ -95,6 +103,7 @@ class Linear(nn.Module):
     if std is not None:
       weights = lambda *args: std * initialisers.unit_normal(*args)
       biases = nn.initializers.zeros
+    weights, biases = self.kernel_init or weights, self.bias_init or biases
     kernel = self.param("kernel", weights, (fan_in, self.features), x.dtype)
     bias = self.param("bias", biases, (self.features,), x.dtype)
     # One flat product: XLA's CPU backend is slow at products with several batch axes.

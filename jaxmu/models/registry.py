@@ -16,6 +16,7 @@ from jaxmu.models.resnet import ResNet18
 from jaxmu.models.resnet34 import ResNet34
 from jaxmu.models.resnet50 import ResNet50
 from jaxmu.models.tinyvit import TinyViT
+from jaxmu.models.vit import ViTB16
 from jaxmu.settings import Settings
 from jaxmu.settings.ranges import BELOW_ONE, SEED, Range, Unfit, fit
 
@@ -25,6 +26,7 @@ MODELS: dict[str, type[Any]] = {
   "resnet34": ResNet34,
   "resnet50": ResNet50,
   "tinyvit": TinyViT,
+  "vit_b_16": ViTB16,
 }
 CLASSES = Range(2, 65_536)
 NUMBERS = {  # what a number that makes a network may be; where it ends, a machine's memory does

@@ -1,5 +1,7 @@
 """What PyTorch calls the parameters of each network: torchvision's names, or TinyViT's own."""
 
+from collections.abc import Callable
+
 from jaxmu.errors import ModelError, closest, shown
 
 Path = tuple[str, ...]
@@ -40,13 +42,41 @@ def _tinyvit_module(path: Path) -> str:
   return f"{unit}.mlp.{_MLP[path[2]]}"
 
 
+def _vit_name(path: Path) -> str:
+  """Translate a leaf's path to torchvision's name: stage1/mlp/expand -> encoder_layer_0.mlp.0."""
+  leaf = _LEAVES.get(path[-1], path[-1])
+  if path[0] in ("head", "norm"):
+    return {"head": "heads.head", "norm": "encoder.ln"}[path[0]] + f".{leaf}"
+  if path[0] == "stem":
+    places = {"class_token": "class_token", "pos_embedding": _POSITIONS}
+    return f"conv_proj.{leaf}" if path[1] == "conv" else places[path[1]]
+  layer = f"encoder.layers.encoder_layer_{int(path[0].removeprefix('stage')) - 1}"
+  if path[2] == "qkv":  # which PyTorch has as parameters of its own, not as a layer
+    return f"{layer}.self_attention.in_proj_{leaf}"
+  return f"{layer}.{_VIT_LAYERS[path[1:3]]}.{leaf}"
+
+
+_POSITIONS = "encoder.pos_embedding"
+_VIT_LAYERS: dict[Path, str] = {
+  ("attention", "norm"): "ln_1",
+  ("attention", "proj"): "self_attention.out_proj",
+  ("mlp", "norm"): "ln_2",
+  ("mlp", "expand"): "mlp.0",
+  ("mlp", "reduce"): "mlp.3",
+}
 _MLP = {"norm": "norm", "expand": "fc1", "reduce": "fc2"}
 _MBCONV = {"expand": "conv1", "depthwise": "conv2", "reduce": "conv3"}
-_MODULES = {
-  "resnet18": _resnet_module,
-  "resnet34": _resnet_module,
-  "resnet50": _resnet_module,
-  "tinyvit": _tinyvit_module,
+
+
+def _of(module: Callable[[Path], str]) -> Callable[[Path], str]:
+  """Name leaves where PyTorch has the same layers."""
+  return lambda path: f"{module(path[:-1])}.{_LEAVES.get(path[-1], path[-1])}"
+
+
+_NAMES = {
+  **dict.fromkeys(("resnet18", "resnet34", "resnet50"), _of(_resnet_module)),
+  "tinyvit": _of(_tinyvit_module),
+  "vit_b_16": _vit_name,
 }
 _STEM = ("stem", "conv", "kernel")
 _STEMS = {"tinyvit": ("stem", "first", "conv", "kernel")}
@@ -58,12 +88,10 @@ def torch_name(name: str, path: Path) -> str:
   Raises ModelError for a network without such names, KeyError, ValueError or IndexError for a leaf
   that it does not have.
   """
-  if not isinstance(name, str) or name not in _MODULES:
+  if not isinstance(name, str) or name not in _NAMES:
     given = name if isinstance(name, str) else shown(name)
-    raise ModelError(
-      f"no PyTorch names are defined for model '{given}'; {closest(given, _MODULES)}"
-    )
-  return f"{_MODULES[name](path[:-1])}.{_LEAVES.get(path[-1], path[-1])}"
+    raise ModelError(f"no PyTorch names are defined for model '{given}'; {closest(given, _NAMES)}")
+  return _NAMES[name](path)
 
 
 def head_name(name: str) -> str:
@@ -74,3 +102,8 @@ def head_name(name: str) -> str:
 def stem_name(name: str) -> str:
   """Return the state-dict name of the first convolution's weight."""
   return torch_name(name, _STEMS.get(name, _STEM))
+
+
+def position_name(name: str) -> str | None:
+  """Return the state-dict name of the entry that says how large images are; None without one."""
+  return _POSITIONS if name == "vit_b_16" else None

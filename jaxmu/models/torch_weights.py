@@ -1,4 +1,4 @@
-"""Import and export of PyTorch state dicts by parameter name, without importing torch."""
+"""Import and export of PyTorch state dicts by parameter name; torch itself makes tensors only."""
 
 import functools
 from collections import OrderedDict
@@ -11,11 +11,12 @@ import numpy as np
 
 from jaxmu.data.samples import FLOATS, HALVES, as_array
 from jaxmu.errors import DataError, ModelError
-from jaxmu.models import user_network
+from jaxmu.models import user_network, vit
 from jaxmu.models.registry import MODELS
-from jaxmu.models.torch_names import Path, head_name, stem_name, torch_name
+from jaxmu.models.torch_names import Path, head_name, position_name, stem_name, torch_name
 
 _COUNTER = "num_batches_tracked"
+_ANY_SIDE = 32  # of images that all networks take whose parameters do not depend on it
 _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and its like, and of torch.compile
 
 
@@ -116,23 +117,29 @@ def _all_begin(given: Mapping[str, object], prefix: str) -> bool:
 
 def _expected(name: str, arrays: Mapping[str, object]) -> Mapping[str, tuple[Path, tuple]]:
   """Map each state-dict name to its path in the variables and its shape there."""
-  shapes = {}
-  for key, axes in ((head_name(name), 2), (stem_name(name), 4)):
+  shapes, places = {}, position_name(name)
+  for key, axes in ((head_name(name), 2), (stem_name(name), 4), *([(places, 3)] if places else ())):
     if key not in arrays:
       raise ModelError(f"state dict does not fit {name}: missing {key}")
     shapes[key] = _to_numpy(key, arrays[key]).shape
     if len(shapes[key]) != axes or 0 in shapes[key]:
       raise ModelError(f"state dict entry '{key}' must have {axes} axes, got {shapes[key]}")
-  head, stem = shapes.values()
+  head, stem, *rest = shapes.values()
   if head[0] < 2:
     raise ModelError(
       f"state dict of {name} is of one class; expected at least 2 outputs, got {head}"
     )
-  return _names(name, head[0], stem[1])
+  side = vit.side_of(rest[0][1]) if rest else _ANY_SIDE
+  if side is None:
+    raise ModelError(
+      f"state dict entry '{places}' has {rest[0][1]} places; expected those of a square image of "
+      "at most 512 pixels: 1 + n * n, n the patches of a side"
+    )
+  return _names(name, head[0], stem[1], side)
 
 
 @functools.lru_cache(maxsize=8)
-def _names(name: str, classes: int, channels: int) -> Mapping[str, tuple[Path, tuple]]:
+def _names(name: str, classes: int, channels: int, side: int) -> Mapping[str, tuple[Path, tuple]]:
   """Name all entries in the order in which the network makes them, statistics behind their norm."""
   module, order = MODELS[name](num_classes=classes), list[Path]()
 
@@ -141,7 +148,7 @@ def _names(name: str, classes: int, channels: int) -> Mapping[str, tuple[Path, t
     order.extend(_paths(variables))  # a dictionary's order is lost in what `eval_shape` returns
     return variables
 
-  image = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
+  image = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
   shapes = _paths(jax.eval_shape(init, jax.random.key(0), image))
   places = {path: place for place, path in enumerate(order)}
   last = {path[1:-1]: place for path, place in places.items() if path[0] == "params"}

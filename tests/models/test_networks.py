@@ -236,7 +236,7 @@ WRONG_NETWORKS = {
   ),
   "no name": (
     {"name": None},
-    "unknown model 'None'; known: cnn, resnet18, resnet34, resnet50, tinyvit",
+    "unknown model 'None'; known: cnn, resnet18, resnet34, resnet50, tinyvit, vit_b_16",
   ),
 }
 

@@ -41,8 +41,8 @@ class Tensor:
     return self.values
 
 
-WEIGHTS = {"resnet18": golden_rules.resnet18_weights, "tinyvit": golden_rules.tinyvit_weights}
-WEIGHTS |= {name: partial(torchvision_rules.weights, name) for name in ("resnet34", "resnet50")}
+WEIGHTS = {"tinyvit": golden_rules.tinyvit_weights}
+WEIGHTS |= {name: partial(torchvision_rules.weights, name) for name in torchvision_rules.SIZES}
 
 
 @pytest.mark.parametrize("model", WEIGHTS)

@@ -11,12 +11,18 @@ import zlib
 import numpy as np
 
 CLASSES = 5
-SIZES = {"resnet18": 64, "resnet34": 64, "resnet50": 64}  # pixels of the images
+SIZES = {"resnet18": 64, "resnet34": 64, "resnet50": 64, "vit_b_16": 32}  # pixels of the images
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 
 
-def shapes(name: str) -> dict[str, tuple[int, ...]]:
-  """Return the names and shapes of a network's state dict, in its order."""
+def shapes(name: str, side: int = 32) -> dict[str, tuple[int, ...]]:
+  """Return the names and shapes of a network's state dict, in its order.
+
+  Args:
+    side: pixels of the images; only ViT-B/16's parameters depend on it.
+  """
+  if name == "vit_b_16":
+    return _vit_shapes(side)
   expansion = 4 if name == "resnet50" else 1
   found, width = _conv("conv1", 64, 3, 7) | _norm("bn1", 64), 64
   for stage, depth in enumerate(DEPTHS[name]):
@@ -33,6 +39,22 @@ def shapes(name: str) -> dict[str, tuple[int, ...]]:
         found |= _conv(f"{path}.downsample.0", out, width, 1) | _norm(f"{path}.downsample.1", out)
       width = out
   return found | _linear("fc", CLASSES, width)
+
+
+def _vit_shapes(side):
+  width, tokens = 768, (side // 16) ** 2 + 1
+  found = {"class_token": (1, 1, width)} | _conv("conv_proj", width, 3, 16)
+  found |= {"conv_proj.bias": (width,), "encoder.pos_embedding": (1, tokens, width)}
+  for layer in range(12):
+    path = f"encoder.layers.encoder_layer_{layer}"
+    found |= _scale(f"{path}.ln_1", width)
+    found |= {f"{path}.self_attention.in_proj_weight": (3 * width, width)}
+    found |= {f"{path}.self_attention.in_proj_bias": (3 * width,)}
+    found |= _linear(f"{path}.self_attention.out_proj", width, width) | _scale(
+      f"{path}.ln_2", width
+    )
+    found |= _linear(f"{path}.mlp.0", 4 * width, width) | _linear(f"{path}.mlp.3", width, 4 * width)
+  return found | _scale("encoder.ln", width) | _linear("heads.head", CLASSES, width)
 
 
 def _conv(name, outputs, inputs, size):
@@ -52,9 +74,9 @@ def _linear(name, outputs, inputs):
   return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
 
-def weights(name: str) -> dict[str, np.ndarray]:
+def weights(name: str, side: int = 32) -> dict[str, np.ndarray]:
   """Return a random state dict, float32; no bias and no statistic is what it starts from."""
-  return {key: _tensor(key, shape) for key, shape in shapes(name).items()}
+  return {key: _tensor(key, shape) for key, shape in shapes(name, side).items()}
 
 
 def _tensor(name, shape):
@@ -92,11 +114,17 @@ def torchvision():
   return torchvision
 
 
-def network(name: str, state_dict: dict[str, np.ndarray]):
-  """Return torchvision's network with these weights, in eval mode."""
+def empty(name: str, side: int = 32):
+  """Return torchvision's network as it starts."""
+  options = {"image_size": side} if name == "vit_b_16" else {}
+  return torchvision().models.get_model(name, num_classes=CLASSES, **options)
+
+
+def network(name: str, side: int = 32):
+  """Return torchvision's network with `weights`, in eval mode."""
   import torch
 
-  made = torchvision().models.get_model(name, num_classes=CLASSES)
+  made, state_dict = empty(name, side), weights(name, side)
   made.load_state_dict({key: torch.from_numpy(value) for key, value in state_dict.items()})
   return made.eval()
 
@@ -110,6 +138,6 @@ def logits(network, x: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-  made = {name: network(name, weights(name)) for name in SIZES}
+  made = {name: network(name, side) for name, side in SIZES.items()}
   found = {name: logits(made[name], images(size)).tolist() for name, size in SIZES.items()}
   print(json.dumps(found, indent=1))
