@@ -15,7 +15,7 @@ from jaxmu.store import Run, provenance
 from jaxmu.store.groups import without_round
 from jaxmu.store.manifest import MethodDescription
 from jaxmu.store.measurements import Measurements
-from jaxmu.store.run import CONFIG, check_same_data, directory
+from jaxmu.store.run import CONFIG, MANIFEST, check_same_data, directory
 from jaxmu.studies import driver, units
 from jaxmu.studies.study import Stage
 
@@ -33,7 +33,8 @@ def make(
   convolution is computed.
   """
   folder = directory(settings.output_dir, settings.name, settings.hash8)
-  before = Run.open(folder).manifest if (folder / CONFIG).is_file() else None
+  there = all((folder / name).is_file() for name in (CONFIG, MANIFEST))
+  before = Run.open(folder).manifest if there else None
   if before is not None:
     chunk, lowering = before.chunk, before.lowering
   else:

@@ -74,9 +74,9 @@ def test_what_another_process_finished_and_cleared_is_no_failure(bench, tmp_path
   """Without locks two processes may work a unit; the first one clears what the second writes."""
   work = bench["worker"]
 
-  def second(record):
+  def second(record, pause):
     def late(unit):
-      work(record)(unit)
+      work(record, pause)(unit)
       raise StoreError("cannot write a leg: No such file or directory")
 
     return late
