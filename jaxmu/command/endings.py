@@ -17,7 +17,7 @@ LACKING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOO
 # Packages that only studies and reports need, which a plain installation does not have.
 EXTRAS = (
   *("PIL", "absl", "adjustText", "array_record", "etils", "jinja2", "matplotlib", "ml_collections"),
-  *("optuna", "orbax", "pyarrow", "rich", "tensorflow_datasets", "tqdm", "yaml"),
+  *("optuna", "orbax", "pyarrow", "rich", "tensorflow_datasets", "yaml"),
 )
 JAX_ERRORS = ("JaxRuntimeError", "XlaRuntimeError")  # by name: jax is not loaded here
 MEMORY_ADVICE = (
