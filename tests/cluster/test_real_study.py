@@ -29,7 +29,7 @@ def test_tasks_of_slurm_leave_what_one_process_leaves(cluster, alone, tmp_path):
   subprocess.run(
     sweeps.command(*arguments(tmp_path, APART), "--submit=slurm"), check=True, capture_output=True
   )
-  cluster.wait(300)
+  cluster.wait(600)
   found = sweeps.only_run(tmp_path)
   same(found, alone)
   codes = set(cluster.codes().values())

@@ -100,11 +100,11 @@ class Cluster:
     }
     words = [f"--{name}={path}" for name, path in paths.items()]
     self._daemon("munged", "munged", "--foreground", "--force", *words)
-    wait_for(lambda: (self.folder / "munge.sock").exists(), 10, "munged")
+    wait_for(lambda: (self.folder / "munge.sock").exists(), 60, "munged")
     self._daemon("slurmctld", "slurmctld", "-D", "-c", "-f", str(self.conf))
     for name in self.names:
       self.start_node(name)
-    wait_for(lambda: self.sinfo("%T").split() == ["idle"], 30, "nodes")
+    wait_for(lambda: self.sinfo("%T").split() == ["idle"], 120, "nodes")
 
   def start_node(self, name: str) -> None:
     """Start a node's daemon."""
