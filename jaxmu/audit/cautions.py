@@ -49,11 +49,12 @@ def _signal(data: Results, summary: Summary) -> list[Caution]:
   cell, reference = summary.cell("original", "T_MIA"), summary.cell("retrained", "T_MIA")
   if cell.n == 0 or found_by(data, summary, "original") or data.deviation == "gap":
     return []  # in the last case forget accuracy is the signal
-  beside = f" and the retrained models ({value(reference)})" if reference.n else ""
+  both = f"both one half and the retrained models' ({value(reference)})"
+  known = both if reference.n else "one half"
   text = (
-    f"T-MIA of the original models is {value(cell)}, not clearly above one half{beside}, and no "
-    "other attack finds more: before any unlearning forgotten samples cannot be told from unseen "
-    "ones. MIA and Indisc therefore cannot separate methods here; train longer, or on fewer "
+    f"T-MIA of the original models is {value(cell)}, not clearly above {known}, and no other "
+    "attack finds more: before any unlearning forgotten samples cannot be told from unseen ones. "
+    "MIA and Indisc therefore cannot separate methods here; train longer, or on fewer "
     "samples, until the original models memorise."
   )
   return [rules.no_signal(text)]
@@ -207,8 +208,9 @@ def _disagreement(data: Results, summary: Summary, method: str) -> list[Caution]
   by_attack, (by_area, sure) = recognised(summary, method), _area_apart(summary, method)
   if not (by_attack or by_area):
     return []
-  beside = " and the retrained models" if summary.cell("retrained", "T_MIA").n else ""
-  text = f"T-MIA is {value(summary.cell(method, 'T_MIA'))}, not clearly above one half{beside}. "
+  both = "both one half and the retrained models'"
+  known = both if summary.cell("retrained", "T_MIA").n else "one half"
+  text = f"T-MIA is {value(summary.cell(method, 'T_MIA'))}, not clearly above {known}. "
   if by_attack:
     text += (
       f"Yet the strongest attack, {attack_used(data.rows, method)}, is right on "
