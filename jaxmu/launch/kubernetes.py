@@ -7,7 +7,7 @@ the same command prints the next. A preempted pod costs no retry; exit codes 2 a
 import shlex
 from typing import Any
 
-from jaxmu.launch.order import Order, minutes, title
+from jaxmu.launch.order import AGAIN, FAILED, Order, minutes, title
 from jaxmu.launch.slurm import GRACE
 from jaxmu.store.submissions import Job
 
@@ -56,8 +56,8 @@ def manifest(order: Order, job: Job) -> dict[str, Any]:
       "podFailurePolicy": {
         "rules": [
           {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-          {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [2, 69]}},
-          {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75]}},
+          {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": list(FAILED)}},
+          {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [AGAIN]}},
         ]
       },
       "template": {

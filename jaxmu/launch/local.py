@@ -6,10 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from jaxmu.launch.order import Order, title
+from jaxmu.launch.order import FINAL, Order, title
 from jaxmu.store.submissions import Job
 
-AGAIN = 75
 TRIES = 3  # of a task that crashed, or has to come again
 PAUSE = 0.2  # seconds between two looks at the processes
 
@@ -45,7 +44,7 @@ def _work(order: Order, job: Job) -> list[int]:
         for place, (task, process) in list(running.items()):
           if (code := process.poll()) is not None:
             del running[place]
-            if code in (0, 2, 69) or tries[task] >= TRIES:
+            if code in FINAL or tries[task] >= TRIES:
               codes[task] = code
             else:
               waiting.append(task)

@@ -15,6 +15,9 @@ from jaxmu.stopping import Stop
 from jaxmu.store.submissions import Job, Submission, logs
 
 PACKAGES = ("jaxmu", "jax")
+FAILED = (2, 69)  # exit codes after which trying again is of no use
+FINAL = (0, *FAILED)
+AGAIN = 75
 SHARED_CACHE = "JAXMU_SHARED_CACHE"  # where compiled programs are shared (`engine`)
 # Engines and the variable in which each tells a task its number, with the number of the first one.
 VARIABLES = {

@@ -10,21 +10,20 @@ import subprocess
 from collections.abc import Sequence
 
 from jaxmu.errors import SettingsError
-from jaxmu.launch.order import Order, minutes, title
-from jaxmu.store.submissions import Job, Sent, Task, note_sent, sent_before
+from jaxmu.launch.order import FINAL, Order, minutes, title
+from jaxmu.store.submissions import Job, note_sent, sent_before
 
 GRACE = 120  # seconds between SIGTERM and the limit of time
 RESTARTS = 8
-FINAL = (0, 2, 69)  # exit codes after which trying again is of no use
 
 
-def script(order: Order, job: Job) -> str:
-  """Return the batch script of a job."""
-  cluster, last = order.cluster, len(job.tasks) - 1
+def script(order: Order, job: Job, chosen: Sequence[int] | None = None) -> str:
+  """Return the batch script of a job, of chosen tasks or of all."""
+  cluster = order.cluster
   limit = f"%{cluster.at_once}" if cluster.at_once else ""
   options = {
     "--job-name": title(job),
-    "--array": f"0-{last}{limit}",
+    "--array": _ranges(range(len(job.tasks)) if chosen is None else chosen) + limit,
     "--ntasks": "1",
     "--cpus-per-task": str(cluster.cpus),
     "--gpus-per-node": str(cluster.gpus or ""),
@@ -67,34 +66,30 @@ def submit(order: Order) -> int:
       "--submit=slurm: there is no `sbatch` on the PATH; use it where Slurm is, or --submit=print"
     )
   alive = _alive(order)
-  sent: dict[str, str] = {}
+  ends: dict[str, list[str]] = {}  # what others wait for
   count = 0
   for job in order.jobs:
-    left = tuple(task for task in job.tasks if task.key not in alive)
-    others = {alive[task.key] for task in job.tasks if task.key in alive}
-    sent[job.name] = ":".join(sorted(others))
-    if others:
+    left = [k for k, task in enumerate(job.tasks) if task.key not in alive]
+    ends[job.name] = sorted({alive[task.key] for task in job.tasks if task.key in alive})
+    if len(left) < len(job.tasks):
       order.say(f"{job.name}: {len(job.tasks) - len(left)} tasks wait or run already")
     if not left:
       continue
-    number = _sbatch(order, job, left, sent)
-    sent[job.name] = ":".join(sorted({*others, number}))
-    note_sent(order.path, Sent("slurm", sent))
+    number = _sbatch(order, job, left, [end for name in job.after for end in ends.get(name, ())])
+    ends[job.name].append(number)
+    note_sent(order.path, "slurm", job.name, number)
     count += len(left)
     order.say(f"{job.name}: {len(left)} tasks, job {number}")
   order.say(f"{count} tasks submitted; they print to {order.logs}")
   return 0
 
 
-def _sbatch(order: Order, job: Job, left: Sequence[Task], sent: dict[str, str]) -> str:
+def _sbatch(order: Order, job: Job, left: Sequence[int], before: Sequence[str]) -> str:
   """Submit the tasks of a job that are left; return its number."""
-  before = ":".join(sent[name] for name in job.after if sent.get(name))
-  chosen = [k for k, task in enumerate(job.tasks) if task in left]
-  words = ["sbatch", "--parsable", f"--array={_ranges(chosen)}{_limit(order)}"]
-  words += [f"--dependency=afterany:{before}"] if before else []
-  done = subprocess.run(
-    words, input=script(order, job), capture_output=True, text=True, check=False
-  )
+  words = ["sbatch", "--parsable"]
+  words += [f"--dependency=afterany:{':'.join(before)}"] if before else []
+  text = script(order, job, left)
+  done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
   if done.returncode:
     said = " ".join(done.stderr.replace("sbatch: error:", "").split())
     raise SettingsError(
@@ -107,18 +102,15 @@ def _sbatch(order: Order, job: Job, left: Sequence[Task], sent: dict[str, str]) 
 def _alive(order: Order) -> dict[str, str]:
   """Return tasks of earlier submissions that wait or run, by their keys, with their jobs."""
   earlier = [pair for pair in sent_before(order.home) if pair[1].engine == "slurm"]
-  numbers = {n for _, sent in earlier for job in sent.jobs.values() for n in job.split(":") if n}
-  if not numbers:
-    return {}
-  queue = _queue(numbers)
-  found = {}
-  for submission, sent in earlier:
-    for job in submission.jobs:
-      for number in filter(None, sent.jobs.get(job.name, "").split(":")):
-        for position in queue.get(number, ()):
-          if position < len(job.tasks):
-            found[job.tasks[position].key] = number
-  return found
+  numbers = {number for _, sent in earlier for own in sent.jobs.values() for number in own}
+  queue = _queue(numbers) if numbers else {}
+  return {
+    job.tasks[position].key: number
+    for submission, sent in earlier
+    for job in submission.jobs
+    for number in sent.jobs.get(job.name, ())
+    for position in queue.get(number, ())
+  }
 
 
 def _queue(numbers: set[str]) -> dict[str, list[int]]:
@@ -140,10 +132,6 @@ def _queue(numbers: set[str]) -> dict[str, list[int]]:
     if position.strip().isdecimal():
       found.setdefault(number, []).append(int(position))
   return found
-
-
-def _limit(order: Order) -> str:
-  return f"%{order.cluster.at_once}" if order.cluster.at_once else ""
 
 
 def _ranges(numbers: Sequence[int]) -> str:

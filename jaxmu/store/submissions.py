@@ -20,6 +20,7 @@ from jaxmu.errors import StoreError
 from jaxmu.store import attempts, files, typed_json
 from jaxmu.store.private_names import private, writing
 
+SENT = ".jobs.json"  # end of the name of the file that says so, beside a submission's
 PREPARE, MEMBERS, BRANCH, TABLES, REPORT = "prepare", "members", "branch", "tables", "report"
 
 
@@ -94,10 +95,10 @@ class Submission:
 
 @dataclass(frozen=True)
 class Sent:
-  """Which jobs of an engine a submission became: name -> number there."""
+  """Which jobs of an engine a submission became: name -> numbers there, one a time it was sent."""
 
   engine: str
-  jobs: Mapping[str, str] = field(default_factory=dict)
+  jobs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def write(home: Path, submission: Submission) -> Path:
@@ -123,17 +124,20 @@ def read(path: Path) -> Submission:
     raise StoreError(f"{str(error).rpartition(';')[0]}; submit again") from None
 
 
-def note_sent(path: Path, sent: Sent) -> None:
-  """Write down which jobs a submission became."""
-  files.write_sealed(path.with_suffix(".jobs.json"), sent)
+def note_sent(path: Path, engine: str, name: str, number: str) -> None:
+  """Write down which job of an engine a job of a submission became."""
+  file = path.with_suffix(SENT)
+  known = typed_json.load_sealed(Sent, file).jobs if file.is_file() else {}
+  jobs = {**known, name: (*known.get(name, ()), number)}
+  files.write_sealed(file, Sent(engine, jobs))
 
 
 def sent_before(home: Path) -> list[tuple[Submission, Sent]]:
   """Return all submissions below a folder that an engine took; what is damaged is passed over."""
   found = []
-  for path in sorted((home / "submissions").glob("*.jobs.json")):
+  for path in sorted((home / "submissions").glob(f"*{SENT}")):
     with suppress(StoreError):
-      whole = path.with_name(path.name.removesuffix(".jobs.json") + ".json")
+      whole = path.with_name(path.name.removesuffix(SENT) + ".json")
       found.append((read(whole), typed_json.load_sealed(Sent, path)))
   return found
 

@@ -80,7 +80,7 @@ def _jobs(work: Work, waits: tuple[str, ...], speed: float | None) -> list[Job]:
   if not levels and _has_results(work.settings):
     return []
   first = [Item(PREPARE, work.key)]
-  if waits:  # the search before writes what it chose, and only then this study is known
+  if work.before and not work.settings.tuned:  # only what that search chose makes this study known
     first.insert(0, Item(TABLES, work.before))
   if levels and len(levels[0][1]) <= FEW:
     name, tasks = levels[0]
@@ -186,7 +186,7 @@ def _finished(settings: Settings, branch: Branch) -> bool:
 
   for stage in known(STUDIES[settings.study].stages(outline.limited(branch.places)), rows):
     record.expect(stage.name, identities.add(stage))
-    whole = not record.missing(stage.name)
+    whole = whole and not record.missing(stage.name)
   return whole
 
 

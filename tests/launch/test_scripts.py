@@ -121,6 +121,72 @@ def test_numbers_are_written_as_slurm_does():
   assert slurm._ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
 
 
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+  """A Slurm of two programs: `sbatch` numbers jobs and keeps words, `squeue` says what lives."""
+  folder = tmp_path / "programs"
+  folder.mkdir()
+  programs = {
+    "sbatch": 'echo "$(grep -o "array=.*") $@" >> $0.log; wc -l < $0.log',
+    "squeue": "cat $0.txt",
+  }
+  for name, text in programs.items():
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+  monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+  lives = folder / "squeue.txt"
+  lives.write_text("")
+  calls = lambda: (folder / "sbatch.log").read_text().splitlines()
+  return lives, calls
+
+
+def test_tasks_that_live_are_not_submitted_twice(queue, tmp_path):
+  lives, calls = queue
+
+  def submit(*seeds):
+    tasks = tuple(map(task, seeds))
+    made = Submission({}, (Job("d/methods", tasks, ("d/anchors",)),), versions(), str(tmp_path))
+    path = submissions.write(tmp_path, made)
+    said = []
+    slurm.submit(Order(made, path, tmp_path, ClusterSettings(), Stop(), said.append))
+    return said[-1].partition(" tasks")[0]
+
+  assert submit(0, 1, 2) == "3"
+  lives.write_text("1 1\n")
+  assert submit(0, 1, 2) == "2"  # the same file again, for all but one
+  lives.write_text("1 1\n2 0\n2 2\n")
+  assert submit(0, 1, 2) == "0"
+  lives.write_text("1 1\n1 2\n")  # of job 1, tasks 1 and 2: seeds 1 and 2
+  assert submit(2, 3) == "1"
+  assert calls()[-1].startswith("array=1 ")
+  lives.write_text("1 1\n")  # seed 1 alone; what was second in the other submission is not meant
+  assert submit(1, 3) == "1"
+  lives.write_text("3 1\n")  # of job 3, the second of its submission: seed 3
+  assert submit(1, 3) == "1"
+  assert calls()[-1].startswith("array=0 ")
+
+
+def test_a_job_waits_for_what_lives_of_those_before(queue, tmp_path):
+  lives, calls = queue
+  jobs = (Job("d/anchors", (task(0), task(1))), Job("d/methods", (task(2),), ("d/anchors",)))
+  for tasks in (jobs, jobs):
+    made = Submission({}, tasks, versions(), str(tmp_path), str(len(calls_of(tmp_path))))
+    path = submissions.write(tmp_path, made)
+    slurm.submit(Order(made, path, tmp_path, ClusterSettings(), Stop(), print))
+    lives.write_text("1 1\n")
+  assert [("afterany:1" in words, "afterany" in words) for words in calls()[1:]] == [
+    (True, True),  # methods after anchors
+    (False, False),  # the anchor that does not live, again
+    (True, True),  # methods, after the one that lives and the new one
+  ]
+  assert calls()[-1].endswith("--dependency=afterany:1:3")
+
+
+def calls_of(folder):
+  """Make each submission another file."""
+  return list((folder / "submissions").glob("*.json"))
+
+
 def test_only_what_can_begin_is_printed_for_kubernetes(capsys):
   kubernetes.submit(an_order())
   printed = capsys.readouterr()

@@ -1,6 +1,7 @@
 """Tasks of a search and of what comes after it leave what one process leaves, number for number."""
 
 import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from jaxmu.studies import matrix, submitted, tasks
 
 CELL = """
 import runpy
+import shutil
 
 import ml_collections
 
@@ -141,6 +143,27 @@ def test_data_and_lists_that_changed_since_are_refused(prepared):
   with pytest.raises(StoreError, match="was made with another dataset"):
     work()
   assert not list(run.glob("stages/*/*"))
+
+
+def test_a_search_whose_tables_are_missing_is_followed_all_the_same(file, whole, tmp_path):
+  """As where the task that writes them was killed: all its models are there, its choice is not."""
+  for run in whole.values():
+    shutil.copytree(run.path, tmp_path / run.path.name)
+  (search,) = tmp_path.glob("search-*")
+  for path in (*search.glob("tuned-*.json"), search / "results.json"):
+    path.unlink()
+  shutil.rmtree(next(tmp_path.glob("benchmark-*")))
+  made = submission(file, tmp_path)
+  first = made.jobs[0].tasks[0].items
+  assert [(item.do, item.part) for item in first[:2]] == [
+    (submissions.TABLES, "only/search"),
+    (submissions.PREPARE, "only/benchmark"),
+  ]
+  for job in made.jobs:
+    for task in job.tasks:
+      submitted.work(made, task, Stop(), print)
+  rows = runs(tmp_path)["benchmark"].path / "rows.parquet"
+  assert rows.read_bytes() == (whole["benchmark"].path / "rows.parquet").read_bytes()
 
 
 def test_what_needs_others_does_not_train_them(file, tmp_path, monkeypatch):
