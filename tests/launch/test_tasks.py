@@ -3,13 +3,15 @@
 from collections import Counter
 
 import pytest
-from support import studies, sweeps
+from support import stub_task, studies, sweeps
 
 from jaxmu.command import cli
 from jaxmu.store import submissions
+from jaxmu.store.record import Record
 from jaxmu.store.submissions import BRANCH, MEMBERS, PREPARE, REPORT, TABLES
 from jaxmu.studies import costs, matrix, plan, tasks
 from jaxmu.studies.plan import TO_DO
+from jaxmu.studies.study import Branch
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +101,24 @@ def test_a_search_is_cut_by_method_and_seed_unless_seeds_are_compared(tmp_path):
   )
   planned = [unit for unit in plan.plan(settings).units if "." in unit.stage]
   assert sum(task.models for task in trials.tasks) == sum(len(unit.members) for unit in planned)
+
+
+def test_a_branch_is_finished_with_its_last_stage_and_all_before(tmp_path, monkeypatch):
+  words = ("--config.study=search", "--config.search.trials=2", "--config.search.batch=2")
+  words += ("--config.search.robust=0", "--config.search.check_seeds=5", "--config.cluster.gpus=0")
+  settings = sweeps.settings(*sweeps.arguments(tmp_path, *words))
+  stub_task.prepare(settings)
+  absent = []
+  same = {"finite": True, "RA": 1.0, "FA": 1.0, "VA": 1.0, "V_MIA": 0.5}
+  monkeypatch.setattr(Record, "missing", lambda self, name: [0] if name in absent else [])
+  rows = lambda self, name: [{**member.at, **same} for member in self.expected[name]]
+  monkeypatch.setattr(Record, "rows", rows)
+  finished = lambda method: tasks._finished(settings, Branch(method))
+  assert finished("ft") and finished("msg")
+  for stage in ("ft.1", "ft.given", "ft.reference", "retrained"):
+    absent[:] = [stage]
+    assert not finished("ft"), stage
+    assert finished("msg") == (stage != "retrained")
 
 
 def test_shadow_models_are_cut_in_units(tmp_path):
