@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from jaxmu.engine import runtime
 from jaxmu.errors import SettingsError
 from jaxmu.execution.compile_ahead import THREADS_ENV
 from jaxmu.stopping import Stop
@@ -44,16 +44,6 @@ def shares(count: int, cores: Sequence[int], gpus: Sequence[str]) -> list[Share]
   return [Share(tuple(cores[k::count]), tuple(gpus[k::count])) for k in range(count)]
 
 
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-  """Name the NVIDIA GPUs that this process may use, without opening them."""
-  given = environment.get("CUDA_VISIBLE_DEVICES")
-  if given is not None:
-    return [name for name in given.split(",") if name.strip() and name != "-1"]
-  if environment.get("JAX_PLATFORMS", "") == "cpu":
-    return []
-  return [str(k) for k, _ in enumerate(sorted(Path("/proc/driver/nvidia/gpus").glob("*")))]
-
-
 def work(command: Sequence[str], count: int, stop: Stop) -> list[int]:
   """Run `count` processes that work units, and wait for them; return their exit codes.
 
@@ -63,7 +53,7 @@ def work(command: Sequence[str], count: int, stop: Stop) -> list[int]:
   Raises:
     Interrupted: this process was asked to stop.
   """
-  every = shares(count, sorted(os.sched_getaffinity(0)), visible_gpus())
+  every = shares(count, sorted(os.sched_getaffinity(0)), runtime.visible_gpus())
   processes = [_start(command, share) for share in every]
   try:
     with stop.deferring():

@@ -65,6 +65,16 @@ def cores() -> int:
   return min(found, _quota(Path("/sys/fs/cgroup")) or found)
 
 
+def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
+  """Name the NVIDIA GPUs that this process may use, without opening them."""
+  given = environment.get("CUDA_VISIBLE_DEVICES")
+  if given is not None:
+    return [name for name in given.split(",") if name.strip() and name != "-1"]
+  if environment.get("JAX_PLATFORMS", "") == "cpu":
+    return []
+  return [str(k) for k, _ in enumerate(sorted(Path("/proc/driver/nvidia/gpus").glob("*")))]
+
+
 def _quota(cgroups: Path) -> int:
   """Return the container's share of CPU time in cores, rounded up; 0 where it has no limit."""
   with contextlib.suppress(OSError, ValueError, ZeroDivisionError):  # absent, or "max"

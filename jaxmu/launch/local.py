@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
+from jaxmu.engine import runtime
 from jaxmu.launch.order import FINAL, Order, title
 from jaxmu.store.submissions import Job
 
@@ -60,8 +61,7 @@ def _work(order: Order, job: Job) -> list[int]:
 
 def _places(order: Order) -> list[dict[str, str]]:
   """Return the environment of each task that may run at once: one a GPU, or one."""
-  given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-  gpus = [name for name in given.split(",") if name.strip() and name != "-1"]
+  gpus = runtime.visible_gpus()
   each = max(order.cluster.gpus, 1)
   groups = [gpus[k : k + each] for k in range(0, len(gpus), each)]
   found = [{"CUDA_VISIBLE_DEVICES": ",".join(group)} for group in groups if len(group) == each]

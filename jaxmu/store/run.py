@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PAUSE = 0.2  # seconds between two tries to write results
 CONFIG, MANIFEST, RESULTS = "config.json", "manifest.json", "results.json"
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,11 @@ class Run:
     except StoreError:
       return False
     return True
+
+  @property
+  def reported(self) -> bool:
+    """Whether there is a report of these results; its page is written last."""
+    return self.whole and (self.path / PAGE).is_file()
 
   def grow(self, methods: Mapping[str, MethodDescription]) -> None:
     """Describe methods in the manifest that a study came to only when it saw results."""

@@ -12,8 +12,18 @@ from jaxmu.settings.choices import BENCHMARK
 from jaxmu.stopping import Stop
 from jaxmu.store import Run
 from jaxmu.store.groups import At
-from jaxmu.store.run import CONFIG, directory
-from jaxmu.store.submissions import BRANCH, MEMBERS, PREPARE, REPORT, Item, Submission, Task, probe
+from jaxmu.store.run import CONFIG, PAGE, directory
+from jaxmu.store.submissions import (
+  BRANCH,
+  MEMBERS,
+  PREPARE,
+  REPORT,
+  TABLES,
+  Item,
+  Submission,
+  Task,
+  probe,
+)
 from jaxmu.studies import matrix
 from jaxmu.studies.registry import catalog
 from jaxmu.studies.run import Part, run
@@ -75,8 +85,7 @@ def _work(submission: Submission, part: str, items: list[Item], stop: Stop, say:
   if first.do == REPORT:
     _report(submission, say)
     return
-  chosen = settings(submission, part)
-  folder = directory(chosen.output_dir, chosen.name, chosen.hash8)
+  chosen, what = settings(submission, part), Part(train=False)
   if first.do == PREPARE:
     probe(Path(chosen.output_dir))
     what = Part(prepare=True)
@@ -86,31 +95,29 @@ def _work(submission: Submission, part: str, items: list[Item], stop: Stop, say:
       members.setdefault(item.stage, []).extend(item.members)
     what = Part(members=members)
   elif first.do == BRANCH:
-    what = Part(branch=_branch(chosen, first))
-  else:
-    if not (folder / CONFIG).is_file():
-      raise NeedMissing(f"{folder} is no run directory yet; submit again, which makes it")
-    what = Part(train=False)
+    what = Part(branch=Branch(first.method, places=first.places))
+  elif (there := _opened(chosen)).reported:
+    say(f"{there.path}: tables and report are there")
+    return
   made = run(chosen, command=submission.command, stop=stop, part=what)
-  if what == Part(train=False):
-    say(f"report: {made.path / 'report.html'}")
+  if first.do == TABLES:
+    say(f"report: {made.path / PAGE}")
 
 
-def _branch(chosen: Settings, item: Item) -> Branch:
-  coordinate = "split" if chosen.search.splits else "seed"
-  return Branch(item.method, coordinate, item.places)
+def _opened(chosen: Settings) -> Run:
+  """Open the run of a study that earlier tasks have worked; NeedMissing where none has."""
+  folder = directory(chosen.output_dir, chosen.name, chosen.hash8)
+  if not (folder / CONFIG).is_file():
+    raise NeedMissing(f"{folder} is no run directory yet; submit again, which makes it")
+  return Run.open(folder)
 
 
 def _report(submission: Submission, say: Say) -> None:
   """Write the report over all cells whose benchmarks are finished."""
-  every = matrix.parts(submission.config)
-  found: dict[str, Run] = {}
-  for part in every:
-    if part.name == BENCHMARK:
-      chosen = settings(submission, part.key)
-      folder = directory(chosen.output_dir, chosen.name, chosen.hash8)
-      if not (folder / CONFIG).is_file():
-        raise NeedMissing(f"{folder} is no run directory yet; submit again, which makes it")
-      found[part.cell] = Run.open(folder)
+  found = {
+    part.cell: _opened(settings(submission, part.key))
+    for part in matrix.parts(submission.config)
+    if part.name == BENCHMARK
+  }
   written = report.write(matrix.folder(submission.config), cells.report(found))
   say(f"all cells: {written[-1]}")

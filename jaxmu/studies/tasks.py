@@ -77,7 +77,7 @@ def of_matrix(
 def _jobs(work: Work, waits: tuple[str, ...], speed: float | None) -> list[Job]:
   """Cut one study, whose first job waits for others."""
   levels = _levels(work, speed)
-  if not levels and _has_results(work.settings):
+  if not levels and _is_reported(work.settings):
     return []
   first = [Item(PREPARE, work.key)]
   if work.before and not work.settings.tuned:  # only what that search chose makes this study known
@@ -190,6 +190,6 @@ def _finished(settings: Settings, branch: Branch) -> bool:
   return whole
 
 
-def _has_results(settings: Settings) -> bool:
+def _is_reported(settings: Settings) -> bool:
   folder = directory(settings.output_dir, settings.name, settings.hash8)
-  return (folder / CONFIG).is_file() and Run.open(folder).whole
+  return (folder / CONFIG).is_file() and Run.open(folder).reported

@@ -19,10 +19,7 @@ def cluster(tmp_path_factory):
   made = slurm.Cluster(tmp_path_factory.mktemp("slurm"))
   before = dict(os.environ)
   try:
-    try:
-      made.start()
-    except (AssertionError, OSError) as error:  # no fault of the project's
-      pytest.skip(f"Slurm does not start here: {error}")
+    made.start()
     os.environ.update({"SLURM_CONF": str(made.conf), "PATH": made.environment["PATH"]})
     yield made
   finally:

@@ -7,6 +7,7 @@ import pytest
 from support import sweeps
 
 from jaxmu.command import workers
+from jaxmu.engine import runtime
 from jaxmu.errors import SettingsError
 from jaxmu.store import Run
 from jaxmu.store.record import Record
@@ -29,9 +30,9 @@ def test_more_workers_than_there_is_for_them_is_one_line():
 
 
 def test_gpus_are_named_as_the_environment_allows():
-  assert workers.visible_gpus({"CUDA_VISIBLE_DEVICES": "2,3"}) == ["2", "3"]
-  assert workers.visible_gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == []
-  assert workers.visible_gpus({"JAX_PLATFORMS": "cpu"}) == []
+  assert runtime.visible_gpus({"CUDA_VISIBLE_DEVICES": "2,3"}) == ["2", "3"]
+  assert runtime.visible_gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == []
+  assert runtime.visible_gpus({"JAX_PLATFORMS": "cpu"}) == []
 
 
 TWO = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two workers need two cores")

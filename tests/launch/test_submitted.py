@@ -104,6 +104,12 @@ def test_tasks_leave_what_one_process_leaves(file, whole, tmp_path):
     assert one.rows(stage) == other.rows(stage)
   again = submission(file, tmp_path)
   assert not again.jobs
+  for lost in ("report.html", "rows.parquet"):  # as where a kill came before the last of them
+    (found["benchmark"].path / lost).unlink()
+    again = submission(file, tmp_path)
+    assert [job.name for job in again.jobs] == ["only/benchmark/report"]
+    submitted.work(again, again.jobs[0].tasks[0], Stop(), said.append)
+    assert (found["benchmark"].path / lost).is_file() and not submission(file, tmp_path).jobs
 
 
 @pytest.fixture
