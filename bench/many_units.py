@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmu.command import cli
+from jaxmu.command import config_file
 from jaxmu.data import Facts
 from jaxmu.data.sizes import dimensions
 from jaxmu.errors import UserError
@@ -49,7 +49,7 @@ def settings(units: int, folder: str | Path) -> Settings:
   given = [f"seeds=0..{seeds - 1}", "methods=ft", "dataset=synthetic", "data.random_labels=0"]
   given += ["data.split_per_seed=false", "population.members_at_once=1", f"output_dir={folder}"]
   overrides = [tuple(entry.split("=")) for entry in given]
-  return Settings.from_config(cli.load_config(str(CONFIG), overrides), catalog())
+  return Settings.from_config(config_file.load_config(str(CONFIG), overrides), catalog())
 
 
 def stages(chosen: Settings) -> Stages:

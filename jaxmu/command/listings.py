@@ -9,7 +9,7 @@ jaxmu completion bash         a script that completes commands and configs
 
 import argparse
 
-from jaxmu.command import cli
+from jaxmu.command import cli, config_file
 from jaxmu.errors import SettingsError, closest
 
 SHELLS = {
@@ -56,7 +56,7 @@ def _config(args: argparse.Namespace) -> None:
   if args.name:
     from jaxmu.settings import Settings
 
-    config = cli.load_config(args.name)
+    config = config_file.load_config(args.name)
     if "cells" in config:
       raise SettingsError(f"{args.name} has many studies; `jaxmu benchmark {args.name} --plan`")
     known = Settings.from_config(config, catalog()).to_dict()
@@ -66,7 +66,7 @@ def _config(args: argparse.Namespace) -> None:
   if args.markdown:
     print(entry_table.markdown(catalog()))
     return
-  shipped = f"\nconfigs that come with jaxmu: {', '.join(cli.shipped())}"
+  shipped = f"\nconfigs that come with jaxmu: {', '.join(config_file.shipped())}"
   _print(args, [row._asdict() for row in rows], entry_table.text(catalog()) + "\n" + shipped)
 
 
@@ -100,7 +100,7 @@ def _completion(args: argparse.Namespace) -> None:
   words = {
     "commands": program.COMMANDS,
     "studies": studies,
-    "configs": cli.shipped(),
+    "configs": config_file.shipped(),
     "methods": METHODS,
     "entries": [f"--{name}" for name in settings.schema()],
   }

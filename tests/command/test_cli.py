@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from jaxmu.command import cli, listings
+from jaxmu.command import cli, config_file, listings
 from jaxmu.errors import DataError
 
 CONFIG = """
@@ -98,7 +98,7 @@ def test_override_may_stand_in_two_words_and_the_last_one_counts(load):
 def test_locked_configs_take_entries_that_the_settings_know(tmp_path):
   path = tmp_path / "locked.py"
   path.write_text(CONFIG.replace("return config", "return config.lock()"))
-  config = cli.load_config(str(path), [("model.width", "8"), ("fidelity", "fixed")])
+  config = config_file.load_config(str(path), [("model.width", "8"), ("fidelity", "fixed")])
   assert (config.model.width, config.fidelity) == (8, "fixed")
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from support import sweeps
 
-from jaxmu.command import cli, program
+from jaxmu.command import config_file, program
 from jaxmu.settings import Settings
 from jaxmu.studies import catalog
 
@@ -68,12 +68,14 @@ def test_entries_are_flags():
   ("text", "seeds"), [("0-3", (0, 1, 2, 3)), ("7,0-1", (7, 0, 1)), ("5-5", (5,))]
 )
 def test_seeds_may_be_written_with_a_hyphen(text, seeds):
-  config = cli.load_config("cnn_digits", [("seeds", text)])
+  config = config_file.load_config("cnn_digits", [("seeds", text)])
   assert Settings.from_config(config, catalog()).seeds == seeds
 
 
 def test_every_shipped_config_is_found_and_planned_by_name(jaxmu):
-  assert cli.shipped() == sorted(path.stem for path in (sweeps.ROOT / "configs").glob("*.py"))
+  assert config_file.shipped() == sorted(
+    path.stem for path in (sweeps.ROOT / "configs").glob("*.py")
+  )
   code, out, _ = jaxmu("plan", "cnn_digits", "--seeds=0-1", "--methods=ft")
   assert code == 0 and "original" in out and "2 members a stage" in out
 

@@ -27,7 +27,7 @@ from support import studies, sweeps
 from jaxmu import settings
 from jaxmu.audit import metric_table
 from jaxmu.audit.attacks.strongest import ATTACKS
-from jaxmu.command import cli
+from jaxmu.command import cli, config_file
 from jaxmu.models import MODELS
 from jaxmu.models.cnn import Unit
 from jaxmu.models.layers import Linear
@@ -285,7 +285,7 @@ def test_commands_use_flags_that_exist(script, headft):
     config = [w.removeprefix("--config=") for w in words if w.startswith("--config=")]
     if config:
       pairs = [tuple(w.removeprefix("--config.").split("=", 1)) for w in overrides]
-      loaded = cli.load_config(str(ROOT / config[0]), pairs)
+      loaded = config_file.load_config(str(ROOT / config[0]), pairs)
       # A file, or the run directory of a search or a study, in an example need not exist.
       found = lambda path: "0" * 64
       absent = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import sweeps
 
-from jaxmu.command import cli
+from jaxmu.command import cli, config_file
 from jaxmu.errors import NeedMissing, SettingsError, StoreError
 from jaxmu.launch.order import versions
 from jaxmu.stopping import Stop
@@ -54,7 +54,7 @@ def file(tmp_path_factory):
 
 
 def submission(file, folder):
-  config = cli.load_config(str(file), [("output_dir", str(folder))])
+  config = config_file.load_config(str(file), [("output_dir", str(folder))])
   parts = matrix.parts(config)
   jobs = tuple(tasks.of_matrix(parts, matrix.by_key(parts)))
   path = submissions.write(

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from support import stub_task, studies, sweeps
 
-from jaxmu.command import cli
+from jaxmu.command import config_file
 from jaxmu.store import submissions
 from jaxmu.store.record import Record
 from jaxmu.store.submissions import BRANCH, MEMBERS, PREPARE, REPORT, TABLES
@@ -131,7 +131,7 @@ def test_shadow_models_are_cut_in_units(tmp_path):
 
 
 def whole(words=()):
-  config = cli.load_config(f"{sweeps.ROOT}/configs/matrix.py", words)
+  config = config_file.load_config(f"{sweeps.ROOT}/configs/matrix.py", words)
   return config, matrix.parts(config)
 
 

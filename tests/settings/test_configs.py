@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxmu.command import cli
+from jaxmu.command import config_file
 from jaxmu.errors import SettingsError
 from jaxmu.settings import Settings
 from jaxmu.settings.study_sections import ScenarioSettings
@@ -44,7 +44,7 @@ def build(name, argument="", overrides=()):
   if argument in ASKED:
     overrides = [ASKED[argument], *overrides]
   spec = f"{FOLDER / name}.py" + (f":{argument}" if argument else "")
-  return Settings.from_config(cli.load_config(spec, overrides), catalog())
+  return Settings.from_config(config_file.load_config(spec, overrides), catalog())
 
 
 def test_every_config_file_is_covered():

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxmu.command import cli
+from jaxmu.command import cli, config_file
 from jaxmu.data import tfds_source
 from jaxmu.store import Run
 from jaxmu.studies import matrix
@@ -187,7 +187,9 @@ def test_two_processes_give_the_same(file, folder, tmp_path):
 
 def test_the_sizes_of_the_matrix_are_known_configs():
   for size in ("", "small", "tiny"):
-    config = cli.load_config(f"{ROOT / 'configs' / 'matrix.py'}" + (f":{size}" if size else ""))
+    config = config_file.load_config(
+      f"{ROOT / 'configs' / 'matrix.py'}" + (f":{size}" if size else "")
+    )
     every = matrix.by_key(matrix.parts(config))
     names = {"search", "benchmark"} | ({"ulira", "ulira_search"} if size != "small" else set())
     assert {part.name for part in every.values()} == names
