@@ -21,10 +21,8 @@ from jaxmu.studies import units
 from jaxmu.studies.identity import Identities
 from jaxmu.studies.study import NotKnown, Row, Stage, Stages, known
 from jaxmu.studies.units import Unit
+from jaxmu.studies.waiting import PAUSE, comes
 from jaxmu.studies.work import TooLarge
-
-PAUSE = 0.5  # seconds between two looks at units that other processes work on
-PATIENCE = 90.0  # seconds for which a file system may hide what another machine has finished
 
 
 class Driver:
@@ -63,7 +61,7 @@ class Driver:
     self.record.sweep()
     return tuple(self.stages)
 
-  def run_one(self, stages: Stages, key: str, patience: float = PATIENCE) -> None:
+  def run_one(self, stages: Stages, key: str, patience: float | None = None) -> None:
     """Work exactly one unit, "stage/name" as a plan lists it; done before is done.
 
     Raises:
@@ -87,16 +85,7 @@ class Driver:
     if key not in found:
       rest = closest(key, found) if found else "all units are done"
       raise SettingsError(f"there is no unit '{key}' to do; {rest}")
-    unit, deadline = found[key], time.monotonic() + patience
-    while not self._ready(unit):
-      if time.monotonic() > deadline:
-        raise NeedMissing(
-          f"{key} starts from models of stage '{unit.stage.parent}', which are not finished; work "
-          "those units first"
-        )
-      time.sleep(PAUSE)
-    if not self._try(unit, alone=True):
-      raise Busy(f"another process works on {key}; come again when it has ended")
+    self._work_alone(found[key], patience)
 
   def run_chosen(
     self,
@@ -110,20 +99,23 @@ class Driver:
     Args:
       chosen: gives the positions of members of a stage; none for stages of others.
       names: of the stages of which some are chosen; empty where nobody knows them beforehand.
-      patience: seconds to wait for what a file system may not show yet; None: `PATIENCE`.
+      patience: as of `waiting.comes`.
 
     Raises:
       NeedMissing: it is not.
-      Busy: another process works on one of their units; all others are done.
+      Busy: another process works on one of their units.
       UserError: one of them crashed several times in a row and got no further.
+      In all cases what else is chosen, and can be worked, is done.
     """
-    patience = PATIENCE if patience is None else patience
 
     def rows(stage: Stage) -> list[Row]:
       self._work(chosen, patience)
       if names and set(names) <= {each.name for each in self.stages}:
         raise NotKnown(stage.name)  # what comes after does not matter here
-      self._wait(lambda: not self.record.missing(stage.name), patience, f"stage '{stage.name}'")
+      if not comes(lambda: not self.record.missing(stage.name), patience):
+        raise NeedMissing(
+          f"stage '{stage.name}' is not finished, and what comes after depends on it; work it first"
+        )
       return self.record.rows(stage.name)
 
     for stage in known(stages, rows):
@@ -143,32 +135,33 @@ class Driver:
         f"{self.record.path} lacks models ({', '.join(absent)}); submit again, or run the study, "
         "to make them"
       )
+    self.record.sweep()
     return tuple(self.stages)
 
-  def _work(self, chosen: Callable[[Stage], Collection[int]], patience: float) -> None:
+  def _work(self, chosen: Callable[[Stage], Collection[int]], patience: float | None) -> None:
     """Work what is missing of the chosen members of the stages so far."""
-    held = ""
+    refused: dict[str, UserError] = {}
     for stage in self.stages:
-      wanted = chosen(stage)
-      while wanted and (left := self.units(stage, wanted)):  # again where one was divided
-        for unit in left:
-          self._wait(lambda unit=unit: self._ready(unit), patience, f"stage '{stage.parent}'")
+      wanted = chosen(stage)  # looked at again, as a unit may have been divided
+      while left := [u for u in self.units(stage, wanted) if wanted and u.key not in refused]:
         self.announce(left[1:])
-        if not all([self._try(unit, alone=True) for unit in left]):
-          held = stage.name
-          break
-    if held:
-      raise Busy(f"another process works on units of {held}; come again when it has ended")
+        for unit in left:
+          try:
+            self._work_alone(unit, 0.0 if refused else patience)
+          except UserError as error:
+            refused[unit.key] = error
+    for error in sorted(refused.values(), key=lambda error: not isinstance(error, Busy)):
+      raise error  # where it helps to come again, that
 
-  def _wait(self, there: Callable[[], bool], patience: float, what: str) -> None:
-    """Wait for what a file system may not show yet."""
-    deadline = time.monotonic() + patience
-    while not there():
-      if time.monotonic() > deadline:
-        raise NeedMissing(
-          f"{what} is not finished, and what comes after depends on it; work it first"
-        )
-      time.sleep(PAUSE)
+  def _work_alone(self, unit: Unit, patience: float | None) -> None:
+    """Work a unit for which nobody else steps in."""
+    if not comes(lambda: self._ready(unit), patience):
+      raise NeedMissing(
+        f"{unit.key} starts from models of stage '{unit.stage.parent}', which are not finished; "
+        "work those units first"
+      )
+    if not self._try(unit, alone=True):
+      raise Busy(f"another process works on {unit.key}; come again when it has ended")
 
   def add_all(self, stages: Stages, rows: Callable[[Stage], list[Row]]) -> None:
     """Add the stages that a study yields; each is answered by its `rows`, made when looked at."""

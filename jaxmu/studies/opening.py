@@ -1,6 +1,5 @@
 """Run directories: making one on this machine's device, or entering one that another made."""
 
-import time
 from collections.abc import Callable, Sequence
 
 import jax
@@ -16,8 +15,9 @@ from jaxmu.store.groups import without_round
 from jaxmu.store.manifest import MethodDescription
 from jaxmu.store.measurements import Measurements
 from jaxmu.store.run import CONFIG, MANIFEST, check_same_data, directory
-from jaxmu.studies import driver, units
+from jaxmu.studies import units
 from jaxmu.studies.study import Stage
+from jaxmu.studies.waiting import comes
 
 
 def make(
@@ -77,11 +77,8 @@ def enter(settings: Settings, dataset: Dataset) -> tuple[Run, Setup]:
     StoreError: it was made with other data.
   """
   folder = directory(settings.output_dir, settings.name, settings.hash8)
-  deadline = time.monotonic() + driver.PATIENCE  # another machine may have made it just now
-  while not (folder / CONFIG).is_file():
-    if time.monotonic() > deadline:
-      raise NeedMissing(f"{folder} is no run directory yet; its first task, `prepare`, makes it")
-    time.sleep(driver.PAUSE)
+  if not comes((folder / CONFIG).is_file):  # another machine may have made it just now
+    raise NeedMissing(f"{folder} is no run directory yet; its first task, `prepare`, makes it")
   opened = Run.open(folder)
   check_same_data(folder, opened.manifest.dataset.sha256, dataset.sha256)
   made, here = opened.manifest.device, jax.devices()[0]

@@ -92,7 +92,10 @@ def test_a_failed_need_cancels_nothing_else_and_is_submitted_again(cluster, stub
   cluster.wait(400)
   assert "told to fail" in study.logs
   assert (study.done("original"), study.done("ft")) == (2, 2)
-  assert "stage 'original' is not finished" in study.logs and "submit again" in study.logs
+  assert (
+    "starts from models of stage 'original', which are not finished" in study.logs
+    and "submit again" in study.logs
+  )
   codes = sorted(code.partition(":")[0] for code in cluster.codes().values())
   assert {"2", "69"} <= set(codes)
   stub(2)

@@ -173,7 +173,7 @@ def test_a_search_whose_tables_are_missing_is_followed_all_the_same(file, whole,
 
 
 def test_what_needs_others_does_not_train_them(file, tmp_path, monkeypatch):
-  monkeypatch.setattr("jaxmu.studies.driver.PATIENCE", 0.1)
+  monkeypatch.setattr("jaxmu.studies.waiting.PATIENCE", 0.1)
   made = submission(file, tmp_path)
   _, trials, first, *_ = made.jobs
   work = lambda task: submitted.work(made, task, Stop(), print)

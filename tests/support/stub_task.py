@@ -88,7 +88,7 @@ def main(args):
     if item.do == submissions.PREPARE:
       prepare(settings)
     record = Record(folder)
-    worker = lambda unit, record=record: _work(unit, record, args.stop)
+    worker = lambda unit, record=record: work_unit(unit, record, args.stop)
     made = Driver(record, identities(settings), worker, most=1, say=_say)
     if item.do == submissions.MEMBERS:
       wanted = {item.stage: item.members}
@@ -100,7 +100,7 @@ def main(args):
       _say("all there")
 
 
-def _work(unit, record, stop):
+def work_unit(unit, record, stop):
   (member,) = unit.members
   seed = member.at["seed"]
   if f"{unit.stage.name}/{seed}" in FAILS:
