@@ -38,13 +38,13 @@ COMMANDS = {
   "inspect": Command("inspect_run", "what a run or a checkpoint holds"),
   "evaluate": Command("evaluate", "did it work? judge models by their logits, verify evidence"),
   "methods": Command("console", "unlearning methods", words=("methods",)),
-  "metrics": Command("listings", "what is measured", words=("metrics",)),
-  "datasets": Command("listings", "data sets, and what each needs", words=("datasets",)),
+  "metrics": Command("console", "what is measured", words=("metrics",)),
+  "datasets": Command("console", "data sets, and what each needs", words=("datasets",)),
   "scenarios": Command("console", "rules for who is forgotten", words=("scenarios",)),
-  "config": Command("listings", "entries of a config; with a name those of one", words=("config",)),
+  "config": Command("console", "entries of a config; with a name those of one", words=("config",)),
   "prepare": Command("prepare_data", "download a data set"),
   "work": Command("work", "work one task of a submission"),
-  "completion": Command("listings", "a script for bash or zsh", words=("completion",)),
+  "completion": Command("console", "a script for bash or zsh", words=("completion",)),
 }
 
 

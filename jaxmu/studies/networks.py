@@ -15,17 +15,13 @@ from jaxmu.store.measurements import Measurements
 CODE = ("models", "kernels")  # rooms that decide what a network computes
 
 
+@functools.lru_cache(maxsize=64)
 def cost(module: nn.Module, image_size: int, channels: int) -> tuple[int, int]:
   """Return FLOPs of one image's forward pass, and the number of parameters.
 
   They are looked up where this version of the code has counted them before on this machine. A
   network from elsewhere is counted anew by each process: nobody knows what its code depends on.
   """
-  return _cost(module, image_size, channels)
-
-
-@functools.lru_cache(maxsize=64)
-def _cost(module: nn.Module, image_size: int, channels: int) -> tuple[int, int]:
   if not type(module).__module__.startswith(f"{jaxmu.__name__}.models."):
     return network_cost(module, image_size, channels)
   known = Measurements(cache_home() / "networks")

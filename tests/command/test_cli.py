@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from jaxmu.command import cli, config_file, listings
+from jaxmu.command import cli, config_file, console
 from jaxmu.errors import DataError
 
 CONFIG = """
@@ -316,7 +316,7 @@ def test_help_needs_no_jax():
 
 
 def test_the_command_lists_the_entries_of_a_config(capsys):
-  ask = lambda *words: cli.run(listings.main, listings.flags(), ["config", *words])
+  ask = lambda *words: cli.run(console.main, console.flags(), ["config", *words])
   assert ask() == 0
   lines, _, shipped = capsys.readouterr().out.partition("\n\n")
   lines = lines.splitlines()

@@ -25,14 +25,14 @@ def counted(tmp_path, monkeypatch):
 
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
   monkeypatch.setattr(networks, "network_cost", count)
-  networks._cost.cache_clear()
+  networks.cost.cache_clear()
   yield found
-  networks._cost.cache_clear()
+  networks.cost.cache_clear()
 
 
 def again(module, *image):
   """Ask as another process would."""
-  networks._cost.cache_clear()
+  networks.cost.cache_clear()
   return networks.cost(module, *image)
 
 
