@@ -157,8 +157,12 @@ class Cluster:
     return self.call("sinfo", "-h", f"--format={form}", "--partition=main", check=False)
 
   def queue(self, form: str = "%F_%K %t") -> list[str]:
-    """Return a line for each task that waits or runs."""
-    return self.call("squeue", "-h", "--array", f"--format={form}", check=False).splitlines()
+    """Return a line for each task that waits or runs; the controller may be too busy to answer."""
+    for pause in (1, 5, 0):
+      with suppress(AssertionError):
+        return self.call("squeue", "-h", "--array", f"--format={form}").splitlines()
+      time.sleep(pause)
+    raise AssertionError("squeue does not answer")
 
   def hurry(self) -> None:
     """Let requeued tasks begin at once: Slurm has them wait for two minutes."""

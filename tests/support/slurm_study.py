@@ -70,6 +70,7 @@ class Study:
     reader = Driver(record, known, lambda unit: None, say=self.said.append)
     reader.add_all(stub_task.stages(self.settings), unknown)
     for stage in stages:
+      assert self.done(stage) == self.seeds, f"{stage}: see the end of\n{self.logs[-4000:]}"
       assert [row["seed"] for row in record.rows(stage)] == list(range(self.seeds))
       right = np.stack([stub_task.numbers(seed) for seed in range(self.seeds)])
       assert (record.logits(stage) == right).all()

@@ -23,6 +23,9 @@ srun --unbuffered python -m jaxmu.command.work /runs/cnn_digits-1a2b3c4d/submiss
 code=$?
 case $code in 0|2|69) exit $code;; esac
 if [ "${SLURM_RESTART_COUNT:-0}" -lt 8 ]; then
-  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" && sleep 60
+  for pause in 2 10 30; do  # a controller may be busy; once it agrees, it ends this script
+    scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" && sleep 60
+    sleep $pause
+  done
 fi
 exit $code
