@@ -102,7 +102,7 @@ def _seeds(data: Results) -> list[Caution]:
     "order.",
     False: ": so few say little about other initialisations; read the intervals as a range.",
   }
-  return rules.few(len(data.seeds), "seed", FEW_SEEDS, "This run", rest)
+  return rules.few(len(data.seeds), "seed", FEW_SEEDS, "The comparison", rest)
 
 
 def _one_split(data: Results) -> list[Caution]:
