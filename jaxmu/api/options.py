@@ -12,16 +12,23 @@ from jaxmu.data.samples import as_array
 from jaxmu.errors import DataError, MethodError, shown
 from jaxmu.settings.ranges import SEED, Unfit, fit
 from jaxmu.training.method import Method
-from jaxmu.unlearning import METHODS, describe, get
+from jaxmu.unlearning import describe, every, get
+from jaxmu.unlearning.own_method import checked
 
 
 def methods() -> dict[str, dict[str, Any]]:
   """Return name -> title, summary, paper, needs, hyperparameters, fidelity, oddities and draws."""
-  return {name: describe(method) for name, method in METHODS.items()}
+  return {name: describe(get(name)) for name in every()}
 
 
 def method(name: Any) -> Method:
-  """Return the method, or training itself, called `name`; `MethodError` for what is no name."""
+  """Return the method, or training itself, called `name`; `MethodError` for what is no name.
+
+  Args:
+    name: also MODULE:NAME of a method of one's own, or the value itself.
+  """
+  if isinstance(name, Method):
+    return checked(name, f"method {shown(name.name)}")
   if not isinstance(name, str):
     raise MethodError(f"method must be a name of jaxmu.methods(), got {shown(name)}")
   return get(name)

@@ -28,7 +28,7 @@ def script(shell: str) -> str:
   """Return the script for bash or zsh; SettingsError for another shell."""
   from jaxmu import settings
   from jaxmu.command import program
-  from jaxmu.unlearning import METHODS
+  from jaxmu.unlearning import every
 
   if shell not in SHELLS:
     raise SettingsError(f"there is no completion for '{shell}'; {closest(shell, SHELLS)}")
@@ -37,7 +37,7 @@ def script(shell: str) -> str:
     "commands": program.COMMANDS,
     "studies": studies,
     "configs": config_file.shipped(),
-    "methods": METHODS,
+    "methods": every(),
     "entries": [f"--{name}" for name in settings.schema()],
   }
   return SHELLS[shell].format(**{name: " ".join(some) for name, some in words.items()})

@@ -24,9 +24,9 @@ def _methods(args) -> None:
   from jaxmu.command import listing
 
   if args.json:
-    from jaxmu.unlearning import METHODS, describe, get
+    from jaxmu.unlearning import describe, every, get
 
-    _print(args, {name: describe(get(name)) for name in args.names or METHODS}, "")
+    _print(args, {name: describe(get(name)) for name in args.names or every()}, "")
   elif args.markdown:
     print(listing.page(), end="")
   elif args.names:

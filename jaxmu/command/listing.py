@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from jaxmu.unlearning import METHODS, describe, get
+from jaxmu.unlearning import METHODS, describe, every, get
 
 SETS = {"retain": "retain", "forget": "forget", "val": "validation"}
 WIDTH = 96
@@ -13,10 +13,13 @@ E_MAX = "E_max: a fifth of the original's training epochs, rounded up."
 
 def overview() -> str:
   """Return one line per method: registry name, full name, the sets it touches."""
-  about = {name: describe(method) for name, method in METHODS.items()}
+  about = {name: describe(get(name)) for name in every()}
   wide = max(len(each["title"]) for each in about.values())
-  lines = [f"{'name':8} {'method':{wide}} touches"]
-  lines += [f"{name:8} {each['title']:{wide}} {touches(each)}" for name, each in about.items()]
+  longest = max(8, *map(len, about))
+  lines = [f"{'name':{longest}} {'method':{wide}} touches"]
+  lines += [
+    f"{name:{longest}} {each['title']:{wide}} {touches(each)}" for name, each in about.items()
+  ]
   return "\n".join(lines)
 
 

@@ -49,8 +49,13 @@ class Dataset:
 
   @property
   def image_size(self) -> int:
-    """Give the height (= width) of the stored images in pixels."""
+    """Give the height of the stored images in pixels."""
     return int(self.images.shape[1])
+
+  @property
+  def input_shape(self) -> tuple[int, int, int]:
+    """Give height, width and channels of the network's input."""
+    return int(self.images.shape[1]), int(self.images.shape[2]), self.channels
 
   @cached_property
   def sha256(self) -> str:
@@ -76,7 +81,7 @@ def make(
 ) -> Dataset:
   """Check the arrays and build a `Dataset` from them.
 
-  Images are uint8 [N, H, W, 1 or 3] with H = W (or [N, H, W] for grey ones), labels integer [N].
+  Images are uint8 [N, H, W, 1 or 3] (or [N, H, W] for grey ones), labels integer [N].
   Without `class_names` there are as many classes as the largest label says, and each must have a
   training sample. `groups` numbers the user or person of each sample, int [N]. Mean and standard
   deviation are computed from the first `num_train` images where absent. Raises `DataError`.

@@ -27,12 +27,12 @@ def check_images(name: str, images: np.ndarray) -> np.ndarray:
     )
   if images.ndim == 3:
     images = images[..., None]
-  if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.shape[1] != images.shape[2]:
+  if images.ndim != 4 or images.shape[-1] not in (1, 3):
     raise DataError(
-      f"data set '{name}': images have shape {images.shape}; expected [N, H, W, 1 or 3] with "
-      "H = W: channels come last, so transpose or crop them"
+      f"data set '{name}': images have shape {images.shape}; expected [N, H, W, 1 or 3]: "
+      "channels come last, so transpose them"
     )
-  if len(images) == 0 or images.shape[1] == 0:
+  if images.size == 0:
     raise DataError(f"data set '{name}': images have shape {images.shape}; expected some pixels")
   return images
 

@@ -1,13 +1,15 @@
 """The data sets that a config can name. `DATASETS` maps each name to its loader."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from jaxmu.data import npz_file, tfds_source, utkface
+from jaxmu.data import npz_file, own_dataset, tfds_source, utkface
 from jaxmu.data.arrays import Dataset, make
 from jaxmu.data.identities import identities
 from jaxmu.errors import DataError, closest
+from jaxmu.own_code import names
 
 # spec data_models 2: mean and standard deviation of images in [0, 1], and the augmentation.
 TRANSFORMS: dict[str, dict] = {
@@ -29,13 +31,24 @@ TRANSFORMS: dict[str, dict] = {
 def load(name: str, *, data_dir: str | None = None, path: str | None = None) -> Dataset:
   """Load a data set by its registry name.
 
-  `data_dir` holds prepared tensorflow-datasets folders (default: TFDS_DATA_DIR), `path` is the file
-  of "npz". Raises `DataError` for an unknown name, an absent data set, or arrays without the
+  `name` may also be one of an installed package, or MODULE:NAME of a function of one's own. `data_dir`
+  holds prepared tensorflow-datasets folders (default: TFDS_DATA_DIR), `path` is the file of "npz". Raises `DataError` for an unknown name, an absent data set, or arrays without the
   promised form.
   """
+  if reference := names.named("datasets", name, DATASETS):
+    return own(name, reference, data_dir=data_dir or None, path=path or None)
   if name not in DATASETS:
-    raise DataError(f"unknown data set '{name}'; {closest(name, DATASETS)}")
+    known = {*DATASETS, *names.installed("datasets")}
+    raise DataError(f"unknown data set '{name}'; {closest(name, known)}")
   return DATASETS[name](name, data_dir=data_dir or None, path=path or None)
+
+
+def own(name: str, reference: str, **given: str | None) -> Dataset:
+  """Load a data set of a user's own; `DataError` where its function gives nothing of the kind."""
+  found = own_dataset.load(reference, **given)
+  if isinstance(found, Dataset):
+    return own_dataset.again(name, found)
+  return of_arrays(name, found, f"data set {reference}")
 
 
 def digits(name: str = "digits", **_) -> Dataset:
@@ -114,9 +127,17 @@ def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
   """
   if not path:
     raise DataError("data set 'npz' needs a file; got no path: set --config.data.path=FILE.npz")
-  arrays = npz_file.read(path)
-  images, labels, num_train = npz_file.join_parts(arrays, path)
-  groups, indices = npz_file.groups(arrays, path), None
+  return of_arrays(name, npz_file.read(path), f"data file {path}")
+
+
+def of_arrays(name: str, arrays: Mapping[str, Any], called: str) -> Dataset:
+  """Make a data set of arrays as a file of `npz` has them; `DataError` where they are others.
+
+  Args:
+    called: what holds the arrays, for messages.
+  """
+  images, labels, num_train = npz_file.join_parts(arrays, called)
+  groups, indices = npz_file.groups(arrays, called), None
   if num_train is None:
     indices, num_train = own_split(len(images))
     images, labels = images[indices], labels[indices]

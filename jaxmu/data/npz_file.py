@@ -55,9 +55,12 @@ def read(path: str, kind: Kind = DATA) -> dict[str, np.ndarray]:
 
 
 def join_parts(
-  arrays: dict[str, np.ndarray], path: str
+  arrays: dict[str, np.ndarray], called: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | int | None]:
   """Bring both layouts of an npz file to (images, labels, size of the train part if given).
+
+  Args:
+    called: what holds the arrays, for messages.
 
   Raises:
     DataError: arrays are missing, do not belong together, or are not read by anybody.
@@ -65,23 +68,23 @@ def join_parts(
   whole, halves = (set(layout) <= arrays.keys() for layout in (WHOLE, HALVES))
   if not (whole or halves):
     raise DataError(
-      f"data file {path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected images and "
+      f"{called} holds {', '.join(sorted(arrays)) or 'nothing'}; expected images and "
       f"labels, or {', '.join(HALVES)}"
     )
-  _refuse_unread(arrays, path, (*WHOLE, "num_train") if whole else HALVES, whole)
+  _refuse_unread(arrays, called, (*WHOLE, "num_train") if whole else HALVES, whole)
   if whole:
     images, labels = arrays["images"], arrays["labels"]
-    _same_length(path, images, labels)
+    _same_length(called, images, labels)
     return images, labels, arrays.get("num_train")
   images, labels = ([arrays[f"{part}_{what}"] for part in ("train", "test")] for what in WHOLE)
   for pair in zip(images, labels):
-    _same_length(path, *pair)
-  _same_form(path, "images", *images)
-  _same_form(path, "labels", *labels)
+    _same_length(called, *pair)
+  _same_form(called, "images", *images)
+  _same_form(called, "labels", *labels)
   return np.concatenate(images), np.concatenate(labels), len(images[0])
 
 
-def groups(arrays: dict[str, np.ndarray], path: str) -> np.ndarray | None:
+def groups(arrays: dict[str, np.ndarray], called: str) -> np.ndarray | None:
   """Return the group of every sample, training samples first; None where the file has none.
 
   Raises:
@@ -95,37 +98,37 @@ def groups(arrays: dict[str, np.ndarray], path: str) -> np.ndarray | None:
   if len(halves) == 1:
     (other,) = set(GROUPS[1:]) - set(halves)
     raise DataError(
-      f"data file {path} holds {halves[0]} and no {other}; expected groups of both parts, or none"
+      f"{called} holds {halves[0]} and no {other}; expected groups of both parts, or none"
     )
   parts = [arrays[name] for name in halves]
   for name, part, images in zip(halves, parts, ("train_images", "test_images")):
     if part.shape != (len(arrays[images]),):
       raise DataError(
-        f"data file {path}: {name} has shape {part.shape}; expected one group for each of the "
+        f"{called}: {name} has shape {part.shape}; expected one group for each of the "
         f"{len(arrays[images])} images"
       )
   return np.concatenate(parts)
 
 
 def _refuse_unread(
-  arrays: dict[str, np.ndarray], path: str, layout: tuple[str, ...], whole: bool
+  arrays: dict[str, np.ndarray], called: str, layout: tuple[str, ...], whole: bool
 ) -> None:
   """Refuse what nothing would read: its owner believes that it counts."""
   unknown = sorted(arrays.keys() - set(KNOWN))
   if unknown:
     raise DataError(
-      f"data file {path} holds '{unknown[0]}', which is not read; {closest(unknown[0], KNOWN)}; "
+      f"{called} holds '{unknown[0]}', which is not read; {closest(unknown[0], KNOWN)}; "
       "rename or remove it (retain, forget and validation sets are drawn as config.data says)"
     )
   other = sorted(arrays.keys() - {*layout, *(GROUPS[:1] if whole else GROUPS[1:]), *OPTIONS})
   if other:
     raise DataError(
-      f"data file {path} holds {', '.join(layout)} and also {', '.join(other)}; expected either "
+      f"{called} holds {', '.join(layout)} and also {', '.join(other)}; expected either "
       f"images, labels and num_train or {', '.join(HALVES)}: remove what does not count"
     )
 
 
-def _same_form(path: str, what: str, train: np.ndarray, test: np.ndarray) -> None:
+def _same_form(called: str, what: str, train: np.ndarray, test: np.ndarray) -> None:
   """Refuse parts that cannot be joined as they are: joining would cast, or fail."""
   forms = [(part.dtype.name, part.shape[1:]) for part in (train, test)]
   # Integers of different size join exactly, but signed with unsigned 64 bits become floats.
@@ -133,15 +136,15 @@ def _same_form(path: str, what: str, train: np.ndarray, test: np.ndarray) -> Non
   alike = what == "labels" and whole and np.result_type(train, test).kind in "iu"
   if forms[0][1] != forms[1][1] or (forms[0][0] != forms[1][0] and not alike):
     raise DataError(
-      f"data file {path}: train {what} are {forms[0][0]} {forms[0][1]}, test {what} {forms[1][0]} "
+      f"{called}: train {what} are {forms[0][0]} {forms[0][1]}, test {what} {forms[1][0]} "
       f"{forms[1][1]}; expected the same shape and type"
     )
 
 
-def _same_length(path: str, images: np.ndarray, labels: np.ndarray) -> None:
+def _same_length(called: str, images: np.ndarray, labels: np.ndarray) -> None:
   if images.ndim == 0 or labels.ndim == 0 or len(images) != len(labels):
     raise DataError(
-      f"data file {path} has images of shape {images.shape} and labels of shape {labels.shape}; "
+      f"{called} has images of shape {images.shape} and labels of shape {labels.shape}; "
       "expected one label per image"
     )
 

@@ -1,5 +1,6 @@
 """How each convolution of a network is computed: by rule, pinned, or measured on this device."""
 
+import functools
 import statistics
 import time
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from jaxmu.kernels.conv import Case, conv, lowering, recorded
 from jaxmu.kernels.conv_passes import LOWERINGS
 from jaxmu.kernels.depthwise import depthwise_conv
 from jaxmu.models import of_settings
+from jaxmu.models.forward import mode_flags
+from jaxmu.models.own_network import Image
 from jaxmu.settings import Settings
 
 STEPS, REPEATS = 4, 5
@@ -34,9 +37,9 @@ def resolve(settings: Settings, dataset: Dataset, chunk: int, known: Known) -> d
   batch, chunk, device kind and jax version.
   """
   asked, device = settings.model.lowering, jax.devices()[0]
-  module = of_settings(settings, dataset.num_classes)
-  size, channels = dataset.images.shape[1], dataset.channels
-  cases = convolutions(module, settings.training.batch_size, size, channels)
+  image = dataset.input_shape
+  module = of_settings(settings, dataset.num_classes, image=image)
+  cases = convolutions(module, settings.training.batch_size, image)
   if asked == "measured" or (asked == "auto" and device.platform != "cpu"):
     return fastest(cases, chunk, known, device)
   return {str(case): by_rule(case, asked, device.platform) for case in cases}
@@ -49,11 +52,12 @@ def by_rule(case: Case, asked: str, backend: str) -> str:
   return lowering(*case, backend) if asked == "auto" else asked
 
 
-def convolutions(module: nn.Module, batch: int, size: int, channels: int) -> dict[Case, int]:
-  """Trace a network on images [batch, size, size, channels]; return its cases and their counts."""
-  image = jax.ShapeDtypeStruct((batch, size, size, channels), jnp.float32)
+def convolutions(module: nn.Module, batch: int, image: Image) -> dict[Case, int]:
+  """Trace a network on a batch of images of a shape; return its cases and their counts."""
+  x = jax.ShapeDtypeStruct((batch, *image), jnp.float32)
+  init = functools.partial(module.init, **mode_flags(module, False))
   with recorded() as seen:
-    jax.eval_shape(module.init, jax.random.key(0), image)
+    jax.eval_shape(init, jax.random.key(0), x)
   return dict(seen)
 
 

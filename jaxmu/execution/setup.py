@@ -16,6 +16,7 @@ from jaxmu.engine.keys import Purpose
 from jaxmu.engine.population import Population, Program
 from jaxmu.execution.problem import Problem
 from jaxmu.kernels.conv import Choice
+from jaxmu.models.forward import mode_flags
 from jaxmu.settings import Settings
 from jaxmu.training import Task
 from jaxmu.training.task import Arrays
@@ -31,7 +32,7 @@ class Setup:
     self.devices = tuple(jax.devices()[: settings.population.devices or None])
     augmentation = dataset.augmentation if settings.data.augment else "none"
     preprocess = Preprocess(tuple(dataset.mean), tuple(dataset.std), augmentation, dataset.channels)
-    module = models.of_settings(settings, dataset.num_classes, lowering)
+    module = models.of_settings(settings, dataset.num_classes, lowering, dataset.input_shape)
     compute = settings.population.compute
     self.task = Task(module, dataset.num_classes, preprocess, compute=compute)
     self._placed: dict[int, tuple[np.ndarray | None, Arrays]] = {}
@@ -71,14 +72,14 @@ class Setup:
   def _shapes(self) -> Any:
     """One model's variables; tracing a network takes a while, and every unit asks."""
     module = self.task.module
-    init = lambda: module.init(jax.random.key(0), jnp.zeros(self._image), train=False)
+    flags = mode_flags(module, False)
+    init = lambda: module.init(jax.random.key(0), jnp.zeros(self._image), **flags)
     return {"batch_stats": {}} | jax.eval_shape(init)
 
   @property
   def _image(self) -> tuple[int, ...]:
     """Shape of one network input."""
-    size = self.dataset.images.shape[1]
-    return (1, size, size, self.dataset.channels)
+    return (1, *self.dataset.input_shape)
 
 
 @functools.lru_cache(maxsize=4)
@@ -86,7 +87,8 @@ def _initial(population: Population, module: Any, shape: tuple[int, ...]) -> Pro
   def draw(state: Any, key_data: Any, shared: Any) -> Any:
     del shared
     key = keys.of(jax.random.wrap_key_data(key_data), Purpose.INITIAL_WEIGHTS)
-    return state, {"batch_stats": {}} | module.init(key, jnp.zeros(shape), train=False)
+    flags = mode_flags(module, False)
+    return state, {"batch_stats": {}} | module.init(key, jnp.zeros(shape), **flags)
 
   return population.map(draw)
 

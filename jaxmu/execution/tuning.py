@@ -57,6 +57,7 @@ def measured_chunk(
       str,
       (
         settings.model.name,
+        *filter(None, [settings.own.of("model.name")]),
         settings.model.width,
         settings.training.batch_size,
         settings.population.compute,

@@ -1,5 +1,6 @@
 """Multiply-adds of a network, counted from its jaxpr: nothing is compiled, no device is started."""
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -8,18 +9,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxmu.models.forward import mode_flags
 
-def forward_flops(module: nn.Module, image_size: int, channels: int) -> int:
+Size = int | tuple[int, int]  # of an image: both sides, or height and width
+
+
+def forward_flops(module: nn.Module, image_size: Size, channels: int) -> int:
   """Return FLOPs (multiply-add = 2) of one image's forward pass, convolutions and products only."""
   return _count(_traced(module, image_size, channels), live=False)
 
 
-def live_flops(module: nn.Module, image_size: int, channels: int) -> int:
+def live_flops(module: nn.Module, image_size: Size, channels: int) -> int:
   """Return `forward_flops` without the kernel taps that fall on padding."""
   return _count(_traced(module, image_size, channels), live=True)
 
 
-def network_cost(module: nn.Module, image_size: int, channels: int) -> tuple[int, int]:
+def network_cost(module: nn.Module, image_size: Size, channels: int) -> tuple[int, int]:
   """Return `forward_flops` and `parameter_count` at the price of one of them."""
   module = _plain(module)
   shapes = _shapes(module, image_size, channels)
@@ -27,7 +32,7 @@ def network_cost(module: nn.Module, image_size: int, channels: int) -> tuple[int
   return _count(jaxpr, live=False), _parameters(shapes)
 
 
-def parameter_count(module: nn.Module, image_size: int, channels: int) -> int:
+def parameter_count(module: nn.Module, image_size: Size, channels: int) -> int:
   """Return the number of trainable parameters."""
   return _parameters(_shapes(_plain(module), image_size, channels))
 
@@ -41,12 +46,14 @@ def _plain(module):
 
 
 def _image(image_size, channels):
-  return jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
+  sides = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+  return jax.ShapeDtypeStruct((1, *sides, channels), jnp.float32)
 
 
 def _shapes(module, image_size, channels):
   key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(module.init, key, _image(image_size, channels))
+  init = functools.partial(module.init, **mode_flags(module, False))
+  return jax.eval_shape(init, key, _image(image_size, channels))
 
 
 def _traced(module, image_size, channels):
@@ -55,7 +62,8 @@ def _traced(module, image_size, channels):
 
 
 def _forward_jaxpr(module, variables, image_size, channels):
-  apply = lambda variables, image: module.apply(variables, image, train=False)
+  flags = mode_flags(module, False)
+  apply = lambda variables, image: module.apply(variables, image, **flags)
   return jax.make_jaxpr(apply)(variables, _image(image_size, channels)).jaxpr
 
 

@@ -11,12 +11,14 @@ from jax import Array
 
 from jaxmu.errors import ModelError, closest, shown
 from jaxmu.kernels.conv_passes import LOWERINGS
+from jaxmu.models import own_network
 from jaxmu.models.cnn import Cnn
 from jaxmu.models.resnet import ResNet18
 from jaxmu.models.resnet34 import ResNet34
 from jaxmu.models.resnet50 import ResNet50
 from jaxmu.models.tinyvit import TinyViT
 from jaxmu.models.vit import ViTB16
+from jaxmu.own_code import names
 from jaxmu.settings import Settings
 from jaxmu.settings.ranges import BELOW_ONE, SEED, Range, Unfit, fit
 
@@ -56,13 +58,21 @@ def make(name: str, num_classes: int, **options: Any) -> nn.Module:
   return MODELS[name](num_classes=_number("num_classes", num_classes), **checked)
 
 
-def of_settings(settings: Settings, num_classes: int, lowering: Any = "auto") -> nn.Module:
+def of_settings(
+  settings: Settings,
+  num_classes: int,
+  lowering: Any = "auto",
+  image: own_network.Image | None = None,
+) -> nn.Module:
   """Return the network that settings ask for (no weights).
 
   Args:
     lowering: how its convolutions are computed, where it has any.
+    image: height, width and channels of its input, for which one of a user's own is made.
   """
   chosen = settings.model
+  if reference := names.named("models", chosen.name, MODELS):
+    return own_network.make(reference, num_classes, image, lowering)
   options = {"lowering": lowering} if "lowering" in _fields(chosen.name) else {}
   if chosen.name == "cnn":
     options["width"] = chosen.width

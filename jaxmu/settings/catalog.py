@@ -1,7 +1,7 @@
 """What a config may name: the registries of the rooms above, which settings may not import."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -29,7 +29,9 @@ class Catalog:
 
   `forget_sha256` reads a file of positions and returns what identifies them, `listed_sha256` those
   of a request, `scores_sha256` the numbers by which a request ranks samples; `tuned` reads
-  hyper-parameters by method, given `config.tuned`, data set and network.
+  hyper-parameters by method, given `config.tuned`, data set and network. `own` reads references to
+  a user's own code, by what it is ("models", "datasets", "methods" ...): it returns what is found, of
+  methods a value with `name` and `hyper`, or raises a `UserError`.
   """
 
   studies: Collection[str]
@@ -40,3 +42,4 @@ class Catalog:
   scores_sha256: Callable[[str], str]
   listed_sha256: Callable[[str], str]
   tuned: Callable[[str, str, str], Mapping[str, Mapping[str, Any]]]
+  own: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)

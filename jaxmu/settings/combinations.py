@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jaxmu.errors import SettingsError, shown
+from jaxmu.own_code import names
 from jaxmu.settings.choices import (
   BENCHMARK,
   CLASSES,
@@ -77,7 +78,8 @@ def _check_path(settings: Entries) -> None:
     raise SettingsError(
       "config.data.path is empty; expected the file of data set 'npz': set --config.data.path=FILE"
     )
-  if path and dataset not in ("npz", "utkface"):
+  own = names.named("datasets", dataset) is not None  # its function says whether it takes one
+  if path and dataset not in ("npz", "utkface") and not own:
     raise SettingsError(
       f"config.data.path is '{path}', but data set '{dataset}' reads no file; expected an empty "
       "path: set --config.dataset=npz, or leave the path out"

@@ -14,12 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from jaxmu.errors import SettingsError, shown
-from jaxmu.settings import combinations, hyper_parameters, readers, refusals
+from jaxmu.settings import combinations, hyper_parameters, own_section, readers, refusals
 from jaxmu.settings.catalog import Catalog
 from jaxmu.settings.choices import BENCHMARK, FIDELITIES, LISTED, SEARCH, ULIRA
 from jaxmu.settings.cluster_section import ClusterSettings
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
+from jaxmu.settings.own_section import OwnSettings
 from jaxmu.settings.ranges import MEMBERS, NOT_NEGATIVE
 from jaxmu.settings.sections import (
   STRICT,
@@ -115,6 +116,7 @@ class Settings:
       read=hyper_parameters.read,
     ),
   ]
+  own: OwnSettings
   fidelity: Annotated[
     str,
     Entry(
@@ -150,7 +152,7 @@ class Settings:
       SettingsError: an entry is unknown or cannot be used, or two of them together cannot.
       DataError: there is no list to forget, or it holds something else.
     """
-    plain = _plain(config)
+    plain, catalog, own = own_section.read_methods(_plain(config), catalog)
     given = {name: {} for name in _sections()} | plain  # each section may be left out
     try:
       settings = TypeAdapter(cls).validate_python(given, context=catalog)
@@ -160,7 +162,8 @@ class Settings:
     combinations.check_study_is_named(plain)
     settings = settings._with_sum("data", "forget", catalog.forget_sha256, "positions")
     settings = settings._with_sum("scenario", "scores", catalog.scores_sha256, "numbers")
-    return settings._with_sum("scenario", "path", catalog.listed_sha256, "positions")
+    settings = settings._with_sum("scenario", "path", catalog.listed_sha256, "positions")
+    return replace(settings, own=own_section.with_sums(settings, catalog, own))
 
   def _with_sum(
     self, section: str, entry: str, identify: Callable[[str], str], content: str
@@ -199,6 +202,10 @@ class Settings:
     if self.study != SEARCH:
       del kept["search"]
     # No run directory of before changes its name.
+    if not (own := self.own.shared):
+      del kept["own"]
+    else:
+      kept["own"] = {"sha256": own}
     if self.scenario == ScenarioSettings():
       del kept["scenario"]
     for name in _LATER & kept.get("scenario", {}).keys():

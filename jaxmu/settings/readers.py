@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from jaxmu.errors import closest, shown
+from jaxmu.own_code import names
 from jaxmu.settings.ranges import MEMBERS, OPEN_UNIT, SEED, Range, Unfit, fit
 from jaxmu.settings.refusals import Refusal, UnfitPart
 
@@ -35,7 +36,15 @@ def known(registry: str) -> Callable[[Any, ValidationInfo], str]:
 
   def read(given: Any, info: ValidationInfo) -> str:
     text = fit(given, str)
-    return choose(text, getattr(info.context, registry)) if info.context else text
+    if info.context is None:
+      return text
+    names_known = getattr(info.context, registry)
+    if (own := info.context.own.get(registry)) is None:
+      return choose(text, names_known)
+    if reference := names.named(registry, text, names_known):
+      own(reference)
+      return text
+    return choose(text, {*names_known, *names.installed(registry)})
 
   return read
 
@@ -104,7 +113,7 @@ def further_seeds(given: Any, info: ValidationInfo) -> tuple[int, ...]:
 def words(given: Any, info: ValidationInfo) -> str:
   """Read words apart by commas: 'a,b', 3, ('a', 'b'), or ('a,b',), as a command line makes it."""
   del info
-  found = _pieces(given)
+  found = pieces(given)
   if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in found):
     raise Unfit("names or whole numbers, apart by commas")
   return ",".join(map(str, found))
@@ -114,7 +123,7 @@ def shares(given: Any, info: ValidationInfo) -> tuple[float, ...]:
   """Read shares of a whole, rising, as '0.25,0.5' or a tuple of numbers and such texts; or none."""
   del info
   try:
-    found = tuple(fit(_decimal(one), float, OPEN_UNIT) for one in _pieces(given))
+    found = tuple(fit(_decimal(one), float, OPEN_UNIT) for one in pieces(given))
   except Unfit as error:
     raise Unfit(f"shares separated by commas, each {error}") from None
   if list(found) != sorted(set(found)):
@@ -131,7 +140,7 @@ def _decimal(given: Any) -> Any:
 
 def _seeds(given: Any) -> list[int]:
   found: list[int] = []
-  for one in _pieces(given):
+  for one in pieces(given):
     try:
       text = re.sub(r"^(\d+)-(\d+)$", r"\1..\2", one) if isinstance(one, str) else one
       found.extend(_seed_range(text) if isinstance(text, str) and ".." in text else [_seed(one)])
@@ -142,7 +151,7 @@ def _seeds(given: Any) -> list[int]:
   return found
 
 
-def _pieces(given: Any) -> list[Any]:
+def pieces(given: Any) -> list[Any]:
   """Take apart what a command line gives as one text, or as a tuple of one: 'a,b' and ('a,b',)."""
   found = []
   for part in given if isinstance(given, tuple | list) else (given,):
@@ -179,7 +188,7 @@ def method_names(given: Any, info: ValidationInfo) -> tuple[str, ...]:
   listed = ", ".join(sorted(methods))
   if not isinstance(parts, tuple | list) or not all(isinstance(part, str) for part in parts):
     raise Unfit(f"names separated by commas, out of {listed}")
-  found = _pieces(parts)
+  found = pieces(parts)
   for name in found:
     choose(name, methods)
   return _distinct(found, f"at least one of {listed}")

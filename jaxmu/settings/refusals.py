@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jaxmu.errors import SettingsError, closest, shown
+from jaxmu.errors import SettingsError, UserError, closest, shown
 from jaxmu.settings.ranges import Unfit
 
 UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
@@ -27,7 +27,7 @@ class UnfitPart(Unfit):
     self.part = part
 
 
-def translate(error: ValidationError, schema: Mapping[str, Any]) -> SettingsError:
+def translate(error: ValidationError, schema: Mapping[str, Any]) -> UserError:
   """Return the first mistake that pydantic found, in our words.
 
   Args:
@@ -48,7 +48,7 @@ def translate(error: ValidationError, schema: Mapping[str, Any]) -> SettingsErro
     return SettingsError(f"{path} is missing; add it to the config file or give --{path}=...")
   if kind == "dataclass_type":
     return missing_section(path, given)
-  if isinstance(cause, SettingsError):
+  if isinstance(cause, UserError):
     return cause
   if isinstance(cause, Refusal):
     return SettingsError(f"{path}{cause}")

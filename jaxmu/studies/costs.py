@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jaxmu.errors import SettingsError
 from jaxmu.execution import accounting
 from jaxmu.models import of_settings
+from jaxmu.models.own_network import Image
 from jaxmu.settings import Settings
 from jaxmu.settings.ranges import Range
 from jaxmu.store.record import Record
@@ -41,14 +42,14 @@ class Costs:
   def __init__(
     self,
     outline: Outline,
-    image: tuple[int, int],
+    image: Image,
     record: Record | None = None,
     images_per_second: float | None = None,
   ):
     """Begin; the network is measured when it is asked for, which takes seconds.
 
     Args:
-      image: size and channels of the network's input.
+      image: height, width and channels of the network's input.
       record: finished units say how quick this study is.
 
     Raises:
@@ -106,7 +107,9 @@ class Costs:
 
   @functools.cached_property
   def _network(self) -> tuple[int, int]:
-    return networks.cost(of_settings(self._settings, self.outline.num_classes), *self._image)
+    height, width, channels = self._image
+    module = of_settings(self._settings, self.outline.num_classes, image=self._image)
+    return networks.cost(module, height if height == width else (height, width), channels)
 
   @property
   def _settings(self) -> Settings:

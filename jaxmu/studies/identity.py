@@ -11,6 +11,7 @@ from typing import Any
 from jaxmu.data import Split
 from jaxmu.execution.accounting import WHOLE
 from jaxmu.settings import Settings
+from jaxmu.settings.own_section import METHODS
 from jaxmu.store.groups import At, Expected, text
 from jaxmu.store.manifest import Manifest
 from jaxmu.studies.study import Member, Stage
@@ -25,6 +26,7 @@ class Identities:
   def __init__(self, settings: Settings, manifest: Manifest | None):
     """Begin with what all members of a run share; without a manifest, identities are of no run."""
     chosen = {k: v for k, v in settings.identity().items() if k not in _OF_MEMBERS}
+    self._own = settings.own
     made = {} if manifest is None else _made_with(manifest)
     self._shared = _hash({"settings": chosen} | made)
     self._known: dict[tuple[str, str], str] = {}
@@ -40,6 +42,8 @@ class Identities:
       "order_seed": stage.order_seed,
       "samples": None if stage.samples is None else _bytes_hash(stage.samples.tobytes()),
     }
+    if code := self._own.of(f"{METHODS}{stage.method.name}"):
+      about |= {"code": code}
     if stage.widths:
       about |= {"widths": dict(stage.widths)}
     if stage.span != WHOLE:

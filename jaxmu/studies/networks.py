@@ -9,14 +9,14 @@ import flax.linen as nn
 
 import jaxmu
 from jaxmu.engine.runtime import cache_home
-from jaxmu.models.cost import network_cost
+from jaxmu.models.cost import Size, network_cost
 from jaxmu.store.measurements import Measurements
 
 CODE = ("models", "kernels")  # rooms that decide what a network computes
 
 
 @functools.lru_cache(maxsize=64)
-def cost(module: nn.Module, image_size: int, channels: int) -> tuple[int, int]:
+def cost(module: nn.Module, image_size: Size, channels: int) -> tuple[int, int]:
   """Return FLOPs of one image's forward pass, and the number of parameters.
 
   They are looked up where this version of the code has counted them before on this machine. A

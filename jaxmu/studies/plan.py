@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxmu.data import Facts, load_for
+from jaxmu.data import DATASETS, Facts, load_for
 from jaxmu.data.requests import RULES
 from jaxmu.data.sizes import SIZES, dimensions
+from jaxmu.models.own_network import Image
+from jaxmu.own_code import names
 from jaxmu.settings import Settings
 from jaxmu.store import Run
 from jaxmu.store.groups import Expected, text
@@ -181,19 +183,21 @@ def _unit(
   return PlannedUnit(key, stage.name, places, needs, *cost, state)
 
 
-def outline_of(settings: Settings, opened: Run | None) -> tuple[Outline, tuple[int, int]]:
-  """Return the sizes of the data, and size and channels of an image.
+def outline_of(settings: Settings, opened: Run | None) -> tuple[Outline, Image]:
+  """Return the sizes of the data, and height, width and channels of the network's input.
 
-  A request that goes by labels or groups reads the data; nothing else does.
+  A request that goes by labels or groups reads the data, and so do sizes of a user's own data set,
+  which only its function knows; nothing else does.
   """
-  if RULES[settings.scenario.forget].needs:
+  own = names.named("datasets", settings.dataset, DATASETS) is not None
+  if own or RULES[settings.scenario.forget].needs:
     dataset = load_for(settings)
-    image = dataset.image_size, dataset.channels
-    return Outline(settings, facts_for(settings, dataset), dataset.num_classes), image
+    facts = facts_for(settings, dataset)
+    return Outline(settings, facts, dataset.num_classes), dataset.input_shape
   if opened is not None and settings.dataset not in SIZES:
     made = opened.manifest.dataset
-    size, _, channels = made.image_shape
-    indices = np.arange(made.sizes["total"])
-    return Outline(settings, Facts(made.num_train, indices), made.num_classes), (size, channels)
+    height, width, channels = made.image_shape
+    facts = Facts(made.num_train, np.arange(made.sizes["total"]))
+    return Outline(settings, facts, made.num_classes), (height, width, channels)
   train, indices, size, channels, classes = dimensions(settings)
-  return Outline(settings, Facts(train, indices), classes), (size, channels)
+  return Outline(settings, Facts(train, indices), classes), (size, size, channels)

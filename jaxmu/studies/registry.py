@@ -1,8 +1,9 @@
 """The kinds of studies, by what a config calls them."""
 
 from jaxmu import data, models
-from jaxmu.data import forget_list, listed_request
+from jaxmu.data import forget_list, listed_request, own_dataset
 from jaxmu.errors import StoreError
+from jaxmu.models import own_network
 from jaxmu.settings import Catalog
 from jaxmu.store import Run, tuned
 from jaxmu.studies import scores
@@ -10,7 +11,7 @@ from jaxmu.studies.benchmark import BENCHMARK
 from jaxmu.studies.search import SEARCH
 from jaxmu.studies.study import Study
 from jaxmu.studies.ulira import ULIRA
-from jaxmu.unlearning import METHODS
+from jaxmu.unlearning import METHODS, get
 
 STUDIES: dict[str, Study] = {"benchmark": BENCHMARK, "ulira": ULIRA, "search": SEARCH}
 
@@ -26,6 +27,7 @@ def catalog() -> Catalog:
     scores_sha256=scores.identify,
     listed_sha256=listed_request.identify,
     tuned=tuned.read,
+    own={"methods": get, "models": own_network.read, "datasets": own_dataset.read},
   )
 
 

@@ -82,7 +82,6 @@ def run(
   if part.branch is not None:
     settings = replace(settings, methods=(part.branch.method,))
   outline = Outline(settings, facts_for(settings, dataset), dataset.num_classes)
-  image = dataset.images.shape[1], dataset.channels
   if part.inside:
     opened, setup = opening.enter(settings, dataset)
   else:
@@ -92,7 +91,7 @@ def run(
   say(f"run directory: {opened.path}")
   if part.repair:
     record.repair(say)
-  costs = Costs(outline, image, record)
+  costs = Costs(outline, dataset.input_shape, record)
   with CompileAhead() as ahead:
     worker = Worker(setup, record, stop, ahead)
     driver = Driver(

@@ -4,9 +4,11 @@ import importlib
 from typing import Any
 
 from jaxmu.errors import MethodError, closest
+from jaxmu.own_code import names
 from jaxmu.settings import Settings
 from jaxmu.training.anchors import ANCHORS, recipe
 from jaxmu.training.method import Method
+from jaxmu.unlearning import own_method
 
 # Every method, in the order in which tables show them: the file of each one is named as it is.
 NAMES = (
@@ -19,18 +21,42 @@ METHODS: dict[str, Method] = {
 
 
 def get(name: str) -> Method:
-  """Return the method, or anchor, called `name`; MethodError for an unknown one."""
+  """Return the method, or anchor, called `name`; MethodError for an unknown one.
+
+  Args:
+    name: also of a method that an installed package has, or MODULE:NAME of one's own.
+  """
   known = {**ANCHORS, **METHODS}
-  if name not in known:
-    raise MethodError(f"unknown method '{name}'; {closest(name, METHODS)}")
-  return known[name]
+  reference = names.named("methods", name, known)
+  if reference is None:
+    if name not in known:
+      raise MethodError(f"unknown method '{name}'; {closest(name, every())}")
+    return known[name]
+  found = own_method.read(reference)
+  if found.name in known or (found.name != name and not names.is_reference(name)):
+    raise MethodError(
+      f"method {reference} is called '{found.name}'; expected "
+      + ("a name that no method of jaxmu has" if found.name in known else f"'{name}', as its package says")
+    )
+  return found
+
+
+def every() -> tuple[str, ...]:
+  """Return the names of all methods: jaxmu's, then those of installed packages."""
+  return tuple(dict.fromkeys((*METHODS, *names.installed("methods"))))
+
+
+def chosen(settings: Settings, name: str) -> Method:
+  """Return the method, or anchor, that settings call `name`, one of a user's own among them."""
+  own = map(get, settings.own.methods if name not in METHODS else ())
+  return next((method for method in own if method.name == name), None) or get(name)
 
 
 def hyperparameters(settings: Settings, name: str) -> dict[str, Any]:
   """Return the complete hyper-parameters that settings give a method or an anchor."""
   if name in ANCHORS:
     return recipe(settings.training, name)
-  return METHODS[name].hyperparameters(settings.unlearning[name])
+  return chosen(settings, name).hyperparameters(settings.unlearning[name])
 
 
 def describe(method: Method) -> dict[str, Any]:
@@ -62,4 +88,13 @@ def describe(method: Method) -> dict[str, Any]:
   }
 
 
-__all__ = ["ANCHORS", "METHODS", "Method", "describe", "get", "hyperparameters"]
+__all__ = [
+  "ANCHORS",
+  "METHODS",
+  "Method",
+  "chosen",
+  "describe",
+  "every",
+  "get",
+  "hyperparameters",
+]

@@ -14,7 +14,7 @@ from jaxmu.studies.benchmark import benchmark_tables
 from jaxmu.studies.benchmark.benchmark_tables import REPEATS
 from jaxmu.studies.benchmark.cases import Case, cases, rounds, stage_name
 from jaxmu.studies.study import Member, Outline, Stage, Stages, Study
-from jaxmu.unlearning import METHODS, get, hyperparameters
+from jaxmu.unlearning import METHODS, chosen, hyperparameters
 
 METRICS = frozenset({"metrics"})
 _ATTACKED = {part: part for part in ("forget", "val", "test", "control")}
@@ -35,8 +35,8 @@ def stages(outline: Outline) -> Stages:
   every = {id(split): split for case in found for split in case.rounds}
   readable = {known: limit(split, share, seed) for known, split in every.items()}
   for name in settings.methods:
-    hp, needs = hyperparameters(settings, name), get(name).needs
-    wide = widths(readable.values(), needs)
+    hp, method = hyperparameters(settings, name), chosen(settings, name)
+    wide = widths(readable.values(), method.needs)
     for number in rounds(found):
       members = tuple(
         Member(
@@ -50,7 +50,7 @@ def stages(outline: Outline) -> Stages:
       )
       parent = "original" if number == 1 else stage_name(name, number - 1, found)
       stage = stage_name(name, number, found)
-      yield Stage(stage, get(name), members, parent, widths=wide, frozen=number > 1)
+      yield Stage(stage, method, members, parent, widths=wide, frozen=number > 1)
   for name in settings.methods if settings.unlearning_seeds > 1 else ():
     hp = hyperparameters(settings, name)
     again = tuple(
@@ -59,7 +59,7 @@ def stages(outline: Outline) -> Stages:
       for split in case.rounds
       for k in range(1, settings.unlearning_seeds)
     )
-    yield Stage(f"{name}{REPEATS}", get(name), again, "original", METRICS)
+    yield Stage(f"{name}{REPEATS}", chosen(settings, name), again, "original", METRICS)
 
 
 def anchors(settings: Settings, found: Sequence[Case]) -> Stages:
@@ -75,7 +75,7 @@ def anchors(settings: Settings, found: Sequence[Case]) -> Stages:
   splits = {id(split): split for case in found for split in case.rounds}.values()
   check_attackable(splits)
   order = settings.training.data_seed
-  of = lambda name: (get(name), hyperparameters(settings, name))
+  of = lambda name: (chosen(settings, name), hyperparameters(settings, name))
   method, hp = of("original")
   firsts = [case for case in found if case.at == case.origin]
   members = tuple(Member(case.at, case.whole, hp, (case.seed,)) for case in firsts)
@@ -95,7 +95,7 @@ def refuse_hidden(settings: Settings) -> None:
   """Refuse, before anything is trained, methods that need what they may not read."""
   if settings.scenario.retain_share > 0:
     return
-  blind = [name for name in settings.methods if "retain" in get(name).needs]
+  blind = [name for name in settings.methods if "retain" in chosen(settings, name).needs]
   able = ", ".join(name for name, method in METHODS.items() if "retain" not in method.needs)
   if blind:
     raise SettingsError(

@@ -21,7 +21,7 @@ from jaxmu.studies.study import Member, Outline, Stage
 from jaxmu.studies.study import Stages as AllStages
 from jaxmu.studies.units import LARGEST
 from jaxmu.training.method import Method
-from jaxmu.unlearning import get
+from jaxmu.unlearning import chosen
 
 AGAIN = "again"
 KEPT = frozenset({"validation"})
@@ -131,7 +131,7 @@ class Builder:
     Programs depend on the places of a unit: with room for a whole batch, stages of a method share
     them.
     """
-    known = get(method)
+    known = chosen(self.settings, method)
     ordered = sorted(members, key=lambda member: -self._work(known, member))
     asked = self.settings.search
     room = min(LARGEST, min(asked.batch, asked.trials) * len(self.places))

@@ -7,7 +7,7 @@ from typing import Any
 from jaxmu.settings import Settings
 from jaxmu.training.hyper import Distribution
 from jaxmu.training.method import Method
-from jaxmu.unlearning import get
+from jaxmu.unlearning import chosen
 
 REFERENCE = "reference"
 LONGEST = 0.2  # of training's epochs: the most that unlearning may take (spec evaluation 6.3)
@@ -28,7 +28,7 @@ class Space:
   @classmethod
   def of(cls, settings: Settings, method: str) -> "Space":
     """Return what a config's search draws for a method."""
-    return cls(get(method), settings.training.num_epochs, settings.search.ranges)
+    return cls(chosen(settings, method), settings.training.num_epochs, settings.search.ranges)
 
   @property
   def key(self) -> tuple[Any, ...]:

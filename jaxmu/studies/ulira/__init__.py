@@ -12,7 +12,7 @@ from jaxmu.settings import Settings
 from jaxmu.settings.choices import CLASSES
 from jaxmu.studies.study import Member, Outline, Stage, Stages, Study
 from jaxmu.studies.ulira import attack_tables
-from jaxmu.unlearning import ANCHORS, get, hyperparameters
+from jaxmu.unlearning import ANCHORS, chosen, hyperparameters
 
 
 def stages(outline: Outline) -> Stages:
@@ -42,7 +42,7 @@ def stages(outline: Outline) -> Stages:
     )
     order = settings.training.data_seed if anchor else None
     parent = None if anchor else "original"
-    yield Stage(name, get(name), members, parent, frozenset(keep), order, pool)
+    yield Stage(name, chosen(settings, name), members, parent, frozenset(keep), order, pool)
 
 
 def draw(settings: Settings, facts: Facts) -> ShadowStudy:
