@@ -11,6 +11,7 @@ from jaxmu.api import arrays, judgement, options
 from jaxmu.api.details import Unlearned, Watch
 from jaxmu.api.model import Model, read
 from jaxmu.api.preparation import Preparation
+from jaxmu.api.training_options import taken
 from jaxmu.data.overlap import check_disjoint
 from jaxmu.data.samples import Samples, check_classes, check_sets
 from jaxmu.engine.population import Population
@@ -19,12 +20,13 @@ from jaxmu.execution import runner
 from jaxmu.execution.observations import Outcome
 from jaxmu.models.user_network import plain_variables
 from jaxmu.training import Task
+from jaxmu.training.method import Method
 
 Pair = tuple[Any, Any]
 
 
 def unlearn(
-  method: str,
+  method: str | Method,
   model: Any,
   variables: Any = None,
   *,
@@ -48,7 +50,8 @@ def unlearn(
   ...                           key=jax.random.key(0), learning_rate=1e-3, num_epochs=5)
 
   Args:
-    method: a name of `jaxmu.methods()`, or "original"/"retrained" to train from `variables`.
+    method: a name of `jaxmu.methods()`, or "original"/"retrained" to train from `variables`; also
+      MODULE:NAME of a method of your own, or its value.
     model: a linen module whose call takes x [B, ...] and a train flag (`train`, `training`,
       `deterministic`, `use_running_average` ...) and returns logits [B, classes]; or an nnx module.
     variables: {"params", "batch_stats"}; batch_stats may be absent. Of an nnx module an nnx.State;
@@ -65,7 +68,10 @@ def unlearn(
     randomness: replacements for the method's random draws, by name (`jaxmu.methods()[m]["draws"]`).
     progress: show bars in terminals and notebooks and lines elsewhere, on standard error.
     details: return a record of the call besides.
-    **hyperparameters: of the method; names and defaults as in `jaxmu.methods()`.
+    **hyperparameters: of the method; names and defaults as in `jaxmu.methods()`. Of "original" and
+      "retrained" also `optimizer` (of optax, or a function that makes one, such as `optax.adamw`),
+      `loss` (of logits and labels, for each sample), `augment` (of a batch of stored x and a key),
+      `label_smoothing` and `class_weights`.
 
   Returns:
     New variables, {"params", "batch_stats"} (without batch_stats where the model has none), each
@@ -82,7 +88,9 @@ def unlearn(
   the retain set, where the network lacks what the method acts on, or where two sets share a few
   samples.
   """
-  chosen = options.method(method)
+  training = taken(options.method(method), hyperparameters)
+  chosen, hyperparameters = training.method, training.hyperparameters
+  method = chosen.name
   complete = chosen.hyperparameters(hyperparameters)
   key, draws = options.key(key), options.draws(randomness)
   options.check(fidelity, shuffle=shuffle, progress=progress, details=details)
@@ -93,10 +101,12 @@ def unlearn(
   stored = next(iter(sets.values())).x
   classes = network.classes(prepared.network_input(stored), train=True)
   check_classes(sets, classes)
+  training.check(network.variables["params"], classes)
   judgement.warn(check_disjoint(sets))
   judgement.warn(judgement.idle(chosen, complete, network.network, network.variables["params"]))
   population = Population(1, devices=(jax.devices()[0],))
-  task = Task(network.network, classes, prepared.rule(stored), shuffle=bool(shuffle))
+  rule = training.rule(prepared.rule(stored), stored)
+  task = Task(network.network, classes, rule, shuffle=bool(shuffle))
   problem = arrays.problem(population, task, chosen.needs, sets)
   leaves = len(jax.tree.leaves(network.variables["params"]))
   with Watch(method, leaves, bool(progress)) as watch:

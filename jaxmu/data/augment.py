@@ -3,7 +3,8 @@
 Order as in spec data_models 2: geometry on the 8-bit image, then to [0, 1], then normalise.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from jax.typing import DTypeLike
 
 from jaxmu.engine import keys
 from jaxmu.engine.keys import Purpose
+from jaxmu.errors import DataError, UserError, shown
+from jaxmu.own_code import references
 
 PAD = 4  # pixels of black on each side before a crop
 
@@ -22,6 +25,45 @@ class Preprocess(NamedTuple):
   std: tuple[float, ...]
   augmentation: str  # "crop_flip" | "flip" | "none"
   channels: int  # of the network's input
+
+
+class Augmented(NamedTuple):
+  """Stored images that a user's own function augments before anything else happens to them.
+
+  Attributes:
+    augment: from images [B, H, W, c] as they are stored, and a key, to others of that shape.
+    rule: what becomes of them then: a `Preprocess`, a function of a batch, or None.
+  """
+
+  augment: Callable[[jax.Array, jax.Array], jax.Array]
+  rule: Any
+
+
+Rule = Preprocess | Augmented | Callable[[jax.Array], jax.Array]
+
+
+def augmented(spec: Augmented, images: jax.Array, key: jax.Array | None) -> jax.Array:
+  """Apply a user's augmentation.
+
+  Raises:
+    DataError: it raises anything, or gives something else.
+    ValueError: there is no key.
+  """
+  if key is None:
+    raise ValueError("an augmentation draws random numbers: give a key")
+  try:
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+      found = spec.augment(images, key)
+  except UserError:
+    raise
+  except Exception as error:  # a user's function may raise anything
+    raise DataError(
+      f"augmentation cannot be applied to {images.dtype} {images.shape} and a key, traced by jax: "
+      f"{references.told(error)}"
+    ) from error
+  if getattr(found, "shape", None) != images.shape:
+    raise DataError(f"augmentation gives {shown(found)}; expected images of shape {images.shape}")
+  return found
 
 
 def preprocess(

@@ -31,8 +31,9 @@ TRANSFORMS: dict[str, dict] = {
 def load(name: str, *, data_dir: str | None = None, path: str | None = None) -> Dataset:
   """Load a data set by its registry name.
 
-  `name` may also be one of an installed package, or MODULE:NAME of a function of one's own. `data_dir`
-  holds prepared tensorflow-datasets folders (default: TFDS_DATA_DIR), `path` is the file of "npz". Raises `DataError` for an unknown name, an absent data set, or arrays without the
+  `name` may also be one of an installed package, or MODULE:NAME of a function of one's own.
+  `data_dir` holds prepared tensorflow-datasets folders (default: TFDS_DATA_DIR), `path` is the file
+  of "npz". Raises `DataError` for an unknown name, an absent data set, or arrays without the
   promised form.
   """
   if reference := names.named("datasets", name, DATASETS):

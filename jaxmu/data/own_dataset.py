@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxmu.data import npz_file
 from jaxmu.data.arrays import Dataset, make
 from jaxmu.errors import DataError, shown
 from jaxmu.own_code import references

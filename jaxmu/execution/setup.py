@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu import data, models
-from jaxmu.data.augment import Preprocess
+from jaxmu.data.augment import Augmented, Preprocess, Rule, augmented
 from jaxmu.data.splits import widths
 from jaxmu.engine import keys
 from jaxmu.engine.keys import Purpose
@@ -18,7 +18,7 @@ from jaxmu.execution.problem import Problem
 from jaxmu.kernels.conv import Choice
 from jaxmu.models.forward import mode_flags
 from jaxmu.settings import Settings
-from jaxmu.training import Task
+from jaxmu.training import Task, own_recipe
 from jaxmu.training.task import Arrays
 
 
@@ -30,12 +30,32 @@ class Setup:
   ):
     self.settings, self.dataset, self.chunk = settings, dataset, chunk
     self.devices = tuple(jax.devices()[: settings.population.devices or None])
-    augmentation = dataset.augmentation if settings.data.augment else "none"
-    preprocess = Preprocess(tuple(dataset.mean), tuple(dataset.std), augmentation, dataset.channels)
+    own = settings.recipe.augment
+    augmentation = dataset.augmentation if settings.data.augment and not own else "none"
+    preprocess: Rule = Preprocess(
+      tuple(dataset.mean), tuple(dataset.std), augmentation, dataset.channels
+    )
+    if own:
+      preprocess = Augmented(own_recipe.function(own, "augmentation"), preprocess)
     module = models.of_settings(settings, dataset.num_classes, lowering, dataset.input_shape)
     compute = settings.population.compute
     self.task = Task(module, dataset.num_classes, preprocess, compute=compute)
     self._placed: dict[int, tuple[np.ndarray | None, Arrays]] = {}
+
+  def check_recipe(self) -> None:
+    """Try a user's own recipe on shapes, before anything is compiled or written.
+
+    Raises:
+      MethodError, DataError: a part of it does not fit network or data.
+    """
+    if not self.settings.recipe.changed:
+      return
+    recipe = own_recipe.read(self.settings.recipe)
+    own_recipe.check(recipe, self._shapes["params"], self.task.num_classes)
+    rule = self.task.preprocess
+    if isinstance(rule, Augmented):
+      images = jax.ShapeDtypeStruct((2, *self.dataset.images.shape[1:]), jnp.uint8)
+      jax.eval_shape(lambda *given: augmented(rule, *given), images, jax.random.key(0))
 
   def arrays(self, samples: np.ndarray | None = None) -> Arrays:
     """Return images and labels on every device, of some samples or of all; placed once."""

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from typing import Any
 
 import flax
 import flax.linen as nn
@@ -117,7 +118,7 @@ def takes_mask(module: nn.Module) -> bool:
   return "mask" in inspect.signature(type(module).__call__).parameters
 
 
-def mode_flags(module: nn.Module, train: bool) -> dict[str, bool]:
+def mode_flags(module: nn.Module, train: bool) -> dict[str, Any]:
   """Translate `train` into the keyword arguments that the module's call takes."""
   if "__call__" not in dir(type(module)):  # the class itself can be called, and hides that
     raise ModelError(f"{type(module).__name__} cannot be called: it has no method __call__")

@@ -26,8 +26,8 @@ def read(reference: str) -> Callable[..., Any]:
     )
   if not callable(found):
     raise ModelError(
-      f"network {reference} is {shown(found)}; expected a class of flax.linen.Module, or a function "
-      "of num_classes that returns a module"
+      f"network {reference} is {shown(found)}; expected a class of flax.linen.Module, or a "
+      "function of num_classes that returns a module"
     )
   return found
 

@@ -32,8 +32,8 @@ def named(kind: str, name: str, known: Collection[str] = ()) -> str | None:
   if len(owners) + (name in known) > 1:
     whose = [*(["jaxmu"] if name in known else []), *sorted(owners.values())]
     raise SettingsError(
-      f"{WORDS[kind]} '{name}' is one of {', '.join(whose)}; expected one owner of a name: uninstall "
-      "one package, or give MODULE:NAME"
+      f"{WORDS[kind]} '{name}' is one of {', '.join(whose)}; expected one owner of a name: "
+      "uninstall one package, or give MODULE:NAME"
     )
   return next(iter(owners), None)
 

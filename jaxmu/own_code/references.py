@@ -4,6 +4,7 @@ Modules are looked for in the current directory first, as `python -m` does, so t
 a study that starts in its folder finds the same ones.
 """
 
+import difflib
 import importlib
 import inspect
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from jaxmu.errors import UserError, closest, short, shown
 from jaxmu.own_code.sources import INSTALLED
 
+MANY = 20  # names that a message lists
 _FORM = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _FOREIGN = (str(Path(os.__file__).parent), str(Path(__file__).parents[1]))  # Python's, and ours
 
@@ -40,8 +42,11 @@ def find(reference: str, what: str, error: type[UserError]) -> Any:
     return getattr(found, name)
   except AttributeError:
     known = [one for one in vars(found) if not one.startswith("_")]
+    own = [one for one in known if getattr(vars(found)[one], "__module__", "") == module]
+    if len(own or known) > MANY:
+      own = difflib.get_close_matches(name, known)
     raise error(
-      f"{what} {reference}: module {module} has no '{name}'; {closest(name, known)}"
+      f"{what} {reference}: module {module} has no '{name}'; {closest(name, own or known[:MANY])}"
     ) from None
 
 
@@ -75,9 +80,7 @@ def call(function: Callable[..., Any], called: str, error: type[UserError], **gi
 def takes(function: Callable[..., Any], name: str) -> bool:
   """Tell whether a function takes an argument of a name."""
   known = _parameters(function)
-  return name in known or any(
-    one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values()
-  )
+  return name in known or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
 
 
 def told(raised: BaseException) -> str:

@@ -83,6 +83,8 @@ def provenance(data: RunData) -> Facts:
     ("Members per chunk", str(manifest.chunk)),
     ("Convolutions", lowerings(manifest.lowering)),
     ("Training", plain(data.config.training)),
+    ("Recipe", plain(data.config.recipe.changed) or MISSING),
+    ("Own code", ", ".join(data.config.own.sha256) or MISSING),
   ]
   return Facts(tuple((name, words) for name, words in found if words != MISSING))
 

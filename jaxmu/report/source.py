@@ -9,7 +9,8 @@ from jaxmu.audit.results import Described
 from jaxmu.audit.text import duration, plural
 from jaxmu.errors import StoreError
 from jaxmu.report.marks import Mark, assign
-from jaxmu.settings import ReportSettings
+from jaxmu.settings import RecipeSettings, ReportSettings
+from jaxmu.settings.own_section import OwnSettings
 from jaxmu.settings.study_sections import ScenarioSettings
 from jaxmu.store import Run, typed_json
 from jaxmu.store.groups import Cost
@@ -52,6 +53,8 @@ class ReportedConfig:
   training: Mapping[str, Any]
   evaluation: ReportedEvaluation
   report: ReportSettings = field(default_factory=ReportSettings)
+  recipe: RecipeSettings = field(default_factory=RecipeSettings)
+  own: OwnSettings = field(default_factory=OwnSettings)
   scenario: ScenarioSettings = field(default_factory=ScenarioSettings)
 
 

@@ -30,8 +30,8 @@ class Catalog:
   `forget_sha256` reads a file of positions and returns what identifies them, `listed_sha256` those
   of a request, `scores_sha256` the numbers by which a request ranks samples; `tuned` reads
   hyper-parameters by method, given `config.tuned`, data set and network. `own` reads references to
-  a user's own code, by what it is ("models", "datasets", "methods" ...): it returns what is found, of
-  methods a value with `name` and `hyper`, or raises a `UserError`.
+  a user's own code, by what it is ("models", "datasets", "methods" ...): it returns what is found,
+  of methods a value with `name` and `hyper`, or raises a `UserError`.
   """
 
   studies: Collection[str]

@@ -20,6 +20,7 @@ from jaxmu.settings.choices import (
   ULIRA,
 )
 from jaxmu.settings.ranges import SEED
+from jaxmu.settings.recipe_section import RecipeSettings
 from jaxmu.settings.sections import DataSettings
 from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings
 
@@ -41,6 +42,8 @@ class Entries(Protocol):
   def scenario(self) -> ScenarioSettings: ...
   @property
   def search(self) -> SearchSettings: ...
+  @property
+  def recipe(self) -> RecipeSettings: ...
 
 
 def check(settings: Entries) -> None:
@@ -52,6 +55,7 @@ def check(settings: Entries) -> None:
   _check_scenario(settings)
   _check_split_seeds(settings)
   _check_fresh_seeds(settings)
+  _check_recipe(settings)
 
 
 def check_study_is_named(given: Mapping[str, Any]) -> None:
@@ -250,3 +254,18 @@ def _check_fresh_seeds(settings: Entries) -> None:
         "others, as a configuration looks better than it is on the seeds that it was chosen on"
       )
     taken |= dict.fromkeys(given, f"config.search.{name}")
+
+
+def _check_recipe(settings: Entries) -> None:
+  """Refuse what nothing would read, or only one of two could follow."""
+  asked = settings.recipe
+  if asked.loss and asked.label_smoothing:
+    raise SettingsError(
+      f"config.recipe.label_smoothing is {asked.label_smoothing:g}, which is of cross-entropy, and "
+      "config.recipe.loss names another loss; expected one of the two: leave one out"
+    )
+  if asked.augment and not settings.data.augment:
+    raise SettingsError(
+      "config.data.augment is False, and config.recipe.augment names an augmentation; expected one "
+      "of the two: leave one out"
+    )

@@ -22,6 +22,7 @@ from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
 from jaxmu.settings.own_section import OwnSettings
 from jaxmu.settings.ranges import MEMBERS, NOT_NEGATIVE
+from jaxmu.settings.recipe_section import RecipeSettings
 from jaxmu.settings.sections import (
   STRICT,
   DataSettings,
@@ -98,6 +99,7 @@ class Settings:
     ),
   ] = 1
   training: TrainingSettings
+  recipe: RecipeSettings
   tuned: Annotated[
     str,
     Entry(
@@ -206,6 +208,9 @@ class Settings:
       del kept["own"]
     else:
       kept["own"] = {"sha256": own}
+    kept["recipe"] = self.recipe.changed
+    if not kept["recipe"]:
+      del kept["recipe"]
     if self.scenario == ScenarioSettings():
       del kept["scenario"]
     for name in _LATER & kept.get("scenario", {}).keys():

@@ -1,4 +1,4 @@
-"""Code of a user's own that a config names: methods by references, and what tells its versions apart."""
+"""Code of a user's own that a config names: methods by references, and hashes of the source."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +14,11 @@ from jaxmu.settings import readers
 from jaxmu.settings.catalog import Catalog, HyperParameter
 from jaxmu.settings.entries import Entry
 from jaxmu.settings.ranges import Unfit
+from jaxmu.settings.recipe_section import RecipeSettings
 from jaxmu.settings.refusals import missing_section
 from jaxmu.settings.sections import STRICT, ModelSettings
 
+RECIPE = {"optimizer": "optimizers", "loss": "losses", "augment": "augmentations"}
 METHODS = "methods."  # begins an entry of `sha256` that is a method's, and so none of all members'
 
 
@@ -147,6 +149,8 @@ class Entries(Protocol):
   @property
   def model(self) -> ModelSettings: ...
   @property
+  def recipe(self) -> RecipeSettings: ...
+  @property
   def methods(self) -> tuple[str, ...]: ...
   @property
   def own(self) -> OwnSettings: ...
@@ -179,5 +183,8 @@ def _references(
     yield "dataset", names.named("datasets", settings.dataset, catalog.datasets)
   if "models" in catalog.own:
     yield "model.name", names.named("models", settings.model.name, catalog.models)
+  for entry, kind in RECIPE.items():
+    if kind in catalog.own:
+      yield f"recipe.{entry}", getattr(settings.recipe, entry) or None
   for name in settings.methods:
     yield f"{METHODS}{name}", methods.reference(name)

@@ -123,7 +123,7 @@ def shares(given: Any, info: ValidationInfo) -> tuple[float, ...]:
   """Read shares of a whole, rising, as '0.25,0.5' or a tuple of numbers and such texts; or none."""
   del info
   try:
-    found = tuple(fit(_decimal(one), float, OPEN_UNIT) for one in pieces(given))
+    found = tuple(fit(decimal(one), float, OPEN_UNIT) for one in pieces(given))
   except Unfit as error:
     raise Unfit(f"shares separated by commas, each {error}") from None
   if list(found) != sorted(set(found)):
@@ -131,7 +131,8 @@ def shares(given: Any, info: ValidationInfo) -> tuple[float, ...]:
   return found
 
 
-def _decimal(given: Any) -> Any:
+def decimal(given: Any) -> Any:
+  """Return a number that is written as text, all else as it is."""
   try:
     return float(given) if isinstance(given, str) else given
   except ValueError:

@@ -1,6 +1,6 @@
 """Run directories: making one on this machine's device, or entering one that another made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
@@ -9,6 +9,7 @@ from jaxmu.engine.runtime import cache_home
 from jaxmu.errors import NeedMissing, SettingsError
 from jaxmu.execution import lowerings, tuning
 from jaxmu.execution.setup import Setup
+from jaxmu.kernels.conv import Choice
 from jaxmu.settings import Settings
 from jaxmu.store import Run, provenance
 from jaxmu.store.groups import without_round
@@ -42,6 +43,7 @@ def make(
     measured = lambda name: Measurements(cache_home() / name)
     chunk = tuning.resolve_chunk(settings, dataset, splits[: units.LARGEST], measured("chunks"))
     lowering = lowerings.resolve(settings, dataset, chunk, measured("lowerings"))
+  Setup(settings, dataset, chunk, _choices(lowering)).check_recipe()
   manifest = provenance.manifest(
     settings,
     dataset,
@@ -91,8 +93,11 @@ def enter(settings: Settings, dataset: Dataset) -> tuple[Run, Setup]:
 
 
 def _setup(opened: Run, settings: Settings, dataset: Dataset) -> Setup:
-  lowering = tuple(sorted(opened.manifest.lowering.items()))
-  return Setup(settings, dataset, opened.manifest.chunk, lowering)
+  return Setup(settings, dataset, opened.manifest.chunk, _choices(opened.manifest.lowering))
+
+
+def _choices(lowering: Mapping[str, str]) -> Choice:
+  return tuple(sorted(lowering.items()))
 
 
 def _one_a_seed(stage: Stage) -> list[Split]:

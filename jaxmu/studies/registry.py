@@ -11,6 +11,7 @@ from jaxmu.studies.benchmark import BENCHMARK
 from jaxmu.studies.search import SEARCH
 from jaxmu.studies.study import Study
 from jaxmu.studies.ulira import ULIRA
+from jaxmu.training import own_recipe
 from jaxmu.unlearning import METHODS, get
 
 STUDIES: dict[str, Study] = {"benchmark": BENCHMARK, "ulira": ULIRA, "search": SEARCH}
@@ -27,7 +28,14 @@ def catalog() -> Catalog:
     scores_sha256=scores.identify,
     listed_sha256=listed_request.identify,
     tuned=tuned.read,
-    own={"methods": get, "models": own_network.read, "datasets": own_dataset.read},
+    own={
+      "methods": get,
+      "models": own_network.read,
+      "datasets": own_dataset.read,
+      "optimizers": own_recipe.read_optimizer,
+      "losses": lambda reference: own_recipe.function(reference, "loss"),
+      "augmentations": lambda reference: own_recipe.function(reference, "augmentation"),
+    },
   )
 
 

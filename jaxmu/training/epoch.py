@@ -60,7 +60,20 @@ class EpochMetrics(NamedTuple):
 def optimizer(p: Pass, step: Step, steps: Any) -> optax.GradientTransformation:
   """Chain a pass's transform with its learning rate, applied last."""
   rate = p.schedule(step.hp, steps)
+  if p.optimizer is not None:
+    return optax.chain(p.optimizer(step, rate), _counted())
   return optax.chain(p.transform(step), optax.scale_by_learning_rate(rate))
+
+
+def _counted() -> optax.GradientTransformation:
+  """Count steps where `optax.scale_by_learning_rate` does it otherwise, and change nothing."""
+
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    del params
+    return updates, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+  init = lambda params: optax.ScaleByScheduleState(jnp.zeros([], jnp.int32))
+  return optax.GradientTransformation(init, update)
 
 
 def start_phase(

@@ -84,6 +84,14 @@ class Transform(Protocol):
     ...
 
 
+class Optimizer(Protocol):
+  """A pass's optimizer, complete with its learning rate."""
+
+  def __call__(self, step: Step, rate: Schedule) -> optax.GradientTransformation:
+    """Return the optimizer, whose updates are added to the parameters as they are."""
+    ...
+
+
 class Rate(Protocol):
   """A pass's learning rate."""
 
@@ -139,6 +147,7 @@ class Pass(NamedTuple):
     shuffle: False visits the samples in stored order.
     epochs: epochs that include this pass, counted from the first; None: all of them.
     budget: number of steps after which the pass does nothing more; None: no limit.
+    optimizer: in place of `transform`, one that applies the rate itself.
   """
 
   stream: str
@@ -152,6 +161,7 @@ class Pass(NamedTuple):
   shuffle: bool = True
   epochs: Count | None = None
   budget: Count | None = None
+  optimizer: Optimizer | None = None
 
 
 class Phase(NamedTuple):

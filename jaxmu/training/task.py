@@ -1,7 +1,7 @@
 """What a step is closed over: the network, how images become its input, and what may be seen."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Task:
 
   module: nn.Module
   num_classes: int
-  preprocess: augment.Preprocess | Callable[[jax.Array], jax.Array] | None = None
+  preprocess: augment.Rule | None = None
   shuffle: bool = True
   compute: str = "float32"
 
@@ -234,6 +234,9 @@ class View:
       labels = jnp.where(seen, labels, 0)
       index = jnp.where(seen, index, index[0])  # tables hold NaN elsewhere; the first is real
     rule, dtype = self.task.preprocess, jnp.result_type(float)
+    if isinstance(rule, augment.Augmented):
+      images = augment.augmented(rule, images, key) if augmented else images
+      rule = rule.rule
     if isinstance(rule, augment.Preprocess):
       images = augment.preprocess(rule, images, key, augmented, dtype=dtype)
     elif rule is not None:

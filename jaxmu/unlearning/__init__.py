@@ -6,7 +6,7 @@ from typing import Any
 from jaxmu.errors import MethodError, closest
 from jaxmu.own_code import names
 from jaxmu.settings import Settings
-from jaxmu.training.anchors import ANCHORS, recipe
+from jaxmu.training.anchors import ANCHORS, of_recipe, recipe
 from jaxmu.training.method import Method
 from jaxmu.unlearning import own_method
 
@@ -36,7 +36,11 @@ def get(name: str) -> Method:
   if found.name in known or (found.name != name and not names.is_reference(name)):
     raise MethodError(
       f"method {reference} is called '{found.name}'; expected "
-      + ("a name that no method of jaxmu has" if found.name in known else f"'{name}', as its package says")
+      + (
+        "a name that no method of jaxmu has"
+        if found.name in known
+        else f"'{name}', as its package says"
+      )
     )
   return found
 
@@ -47,7 +51,9 @@ def every() -> tuple[str, ...]:
 
 
 def chosen(settings: Settings, name: str) -> Method:
-  """Return the method, or anchor, that settings call `name`, one of a user's own among them."""
+  """Return the method, or anchor, that settings call `name`: a user's own, or by a recipe."""
+  if name in ANCHORS:
+    return of_recipe(name, settings.recipe)
   own = map(get, settings.own.methods if name not in METHODS else ())
   return next((method for method in own if method.name == name), None) or get(name)
 

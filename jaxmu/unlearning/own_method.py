@@ -40,7 +40,8 @@ def checked(method: Method, called: str) -> Method:
   for name, hyper in dict(method.hyper).items():
     if not isinstance(hyper, Hyper):
       raise MethodError(
-        f"{called}: hyper-parameter '{name}' is {shown(hyper)}; expected a jaxmu.training.hyper.Hyper"
+        f"{called}: hyper-parameter '{name}' is {shown(hyper)}; expected a "
+        "jaxmu.training.hyper.Hyper"
       )
   if not callable(method.phases):
     raise MethodError(f"{called}: phases is {shown(method.phases)}; expected a function of options")

@@ -1,0 +1,88 @@
+"""The section of a config that trains original and retrained models otherwise than the paper."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import ValidationInfo
+from pydantic.dataclasses import dataclass
+
+from jaxmu.own_code.names import is_reference
+from jaxmu.settings.entries import Entry
+from jaxmu.settings.ranges import BELOW_ONE, POSITIVE, Unfit, fit
+from jaxmu.settings.readers import decimal, pieces
+from jaxmu.settings.sections import STRICT
+
+
+def _own(kind: str) -> Callable[[Any, ValidationInfo], str]:
+  """Return a reader of a reference to a user's own code, or of nothing."""
+
+  def read(given: Any, info: ValidationInfo) -> str:
+    text = fit(given, str)
+    if text and not is_reference(text):
+      raise Unfit("MODULE:NAME, as in my_module:name")
+    if text and info.context is not None and kind in info.context.own:
+      info.context.own[kind](text)
+    return text
+
+  return read
+
+
+def _weights(given: Any, info: ValidationInfo) -> tuple[float, ...]:
+  del info
+  try:
+    return tuple(fit(decimal(one), float, POSITIVE) for one in pieces(given))
+  except Unfit as error:
+    raise Unfit(f"numbers apart by commas, each {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RecipeSettings:
+  """How original and retrained models are trained, beside `training`.
+
+  Empty entries are the paper's recipe.
+  """
+
+  optimizer: Annotated[
+    str,
+    Entry(
+      "optimizer in place of SGD: `MODULE:NAME` of one of optax (`optax:adamw`), or of your own "
+      "function that returns such a one; it gets `learning_rate` (that of `training`, annealed), "
+      "`momentum` and `weight_decay` if it takes them",
+      read=_own("optimizers"),
+    ),
+  ] = ""
+  loss: Annotated[
+    str,
+    Entry(
+      "loss in place of cross-entropy: `MODULE:NAME` of a function of logits `[B, C]` and labels "
+      "`[B]` that returns a number for each sample",
+      read=_own("losses"),
+    ),
+  ] = ""
+  label_smoothing: Annotated[
+    float,
+    Entry(
+      "share of the target that is spread over all classes, of cross-entropy", within=BELOW_ONE
+    ),
+  ] = 0.0
+  class_weights: Annotated[
+    tuple[float, ...],
+    Entry("a weight for each class, by which losses are averaged; empty: all alike", read=_weights),
+  ] = ()
+  augment: Annotated[
+    str,
+    Entry(
+      "augmentation in place of the data set's: `MODULE:NAME` of a function of stored images "
+      "`[B, H, W, C]` and a jax key that returns such images. Methods that augment use it, too",
+      read=_own("augmentations"),
+    ),
+  ] = ""
+
+  @property
+  def changed(self) -> dict[str, Any]:
+    """What differs from the paper's recipe, JSON-ready."""
+    fields = dataclasses.fields(self)
+    found = {field.name: getattr(self, field.name) for field in fields}
+    plain = lambda value: list(value) if isinstance(value, tuple) else value
+    return {f.name: plain(found[f.name]) for f in fields if found[f.name] != f.default}
