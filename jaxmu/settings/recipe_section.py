@@ -55,8 +55,8 @@ class RecipeSettings:
   loss: Annotated[
     str,
     Entry(
-      "loss in place of cross-entropy: `MODULE:NAME` of a function of logits `[B, C]` and labels "
-      "`[B]` that returns a number for each sample",
+      "loss in place of cross-entropy: `MODULE:NAME` of a function of logits and labels that returns "
+      "a number for each sample",
       read=_own("losses"),
     ),
   ] = ""
@@ -73,8 +73,8 @@ class RecipeSettings:
   augment: Annotated[
     str,
     Entry(
-      "augmentation in place of the data set's: `MODULE:NAME` of a function of stored images "
-      "`[B, H, W, C]` and a jax key that returns such images. Methods that augment use it, too",
+      "augmentation in place of the data set's: `MODULE:NAME` of a function of a batch of "
+      "stored images and a jax key that returns such a batch. Methods that augment use it, too",
       read=_own("augmentations"),
     ),
   ] = ""

@@ -201,7 +201,7 @@ def with_nan():
     ({"images": with_nan()}, "2 of 20 images contain NaN"),
     ({"images": IMAGES.astype(np.int32)}, "images have dtype int32; expected uint8"),
     ({"images": IMAGES[..., :2]}, r"shape \(20, 4, 4, 2\); expected \[N, H, W, 1 or 3\]"),
-    ({"images": IMAGES[:, :3]}, r"shape \(20, 3, 4, 3\); .* H = W"),
+    ({"images": IMAGES[:, None]}, r"shape \(20, 1, 4, 4, 3\); .* channels come last"),
     ({"images": IMAGES.reshape(20, -1)}, r"shape \(20, 48\)"),
     ({"images": IMAGES[:, :0, :0]}, "expected some pixels"),
     ({"images": IMAGES[:19]}, "expected one label per image"),

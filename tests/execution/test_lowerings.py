@@ -42,7 +42,7 @@ def test_cases_have_names_without_the_batch():
 def test_the_rule_stands_on_cpus_and_a_name_pins_all(settings):
   dataset, module = data.load_for(settings), models.of_settings(settings, 4)
   batch = settings.training.batch_size
-  cases = lowerings.convolutions(module, batch, 8, dataset.channels)
+  cases = lowerings.convolutions(module, batch, dataset.input_shape)
   assert len(cases) == 4
   ruled = {str(case): lowering(*case, "cpu") for case in cases}
   assert lowerings.resolve(settings, dataset, 1, None) == ruled

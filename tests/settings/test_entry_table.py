@@ -49,8 +49,12 @@ def test_decisive_entries_are_those_of_the_hash():
   found = set()
   asked = {"scenario": {"forget": "classes", "classes": "3", "draws": 2, "rounds": 2}}
   listed = {"scenario": {"forget": "listed", "path": "own.npz"}}
-  for more in ({"study": "ulira"}, {"study": "search"}, asked, listed):
-    made = settings.Settings.from_config(study | more, CATALOG)
+  mine = "support.settings_catalog:forget_sha256"
+  own = {"optimizer": mine, "loss": mine, "augment": mine, "class_weights": (1, 2)}
+  recipes = {"recipe": own}, {"recipe": {"label_smoothing": 0.1}}
+  catalog = dataclasses.replace(CATALOG, own={"losses": lambda reference: None})
+  for more in ({"study": "ulira"}, {"study": "search"}, asked, listed, *recipes):
+    made = settings.Settings.from_config(study | more, catalog)
     found |= set(flat(made.identity() | {"unlearning": ""}))
   one_seed = {"seeds"}  # of a U-LiRA study alone; elsewhere seeds are what it grows by
   assert decisive | one_seed == found

@@ -106,15 +106,21 @@ FINE = {
   "data.forget_sha256 empty",
   "name other",
   "name case",
+  "tuned empty",
   "population.chunk int",
   "population.members_at_once int",
   *(f"scenario.{name} empty" for name in ("classes", "scores", "scores_sha256")),
   *(f"scenario.{name} empty" for name in ("path", "path_sha256")),
+  *(f"recipe.{name} empty" for name in ("optimizer", "loss", "augment", "class_weights")),
+  "own.methods empty",
+  "own.methods commas",
+  *(f"own.sha256 {name}" for name in ("empty", "commas", "twice")),
+  "recipe.class_weights commas",
   *(
     f"cluster.{name} {label}"  # words of a cluster's own
     for name, kind in schema()["cluster"].items()
-    for label in ("empty", "other", "case", "space")
-    if kind is not int
+    for label in (*TEXTS, "empty", "other", "case", "space", "commas", "twice")
+    if kind is not int and label != "int"
   ),
 }
 TAKE_ANY_TEXT = (
