@@ -259,6 +259,7 @@ def _check_fresh_seeds(settings: Entries) -> None:
 def _check_recipe(settings: Entries) -> None:
   """Refuse what nothing would read, or only one of two could follow."""
   asked = settings.recipe
+  _refuse_sum_alone("recipe.start", asked.start_sha256, asked.start, "weights", "FILE")
   if asked.loss and asked.label_smoothing:
     raise SettingsError(
       f"config.recipe.label_smoothing is {asked.label_smoothing:g}, which is of cross-entropy, and "

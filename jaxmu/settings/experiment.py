@@ -165,6 +165,7 @@ class Settings:
     settings = settings._with_sum("data", "forget", catalog.forget_sha256, "positions")
     settings = settings._with_sum("scenario", "scores", catalog.scores_sha256, "numbers")
     settings = settings._with_sum("scenario", "path", catalog.listed_sha256, "positions")
+    settings = settings._with_sum("recipe", "start", catalog.weights_sha256, "weights")
     return replace(settings, own=own_section.with_sums(settings, catalog, own))
 
   def _with_sum(

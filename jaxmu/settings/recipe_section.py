@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from jaxmu.own_code.names import is_reference
 from jaxmu.settings.entries import Entry
 from jaxmu.settings.ranges import BELOW_ONE, POSITIVE, Unfit, fit
-from jaxmu.settings.readers import decimal, pieces
+from jaxmu.settings.readers import decimal, file_path, pieces, sha256
 from jaxmu.settings.sections import STRICT
 
 
@@ -55,8 +55,8 @@ class RecipeSettings:
   loss: Annotated[
     str,
     Entry(
-      "loss in place of cross-entropy: `MODULE:NAME` of a function of logits and labels that returns "
-      "a number for each sample",
+      "loss in place of cross-entropy: `MODULE:NAME` of a function of logits and labels that "
+      "returns a number for each sample",
       read=_own("losses"),
     ),
   ] = ""
@@ -78,11 +78,41 @@ class RecipeSettings:
       read=_own("augmentations"),
     ),
   ] = ""
+  start: Annotated[
+    str,
+    Entry(
+      "weights that original and retrained models start from, in place of random ones: "
+      "an `.npz` file, a state dict of PyTorch, or a checkpoint's folder. A last layer of other "
+      "classes is drawn",
+      read=file_path,
+      incidental=True,
+    ),
+  ] = ""
+  start_sha256: Annotated[
+    str,
+    Entry(
+      "SHA-256 of these weights: found when a config is read. Where it is given, others are "
+      "refused",
+      read=sha256,
+    ),
+  ] = ""
+  original: Annotated[
+    str,
+    Entry(
+      "original models of your own, in such files: a path with `{seed}` where they differ (and "
+      "`{draw}`, `{split}`, `{forget}` where members have them). Nothing is trained for them",
+      read=file_path,
+    ),
+  ] = ""
+  retrained: Annotated[
+    str,
+    Entry("retrained models of your own, likewise (and `{round}`)", read=file_path),
+  ] = ""
 
   @property
   def changed(self) -> dict[str, Any]:
-    """What differs from the paper's recipe, JSON-ready."""
-    fields = dataclasses.fields(self)
+    """What differs from the paper's recipe and decides numbers, JSON-ready."""
+    fields = [field for field in dataclasses.fields(self) if field.name != "start"]
     found = {field.name: getattr(self, field.name) for field in fields}
     plain = lambda value: list(value) if isinstance(value, tuple) else value
     return {f.name: plain(found[f.name]) for f in fields if found[f.name] != f.default}

@@ -14,6 +14,7 @@ from jaxmu.settings import Settings
 from jaxmu.settings.own_section import METHODS
 from jaxmu.store.groups import At, Expected, text
 from jaxmu.store.manifest import Manifest
+from jaxmu.studies import given_models
 from jaxmu.studies.study import Member, Stage
 
 # What a member says itself, and what only says which members there are.
@@ -54,6 +55,7 @@ class Identities:
   def _member(self, stage: Stage, shared: str, member: Member) -> Expected:
     parent = None if member.parent is None else self._parent(stage, member.parent)
     about = [shared, dict(member.hp), list(member.key), self._sha256(member.sets), parent]
+    about += [given_models.sha256(member.given)] if member.given else []
     identity = _hash(about)
     self._known[stage.name, text(member.at)] = identity
     return Expected(dict(member.at), identity)

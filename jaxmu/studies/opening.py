@@ -16,7 +16,7 @@ from jaxmu.store.groups import without_round
 from jaxmu.store.manifest import MethodDescription
 from jaxmu.store.measurements import Measurements
 from jaxmu.store.run import CONFIG, MANIFEST, check_same_data, directory
-from jaxmu.studies import units
+from jaxmu.studies import given_models, units
 from jaxmu.studies.study import Stage
 from jaxmu.studies.waiting import comes
 
@@ -43,7 +43,9 @@ def make(
     measured = lambda name: Measurements(cache_home() / name)
     chunk = tuning.resolve_chunk(settings, dataset, splits[: units.LARGEST], measured("chunks"))
     lowering = lowerings.resolve(settings, dataset, chunk, measured("lowerings"))
-  Setup(settings, dataset, chunk, _choices(lowering)).check_recipe()
+  setup = Setup(settings, dataset, chunk, _choices(lowering))
+  setup.check_recipe()
+  given_models.check(setup, stages)
   manifest = provenance.manifest(
     settings,
     dataset,

@@ -5,7 +5,7 @@ from jaxmu.data import forget_list, listed_request, own_dataset
 from jaxmu.errors import StoreError
 from jaxmu.models import own_network
 from jaxmu.settings import Catalog
-from jaxmu.store import Run, tuned
+from jaxmu.store import Run, given_weights, tuned
 from jaxmu.studies import scores
 from jaxmu.studies.benchmark import BENCHMARK
 from jaxmu.studies.search import SEARCH
@@ -28,6 +28,7 @@ def catalog() -> Catalog:
     scores_sha256=scores.identify,
     listed_sha256=listed_request.identify,
     tuned=tuned.read,
+    weights_sha256=given_weights.sha256,
     own={
       "methods": get,
       "models": own_network.read,

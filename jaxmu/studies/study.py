@@ -29,6 +29,7 @@ class Member(NamedTuple):
     hp: complete hyper-parameters.
     key: the seed of its random numbers, then numbers that are folded into it one by one.
     parent: coordinates of the member of the parent stage from which it starts; None: fresh weights.
+    given: the file of its weights, "" where it has none.
   """
 
   at: Mapping[str, int]
@@ -36,6 +37,7 @@ class Member(NamedTuple):
   hp: Mapping[str, Any]
   key: tuple[int, ...]
   parent: Mapping[str, int] | None = None
+  given: str = ""
 
 
 class Stage(NamedTuple):

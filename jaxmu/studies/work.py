@@ -30,6 +30,7 @@ from jaxmu.store.group_folders import Kept
 from jaxmu.store.groups import ROUND, Cost, GroupRecord, MemberRecord
 from jaxmu.store.legs import Legs
 from jaxmu.store.record import Record
+from jaxmu.studies import given_models
 from jaxmu.studies.study import Stage
 from jaxmu.studies.units import Kind, Unit
 
@@ -132,7 +133,7 @@ class Worker:
         progress.line(f"no state of {stage.earlier[-1]} is left; beginning with the first epoch")
     failed: tuple[str, ...] = ()
     if stage.parent is None:
-      variables = self.setup.initial_variables(problem.population, keys)
+      variables = given_models.variables(self.setup, problem.population, keys, unit.members)
     else:
       parents = [member.parent for member in unit.members]
       variables = self.record.variables(stage.parent, parents)

@@ -75,6 +75,21 @@ def of_recipe(name: str, settings: RecipeSettings) -> Method:
   return trained_by(name, own_recipe.read(settings))
 
 
+@functools.cache
+def given(name: str) -> Method:
+  """Return an anchor whose models are there already: nothing is trained.
+
+  Their work is counted as that of training by the same hyper-parameters, so that the run-time
+  efficiency of methods is what it would be if they had been trained here.
+  """
+  sets = ("retain", "forget") if STREAMS[name] == "union" else ("retain",)
+  work = lambda hp, sizes, options: 3.0 * hp["num_epochs"] * sum(sizes[one] for one in sets)
+  summary = f"{ANCHORS[name].summary} These models were given, and not trained here."
+  return dataclasses.replace(
+    ANCHORS[name], phases=lambda options: (), prepare_samples=work, summary=summary
+  )
+
+
 @functools.lru_cache(maxsize=16)
 def trained_by(name: str, recipe: Recipe) -> Method:
   """Return an anchor that is trained by a recipe; equal recipes give one value."""

@@ -47,6 +47,7 @@ CATALOG = Catalog(
   scores_sha256=forget_sha256,
   listed_sha256=forget_sha256,
   tuned=tuned,
+  weights_sha256=forget_sha256,
 )
 CONFIG = {
   "name": "trial",

@@ -13,6 +13,7 @@ from jaxmu.settings import Settings
 from jaxmu.studies.benchmark import benchmark_tables
 from jaxmu.studies.benchmark.benchmark_tables import REPEATS
 from jaxmu.studies.benchmark.cases import Case, cases, rounds, stage_name
+from jaxmu.studies.given_models import applied
 from jaxmu.studies.study import Member, Outline, Stage, Stages, Study
 from jaxmu.unlearning import METHODS, chosen, hyperparameters
 
@@ -80,7 +81,7 @@ def anchors(settings: Settings, found: Sequence[Case]) -> Stages:
   firsts = [case for case in found if case.at == case.origin]
   members = tuple(Member(case.at, case.whole, hp, (case.seed,)) for case in firsts)
   wide = widths((case.whole for case in firsts), method.needs)
-  yield Stage("original", method, members, order_seed=order, widths=wide)
+  yield applied(settings, Stage("original", method, members, order_seed=order, widths=wide))
   method, hp = of("retrained")
   again = tuple(
     Member(case.of_round(number), case.rounds[number - 1], hp, (case.seed,))
@@ -88,7 +89,7 @@ def anchors(settings: Settings, found: Sequence[Case]) -> Stages:
     for case in found
   )
   wide = widths(splits, method.needs)
-  yield Stage("retrained", method, again, order_seed=order, widths=wide)
+  yield applied(settings, Stage("retrained", method, again, order_seed=order, widths=wide))
 
 
 def refuse_hidden(settings: Settings) -> None:

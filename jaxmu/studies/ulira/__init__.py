@@ -10,6 +10,7 @@ from jaxmu.errors import DataError
 from jaxmu.report.ulira import report
 from jaxmu.settings import Settings
 from jaxmu.settings.choices import CLASSES
+from jaxmu.studies.given_models import applied
 from jaxmu.studies.study import Member, Outline, Stage, Stages, Study
 from jaxmu.studies.ulira import attack_tables
 from jaxmu.unlearning import ANCHORS, chosen, hyperparameters
@@ -42,7 +43,8 @@ def stages(outline: Outline) -> Stages:
     )
     order = settings.training.data_seed if anchor else None
     parent = None if anchor else "original"
-    yield Stage(name, chosen(settings, name), members, parent, frozenset(keep), order, pool)
+    stage = Stage(name, chosen(settings, name), members, parent, frozenset(keep), order, pool)
+    yield applied(settings, stage) if anchor else stage
 
 
 def draw(settings: Settings, facts: Facts) -> ShadowStudy:
