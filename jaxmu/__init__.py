@@ -19,6 +19,8 @@ __all__ = [
   "methods",
   "models",
   "predict",
+  "retrain",
+  "train",
   "unlearn",
   "unlearn_requests",
 ]
@@ -33,6 +35,8 @@ __getattr__, _names = door(
     "methods": "jaxmu.api",
     "models": "jaxmu.models",
     "predict": "jaxmu.api",
+    "retrain": "jaxmu.api",
+    "train": "jaxmu.api",
     "unlearn": "jaxmu.api",
     "unlearn_requests": "jaxmu.api",
   },

@@ -1,25 +1,23 @@
 """Unlearning, one request or several, on a caller's model."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxmu.api import arrays, judgement, options
+from jaxmu.api import arrays, judgement, options, running
 from jaxmu.api.details import Unlearned, Watch
-from jaxmu.api.model import Model, read
 from jaxmu.api.preparation import Preparation
+from jaxmu.api.starting import Starts, read_starts
 from jaxmu.api.training_options import taken
 from jaxmu.data.overlap import check_disjoint
 from jaxmu.data.samples import Samples, check_classes, check_sets
-from jaxmu.engine.population import Population
-from jaxmu.errors import DataError, shown
-from jaxmu.execution import runner
-from jaxmu.execution.observations import Outcome
+from jaxmu.errors import DataError, MethodError, shown
+from jaxmu.execution.problem import Problem
 from jaxmu.models.user_network import plain_variables
 from jaxmu.training import Task
+from jaxmu.training.anchors import ANCHORS
 from jaxmu.training.method import Method
 
 Pair = tuple[Any, Any]
@@ -34,6 +32,7 @@ def unlearn(
   forget: Pair | None = None,
   validation: Pair | None = None,
   key: jax.Array | int | None = None,
+  seeds: int | Sequence[int] | None = None,
   preprocess: Callable[[jax.Array], jax.Array] | None = None,
   mean: Any = None,
   std: Any = None,
@@ -50,16 +49,18 @@ def unlearn(
   ...                           key=jax.random.key(0), learning_rate=1e-3, num_epochs=5)
 
   Args:
-    method: a name of `jaxmu.methods()`, or "original"/"retrained" to train from `variables`; also
-      MODULE:NAME of a method of your own, or its value.
+    method: a name of `jaxmu.methods()`, or "original"/"retrained": see `jaxmu.train`, `retrain`;
+      also MODULE:NAME of a method of your own, or its value.
     model: a linen module whose call takes x [B, ...] and a train flag (`train`, `training`,
       `deterministic`, `use_running_average` ...) and returns logits [B, classes]; or an nnx module.
     variables: {"params", "batch_stats"}; batch_stats may be absent. Of an nnx module an nnx.State;
-      its own where None. Neither is modified.
+      its own where None. Neither is modified. Of several models, one for each seed, a list.
     retain, forget, validation: (x [n, ...]; y int [n]), disjoint; x float and normalised, such as
       images [n, H, W, C], or as the next arguments take it. Only the sets that the method needs are
       trained on; the others are checked, and may be left out.
     key: a seed or a typed PRNG key; 0 where None. Equal keys give equal results.
+    seeds: for several models in one compiled program: how many (seeds 0, 1, 2 ...), or a list of
+      seeds. Each result is what a call with this seed as `key` gives; on CPUs bit for bit.
     preprocess: a function by which jax turns batches of stored x into the network's input, floats
       [B, ...]; one function object for all calls, as programs are looked up by it.
     mean, std: of uint8 images scaled to [0, 1], per channel or one number; in place of preprocess.
@@ -76,69 +77,143 @@ def unlearn(
   Returns:
     New variables, {"params", "batch_stats"} (without batch_stats where the model has none), each
     leaf of the type that it had. Of an nnx module a new nnx.State, for `nnx.update(model, state)`.
-    With `details` an `Unlearned`, whose `variables` these are.
+    With `details` an `Unlearned`, whose `variables` these are. With `seeds`, or a list of
+    variables, a list of as many results, NumPy arrays; None for a model that turned non-finite.
 
   Raises:
-    MethodError: unknown method, hyper-parameter or draw, a missing set, or a key of the wrong form.
+    MethodError: unknown method, hyper-parameter or draw, a missing set, wrong key or seeds.
     DataError: images and labels of the wrong form (shape, type, label range, NaN), or in two sets.
     ModelError: variables or model of the wrong form.
-    FloatingPointError: the model turned non-finite; the message says in which steps.
+    FloatingPointError: the model, or each of several, turned non-finite; it says in which steps.
 
-  Warns (`jaxmu.errors.UnlearningWarning`) where nothing changed, where the model no longer works on
-  the retain set, where the network lacks what the method acts on, or where two sets share a few
-  samples.
+  Warns (`jaxmu.errors.UnlearningWarning`) where nothing changed, where a model no longer works on
+  the retain set or some of several turned non-finite, where the network lacks what the method acts
+  on, or where two sets share a few samples.
+  """
+  options.check(fidelity, shuffle=shuffle, progress=progress, details=details)
+  call = prepare(
+    method,
+    model,
+    variables,
+    retain=retain,
+    forget=forget,
+    validation=validation,
+    key=key,
+    seeds=seeds,
+    preprocess=preprocess,
+    mean=mean,
+    std=std,
+    shuffle=shuffle,
+    **hyperparameters,
+  )
+  method, draws, starts = call.method.name, options.draws(randomness), call.starts
+  level = call.method.resolve_fidelity(fidelity)
+  with call.watch(bool(progress)) as watch:
+    ended = running.run(
+      call.method,
+      call.problem,
+      starts,
+      watch,
+      hp=[call.hyperparameters] * len(starts.keys),
+      fidelity=level,
+      draws=draws,
+    )
+  judgement.warn(judgement.failures(method, [one.failure for one in ended], starts.seeds))
+  before = lambda k: starts.of(k).variables
+  after = [None if one.variables is None else plain_variables(one.variables) for one in ended]
+  judgement.warn(judgement.doubts(method, call.task, before, after, call.sets, starts.seeds))
+  results = [
+    None if one.variables is None else starts.of(k).wrap(one.variables)
+    for k, one in enumerate(ended)
+  ]
+  if details:
+    known = {"method": method, "fidelity": level, "hyperparameters": call.hyperparameters}
+    results = [
+      Unlearned(
+        variables=result,
+        curves=tuple(watch.curves[k]),
+        seconds=one.seconds,
+        compile_seconds=one.compile_seconds,
+        passes=one.passes,
+        seed=starts.seeds[k] if starts.seeds else None,
+        failure=one.failure,
+        **known,
+      )
+      for k, (result, one) in enumerate(zip(results, ended))
+    ]
+  return results if starts.seeds else results[0]
+
+
+class Call(NamedTuple):
+  """What was asked for, checked: which method, on which models, on which samples.
+
+  Attributes:
+    hyperparameters: complete.
+    starts: the models.
+    sets: all that were given.
+    problem: of one model.
+  """
+
+  method: Method
+  hyperparameters: dict[str, Any]
+  starts: Starts
+  sets: Mapping[str, Samples]
+  task: Task
+  problem: Problem
+
+  def watch(self, progress: bool, name: str = "", members: int = 0) -> Watch:
+    """Begin to look on; as many members as there are models, unless told otherwise."""
+    leaves = len(jax.tree.leaves(self.starts.first.variables["params"]))
+    members = members or len(self.starts.keys)
+    return Watch(name or self.method.name, leaves, progress, members=members)
+
+
+def prepare(
+  method: str | Method,
+  model: Any,
+  variables: Any,
+  *,
+  retain: Pair | None = None,
+  forget: Pair | None = None,
+  validation: Pair | None = None,
+  key: Any = None,
+  seeds: Any = None,
+  preprocess: Any = None,
+  mean: Any = None,
+  std: Any = None,
+  shuffle: bool = True,
+  also: Collection[str] = (),
+  **hyperparameters,
+) -> Call:
+  """Check what `unlearn` is given, and lay out the samples; nothing is compiled.
+
+  Args:
+    also: sets whose samples are laid out though the method does not need them.
+
+  Raises and warns as `unlearn` does before a method runs.
   """
   training = taken(options.method(method), hyperparameters)
   chosen, hyperparameters = training.method, training.hyperparameters
   method = chosen.name
   complete = chosen.hyperparameters(hyperparameters)
-  key, draws = options.key(key), options.draws(randomness)
-  options.check(fidelity, shuffle=shuffle, progress=progress, details=details)
-  network = read(model, variables)
   prepared = Preparation(preprocess, mean, std)
   given = {"retain": retain, "forget": forget, "validation": validation}
   sets = arrays.sets(chosen, given, prepared.stored)
   stored = next(iter(sets.values())).x
-  classes = network.classes(prepared.network_input(stored), train=True)
+  network_input = prepared.network_input(stored)
+  fresh = network_input if method in ANCHORS else None  # training may begin with weights of its own
+  starts = read_starts(model, variables, key, seeds, fresh)
+  network = starts.first
+  classes = network.classes(network_input, train=True)
   check_classes(sets, classes)
   training.check(network.variables["params"], classes)
   judgement.warn(check_disjoint(sets))
   judgement.warn(judgement.idle(chosen, complete, network.network, network.variables["params"]))
-  population = Population(1, devices=(jax.devices()[0],))
   rule = training.rule(prepared.rule(stored), stored)
   task = Task(network.network, classes, rule, shuffle=bool(shuffle))
-  problem = arrays.problem(population, task, chosen.needs, sets)
-  leaves = len(jax.tree.leaves(network.variables["params"]))
-  with Watch(method, leaves, bool(progress)) as watch:
-    ended = runner.run(
-      chosen,
-      problem,
-      arrays.alone(network.variables),
-      hp=[complete],
-      keys=key[None],
-      fidelity=fidelity,
-      draws=draws,
-      on_leg=watch.leg,
-      on_compile=watch.compiling,
-    )
-  found = _finite(method, network, ended)
-  after = plain_variables(found)
-  judgement.warn(judgement.doubts(method, task, network.variables, after, sets))
-  result, level = network.wrap(found), chosen.resolve_fidelity(fidelity)
-  if not details:
-    return result
-  return watch.details(result, ended, method=method, fidelity=level, hyperparameters=complete)
-
-
-def _finite(method: str, network: Model, ended: Outcome) -> dict[str, Any]:
-  """Return the result in the caller's types; `FloatingPointError` where it is not finite."""
-  where = ended.failures[0]
-  found = network.rounded(jax.tree.map(lambda leaf: leaf[0], ended.variables))
-  if not where and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found)):
-    where = "its last step"
-  if where:
-    raise FloatingPointError(f"{method} turned non-finite in {where}; try a smaller learning_rate")
-  return found
+  population = running.population(len(starts.keys))
+  problem = arrays.problem(population, task, chosen.needs | set(also), sets)
+  return Call(chosen, complete, starts, sets, task, problem)
 
 
 def unlearn_requests(
@@ -168,11 +243,14 @@ def unlearn_requests(
 
   Raises:
     DataError: there is no request, or one has images or labels of another form.
+    MethodError: seeds were given: requests are of one model.
 
   What `unlearn` raises and warns of comes when its turn does.
   """
   if not isinstance(requests, list | tuple) or not requests:
     raise DataError(f"requests must be a list of pairs (x, y), got {shown(requests)}")
+  if "seeds" in more or isinstance(variables, list | tuple):
+    raise MethodError("unlearn_requests goes on with one model; call it for each one, with key=")
   names = [f"requests[{k}]" for k in range(len(requests))]
   prepared = Preparation(*(more.get(name) for name in ("preprocess", "mean", "std")))
   sets = check_sets({"retain": retain, **dict(zip(names, requests))}, prepared.stored)

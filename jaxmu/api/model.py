@@ -50,13 +50,18 @@ def read(model: Any, variables: Any) -> Model:
   Args:
     variables: of an nnx module an `nnx.State`, or None for its own.
   """
-  nnx = sys.modules.get("flax.nnx")  # who has such a module has imported it
-  if nnx is not None and isinstance(model, nnx.Module):
+  if is_nnx(model):
     return _of_nnx(model, variables)
   user_network.check_module(model)
   plain = user_network.plain_variables(variables)
   wrap = lambda found: found if "batch_stats" in variables else {"params": found["params"]}
   return Model(model, {"batch_stats": {}, **variables}, plain, wrap)
+
+
+def is_nnx(model: Any) -> bool:
+  """Tell whether this is a module of nnx, which holds its weights."""
+  nnx = sys.modules.get("flax.nnx")  # who has such a module has imported it
+  return nnx is not None and isinstance(model, nnx.Module)
 
 
 def _of_nnx(model: Any, variables: Any) -> Model:

@@ -44,6 +44,13 @@ class Capacity(NamedTuple):
     return self.total(self.places)
 
 
+class _Tell(NamedTuple):
+  """Who is told of programs: of all of them, and of those about to be compiled."""
+
+  before: Callable[[], None]
+  compile: Callable[[], None]
+
+
 def capacity(
   method: Method,
   problem: Problem,
@@ -54,6 +61,7 @@ def capacity(
   draws: Mapping[str, Any] | None = None,
   limit: int | None = None,
   before: Callable[[], None] = lambda: None,
+  on_compile: Callable[[], None] = lambda: None,
 ) -> Capacity:
   """Predict what a method needs, by compiling its programs for all members; nothing is allocated.
 
@@ -62,7 +70,8 @@ def capacity(
     variables: leaves [K, ...], arrays or descriptions of them.
     hp, fidelity, draws: as for `runner.run`.
     limit: bytes of each device that may be used; what `memory.limit` says where None.
-    before: called before each program is compiled; what it raises ends the prediction.
+    before: called before each program is looked up or compiled; what it raises ends the prediction.
+    on_compile: called before every program that is not compiled yet.
 
   Raises:
     MethodError: as `runner.run` does.
@@ -78,7 +87,8 @@ def capacity(
   member = members.stack(method, problem, options, hp, keys, None, draws or {})
   variables, member = population.shapes((variables, member))
   shared = Shared(problem.arrays, np.int32(0))
-  calls = _calls(compiled, population, variables, member, shared, before)
+  tell = _Tell(before, on_compile)
+  calls = _calls(compiled, population, variables, member, shared, tell)
   # The original models stay beside whatever a program works on.
   kept = nbytes(variables) // population.padded
   measured = [memory.measure(*call) for call in calls]
@@ -96,12 +106,14 @@ def _calls(
   variables: Variables,
   member: Any,
   shared: Shared,
-  before: Callable[[], None],
+  tell: _Tell,
 ) -> Iterator[tuple[Program, Any, Any, Any]]:
   """Yield every program of a run with descriptions of its arguments, in the order of the run."""
 
   def call(program: Program, state: Any, constant: Any) -> tuple[Program, Any, Any, Any]:
-    before()
+    tell.before()
+    if not program.is_compiled(state, constant, shared):
+      tell.compile()
     return (program, state, constant, shared)
 
   yield (prepare := call(compiled.prepare, variables, member))

@@ -1,7 +1,7 @@
 """A network and variables that somebody gives: all of it is checked before anything is compiled."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -92,6 +92,41 @@ def count_classes(
       f"{type(error).__name__}: {short(str(error))}"
     ) from error
   return logits.shape[-1]
+
+
+def initial(module: nn.Module, images: Any, key: jax.Array) -> dict[str, Any]:
+  """Draw a network's first weights, as its own `init` does in eval mode.
+
+  Args:
+    images: what it takes, [n, ...]: an array, or its shape and type.
+
+  Raises:
+    ModelError: it cannot be initialised by images alone.
+  """
+  x, flags = _batch(images, 1), mode_flags(module, False)
+  draw = _init(module, x.shape, x.dtype, tuple(sorted(flags.items())))
+  try:
+    return draw(key)
+  except UserError:
+    raise
+  except Exception as error:  # a user's network may raise anything
+    raise ModelError(
+      f"{type(module).__name__} cannot be initialised with images of shape {x.shape}: "
+      f"{type(error).__name__}: {short(str(error))}; give its first weights as variables"
+    ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _init(
+  module: nn.Module, shape: tuple[int, ...], dtype: np.dtype, flags: tuple[tuple[str, bool], ...]
+) -> Callable[[jax.Array], dict[str, Any]]:
+  options: dict[str, Any] = dict(flags)
+
+  def draw(key: jax.Array) -> dict[str, Any]:
+    tree = module.init({"params": key, "dropout": key}, jnp.zeros(shape, dtype), **options)
+    return dict(nn.meta.unbox(tree))
+
+  return jax.jit(draw)
 
 
 def refuse_unused(module: nn.Module, variables: Mapping[str, Any], images: Any) -> None:

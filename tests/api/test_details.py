@@ -81,7 +81,7 @@ def test_a_terminal_shows_a_bar_and_every_phase_its_compilation():
   for part in ("kde: ", "2/2", "step 4", "images/s", "accuracy 0.750"):
     assert part in said
   assert "members" not in said  # there is one
-  assert len(watch.curves) == 4  # epochs that are run again are known already
+  assert len(watch.curves[0]) == 4  # epochs that are run again are known already
 
 
 def test_nothing_is_shown_unless_it_is_asked_for(stock, sets, capsys):
