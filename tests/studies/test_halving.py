@@ -9,12 +9,13 @@ import pytest
 from support import sweeps
 
 from jaxmu.execution.accounting import NO_LIMIT, WHOLE, Span
+from jaxmu.search import choice
+from jaxmu.search.choice import Trial
 from jaxmu.store import Run, states
 from jaxmu.store.groups import text
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
-from jaxmu.studies.search import choice, halving
-from jaxmu.studies.search.choice import Trial
+from jaxmu.studies.search import halving
 
 SEARCH = (
   "--config.study=search",

@@ -20,14 +20,15 @@ from jaxmu.audit.formulas import search_objective, search_score
 from jaxmu.errors import SettingsError, StoreError
 from jaxmu.report.search import compose, search_figures
 from jaxmu.report.search.search_data import from_run
+from jaxmu.search import choice
+from jaxmu.search import sampler as search_sampler
+from jaxmu.search.choice import Trial
+from jaxmu.search.sampler import Search
+from jaxmu.search.space import Space
 from jaxmu.store import Run, tuned
 from jaxmu.store.record import Record
 from jaxmu.studies import plan
-from jaxmu.studies.search import choice, search_tables
-from jaxmu.studies.search import sampler as search_sampler
-from jaxmu.studies.search.choice import Trial
-from jaxmu.studies.search.sampler import Search
-from jaxmu.studies.search.space import Space
+from jaxmu.studies.search import search_tables
 from jaxmu.unlearning import METHODS
 
 

@@ -12,15 +12,17 @@ from jaxmu.audit.text import plural
 from jaxmu.execution import accounting
 from jaxmu.execution.accounting import WHOLE
 from jaxmu.report.search import report
+from jaxmu.search import choice
+from jaxmu.search.choice import Hp, Trial
+from jaxmu.search.sampler import Fixed, Search, Searching
+from jaxmu.search.space import Space
 from jaxmu.settings import Settings
 from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST
 from jaxmu.store import tuned
 from jaxmu.studies import benchmark
-from jaxmu.studies.search import choice, halving, search_tables
-from jaxmu.studies.search.choice import Hp, Trial
-from jaxmu.studies.search.sampler import Fixed, Search, Searching
+from jaxmu.studies.search import halving, search_tables
+from jaxmu.studies.search.judged import judged as judged_trials
 from jaxmu.studies.search.search_stages import Builder
-from jaxmu.studies.search.space import Space
 from jaxmu.studies.study import Branch, Member, Outline, Row, Rows, Stage, Stages, Study
 from jaxmu.unlearning import hyperparameters
 
@@ -162,7 +164,7 @@ def _all(stages: Mapping[str, Stage], retrained: Rows) -> Generator[Stage, Rows,
   rows = {}
   for method, stage in stages.items():
     rows[method] = yield stage
-  return {m: choice.judged(stage, rows[m], retrained) for m, stage in stages.items()}
+  return {m: judged_trials(stage, rows[m], retrained) for m, stage in stages.items()}
 
 
 def _searches(build: Builder, method: str) -> dict[int, Searching]:

@@ -10,10 +10,11 @@ import math
 from collections.abc import Generator, Sequence
 
 from jaxmu.execution.accounting import NO_LIMIT, WHOLE, Span
+from jaxmu.search import choice
+from jaxmu.search.choice import Trial
 from jaxmu.settings import SearchSettings
 from jaxmu.store.groups import text
-from jaxmu.studies.search import choice
-from jaxmu.studies.search.choice import Trial
+from jaxmu.studies.search.judged import judged
 from jaxmu.studies.study import Rows, Stage
 
 
@@ -26,7 +27,7 @@ def run(
   for number, span in enumerate(spans, 1):
     name = f"{stage.name}.{span.first}" if names else stage.name
     part = stage._replace(name=name, span=span, earlier=names)
-    trials = choice.judged(part, (yield part), retrained)
+    trials = judged(part, (yield part), retrained)
     found |= {text(trial.at): trial for trial in trials}
     names = (*names, name)
     running = {text(trial.at) for trial in trials}

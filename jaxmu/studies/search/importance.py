@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmu.studies.search.choice import Trial
-from jaxmu.studies.search.space import Space
+from jaxmu.search.choice import Trial
+from jaxmu.search.space import Space
 from jaxmu.training.hyper import Distribution
 
 FEWEST = 10  # finite trials below which nothing can be said

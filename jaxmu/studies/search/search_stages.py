@@ -10,13 +10,13 @@ from jaxmu.data.rounds import limit
 from jaxmu.data.splits import widths
 from jaxmu.execution import accounting
 from jaxmu.execution.accounting import Span
+from jaxmu.search.choice import Trial
+from jaxmu.search.sampler import Hp
+from jaxmu.search.space import Space
 from jaxmu.settings import Settings
 from jaxmu.studies import benchmark, ulira
 from jaxmu.studies.benchmark.cases import cases
 from jaxmu.studies.search import halving
-from jaxmu.studies.search.choice import Trial
-from jaxmu.studies.search.sampler import Hp
-from jaxmu.studies.search.space import Space
 from jaxmu.studies.study import Member, Outline, Stage
 from jaxmu.studies.study import Stages as AllStages
 from jaxmu.studies.units import LARGEST

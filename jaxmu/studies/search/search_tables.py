@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from jaxmu.audit.intervals import over_members
+from jaxmu.search import choice
+from jaxmu.search.choice import Trial
+from jaxmu.search.space import Space
 from jaxmu.settings.choices import GIVEN, REFERENCE, ROBUST, RULES
 from jaxmu.store.records import CheckedScore, TunedRecord
-from jaxmu.studies.search import choice, importance
-from jaxmu.studies.search.choice import Trial
+from jaxmu.studies.search import importance
+from jaxmu.studies.search.judged import judged
 from jaxmu.studies.search.search_stages import AGAIN
-from jaxmu.studies.search.space import Space
 from jaxmu.studies.study import Finished, Row, Stage
 
 PARTS = ("RA", "FA", "VA", "V_MIA")
@@ -65,7 +67,7 @@ class _Reader:
     if name not in self.stages:
       return []
     stage, rows = self.stages[name], self.record.rows(name)
-    found = {tuple(t.at.values()): t for t in choice.judged(stage, rows, self.retrained)}
+    found = {tuple(t.at.values()): t for t in judged(stage, rows, self.retrained)}
     order = {tuple(m.at.values()): row for m, row in zip(stage.members, rows, strict=True)}
     return [(trial, _row(trial, order[place])) for place, trial in found.items()]
 

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmu.audit.formulas import search_objective, search_score
-from jaxmu.studies.study import Row, Stage
+from jaxmu.audit.formulas import search_score
 
 Hp = Mapping[str, Any]
 
@@ -37,28 +36,6 @@ class Trial(NamedTuple):
   def score(self) -> float:
     """S, the norm of the values; 0 is ideal."""
     return search_score(self.values)
-
-
-def judged(stage: Stage, rows: Sequence[Row], retrained: Sequence[Row]) -> list[Trial]:
-  """Return what the members of a finished stage achieved, in the order of their coordinates.
-
-  Each is compared with the retrained model of its seed; one that is not finite gets four times inf.
-  """
-  place = tuple(stage.members[0].parent or ()) if stage.members else ()
-  anchors = {tuple(row[name] for name in place): row for row in retrained}
-  failed = np.full(4, math.inf)
-  found = [
-    Trial(
-      member.at,
-      member.hp,
-      search_objective(row, anchors[tuple(row[name] for name in place)])
-      if row["finite"]
-      else failed,
-      stage.span.stop if row.get("epochs_left") else 0,
-    )
-    for member, row in zip(stage.members, rows, strict=True)
-  ]
-  return sorted(found, key=lambda trial: tuple(trial.at.values()))
 
 
 def best(trials: Sequence[Trial], count: int = 1) -> list[Trial]:

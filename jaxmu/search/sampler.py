@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from jaxmu.audit.formulas import search_score
-from jaxmu.studies.search.space import Space
+from jaxmu.search.space import Space
 from jaxmu.training.hyper import Distribution
 
 if TYPE_CHECKING:
