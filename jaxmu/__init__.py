@@ -21,6 +21,7 @@ __all__ = [
   "predict",
   "retrain",
   "train",
+  "tune",
   "unlearn",
   "unlearn_requests",
 ]
@@ -37,6 +38,7 @@ __getattr__, _names = door(
     "predict": "jaxmu.api",
     "retrain": "jaxmu.api",
     "train": "jaxmu.api",
+    "tune": "jaxmu.api.tune",
     "unlearn": "jaxmu.api",
     "unlearn_requests": "jaxmu.api",
   },

@@ -183,12 +183,14 @@ def prepare(
   std: Any = None,
   shuffle: bool = True,
   also: Collection[str] = (),
+  models: int = 0,
   **hyperparameters,
 ) -> Call:
   """Check what `unlearn` is given, and lay out the samples; nothing is compiled.
 
   Args:
     also: sets whose samples are laid out though the method does not need them.
+    models: how many will run together, where these are more than there are originals.
 
   Raises and warns as `unlearn` does before a method runs.
   """
@@ -211,7 +213,7 @@ def prepare(
   judgement.warn(judgement.idle(chosen, complete, network.network, network.variables["params"]))
   rule = training.rule(prepared.rule(stored), stored)
   task = Task(network.network, classes, rule, shuffle=bool(shuffle))
-  population = running.population(len(starts.keys))
+  population = running.population(max(models, len(starts.keys)))
   problem = arrays.problem(population, task, chosen.needs | set(also), sets)
   return Call(chosen, complete, starts, sets, task, problem)
 

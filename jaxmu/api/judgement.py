@@ -39,6 +39,14 @@ def idle(method: Method, hyperparameters: Mapping[str, Any], module: Any, params
   return [f"{method.name} finds in {type(module).__name__} no {lacking}"] if lacking else []
 
 
+class NonFinite(FloatingPointError):
+  """No model is finite; `failures` says of each where it turned so."""
+
+  def __init__(self, said: str, failures: tuple[str, ...]):
+    super().__init__(said)
+    self.failures = failures
+
+
 def failures(method: str, found: Sequence[str], seeds: Sequence[int]) -> list[str]:
   """Say which of several models turned non-finite, and where the first of them did.
 
@@ -56,7 +64,7 @@ def failures(method: str, found: Sequence[str], seeds: Sequence[int]) -> list[st
   which = f"{of_seeds(lost, seeds)}, the first" if seeds else ""
   said = f"{method} turned non-finite{which} in {found[lost[0]]}; {advice}"
   if len(lost) == len(found):
-    raise FloatingPointError(said)
+    raise NonFinite(said, tuple(found))
   return [f"{said}; the others are as without them"]
 
 

@@ -48,6 +48,7 @@ def run(
   keys: jax.Array,
   fidelity: str | None = None,
   draws: Mapping[str, Any] | None = None,
+  room: int = 0,
   on_leg: Callable[[Members, Leg], None] = lambda members, leg: None,
   on_compile: Callable[[Members], None] = lambda members: None,
 ) -> Iterator[Group]:
@@ -62,6 +63,7 @@ def run(
     hp: complete hyper-parameters, one mapping per member.
     keys: typed PRNG keys [K], one per member.
     draws: replacements of random draws, leaves [1, ...]: the same for all members.
+    room: least places of a group, at most `LARGEST`: calls that differ in members share programs.
     on_leg, on_compile: as for `runner.run`, told of which members.
 
   Raises:
@@ -87,16 +89,17 @@ def run(
 
   def places(members: Members, most: int) -> int:
     """Return how many members, all of one kind, to run at a time; their programs get compiled."""
-    count = even(len(members), most)
-    while count > 1 and (fits := at_once(members[:count])) < count:
+    count = max(even(len(members), most), min(room, most))
+    while count > 1 and (fits := at_once(members[:count], count)) < count:
       count = even(len(members), fits)
     return count
 
-  def at_once(members: Members) -> int:
+  def at_once(members: Members, count: int) -> int:
+    """Return `count` if as many fit, else how many do."""
     nonlocal waited
     found = capacity(
       method,
-      laid_out(problem, len(members)),
+      laid_out(problem, len(members), count),
       jax.tree.map(lambda leaf: _described(leaf, len(members)), start(members[:1])),
       hp=[hp[k] for k in members],
       fidelity=fidelity,
@@ -104,7 +107,7 @@ def run(
       on_compile=lambda: on_compile(members),
     )
     waited += found.compile_seconds
-    return found.at_once
+    return count if found.bytes <= found.limit else min(found.at_once, count - 1)
 
   for left in kinds(method, hp):
     count = places(left, LARGEST)

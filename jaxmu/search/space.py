@@ -16,13 +16,25 @@ LONGEST = 0.2  # of training's epochs: the most that unlearning may take (spec e
 class Space:
   """What a search draws for one method; hyper-parameters that nobody reads are left out."""
 
-  def __init__(self, method: Method, training_epochs: int, ranges: str = "amended"):
-    """Resolve ranges: those of the reference, or methods.md 10.4's where it amends them."""
+  def __init__(
+    self,
+    method: Method,
+    training_epochs: int,
+    ranges: str = "amended",
+    own: Mapping[str, Distribution] | None = None,
+  ):
+    """Resolve ranges: those of the reference, or methods.md 10.4's where it amends them.
+
+    Args:
+      own: in place of either, or for what neither draws; constants may be of any type.
+    """
     self.method, self.longest = method, math.ceil(LONGEST * training_epochs)
+    own = own or {}
     chosen = {
       name: each.search if ranges == REFERENCE else each.amended or each.search
       for name, each in method.live.items()
     }
+    chosen = {name: own.get(name, each) for name, each in chosen.items()}
     self.distributions = {name: each for name, each in chosen.items() if each is not None}
 
   @classmethod
@@ -62,7 +74,8 @@ class Space:
     for name, each in self.distributions.items():
       if each.kind == "constant":
         values[name] = each.low
-      values[name] = max(values[name], self.method.hyper[name].within.low)
+      if isinstance(values[name], int | float):
+        values[name] = max(values[name], self.method.hyper[name].within.low)
     for name, each in self.distributions.items():
       if each.at_most:
         values[name] = min(values[name], values[each.at_most])
