@@ -18,6 +18,9 @@ def evaluate(
   validation: Any = None,
   labels: Any = None,
   model: Any = None,
+  preprocess: Any = None,
+  mean: Any = None,
+  std: Any = None,
   max_attack: float | None = None,
   min_test_accuracy: float | None = None,
   max_forget_gap: float | None = None,
@@ -48,7 +51,8 @@ def evaluate(
     validation: further unseen samples, to choose the strongest attack with; else a part of
       `unseen` that does not measure it serves.
     labels: int [N] of all samples.
-    model: a linen module, as for `jaxmu.unlearn`.
+    model: a linen or nnx module, as for `jaxmu.unlearn`.
+    preprocess, mean, std: how images become its input, as for `jaxmu.unlearn`.
     max_attack: most that the upper end of the strongest attack's interval may reach. Without it:
       not recognised, beyond what retraining leaves.
     min_test_accuracy: least accuracy on unseen samples. Without it: that of retrained models, less
@@ -80,10 +84,13 @@ def evaluate(
     raise SettingsError("max_forget_gap compares with retrained models; expected retrained=")
   if model is not None and labels is not None:
     raise DataError("labels= is for logits; with model= the sets are pairs (x, y)")
+  how = {"preprocess": preprocess, "mean": mean, "std": std}
+  if model is None and any(value is not None for value in how.values()):
+    raise DataError("preprocess=, mean= and std= are of images; expected model= beside them")
   if model is not None:
     from jaxmu.evaluation import of_model  # jax and flax, which logits do without
 
-    given = of_model.read(model, models, sets)
+    given = of_model.read(model, models, sets, how)
   elif labels is not None:
     given = inputs.whole(models, labels, sets)
   else:

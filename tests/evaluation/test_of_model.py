@@ -69,3 +69,28 @@ def test_misuse_is_answered_by_one_line(stock, sets):
   refused(lambda: call(unlearned={}), ModelError, "params")
   x, y = sets["forget"]
   refused(lambda: call(forget=(x, y + 9)), DataError, "labels must lie in")
+
+
+def test_pixels_are_normalised_on_the_way_into_the_network(stock, sets):
+  """And a seed without a model, as `jaxmu.unlearn` leaves it, is refused by name."""
+  model, variables = stock
+  pixels = {
+    name: ((x * 32 + 128).clip(0, 255).astype(np.uint8), y) for name, (x, y) in sets.items()
+  }
+  how = {"mean": 0.5, "std": 0.125}
+  given = {"model": model, "original": variables, "unlearned": variables}
+  found = evaluate(**given, **pixels, **how)
+  x = np.concatenate([images for images, _ in pixels.values()])
+  own = api.predict(model, variables, x, **how)
+  np.testing.assert_array_equal(found.given.logits["unlearned"][0], own)
+  call = lambda **change: evaluate(**{**given, **sets, **change})
+  refused(
+    lambda: call(unlearned=[variables, None]), DataError, "unlearned[1] is None, as of a mode"
+  )
+  labels = {name: y for name, (_, y) in sets.items()}
+  logits = {name: own[: len(y)] for name, y in labels.items()}
+  refused(
+    lambda: evaluate(original=logits, unlearned=logits, **labels, mean=0.5),
+    DataError,
+    "preprocess=, mean= and std= are of images; expected model= beside them",
+  )
