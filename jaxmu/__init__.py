@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
   "__version__",
   "audit",
+  "compare",
   "errors",
   "evaluate",
   "methods",
@@ -31,6 +32,7 @@ __getattr__, _names = door(
   __name__,
   {
     "audit": "jaxmu.audit",
+    "compare": "jaxmu.evaluation.compare",
     "errors": "jaxmu.errors",
     "evaluate": "jaxmu.evaluation.entry",
     "methods": "jaxmu.api",

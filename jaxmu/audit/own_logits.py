@@ -1,7 +1,7 @@
 """Audit anybody's logits: the benchmark's tables and cautions for models made elsewhere."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +31,7 @@ class _Given(Results):
   sizes: Mapping[str, int]
   classes: int
   own_sets: bool  # whether every model has sets of its own
+  labels: Mapping[str, str]
 
   @property
   def split_sizes(self) -> Mapping[str, int]:
@@ -45,7 +46,7 @@ class _Given(Results):
     return 1 / self.classes
 
   def label(self, method: str) -> str:
-    return LABELS.get(method, method)
+    return self.labels.get(method, method)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,21 +151,39 @@ def audit(
       )
   labels = check_labels(own, as_array("labels", labels))
   sets = {"forget": forget, "test": unseen, "retain": retain, "val": validation}
-  splits = _splits(sets, len(labels), len(own))
+  splits = splits_of(sets, len(labels), len(own))
   measured = {
-    name: _measure(name, array, labels, splits, len(own)) for name, array in models.items()
+    name: measure_model(name, array, labels, splits, len(own)) for name, array in models.items()
   }
+  return conclude(measured, splits, own.shape[-1])
+
+
+def conclude(
+  measured: Mapping[str, evaluation.Measured],
+  splits: Sequence[Any],
+  classes: int,
+  labels: Mapping[str, str] = LABELS,
+) -> Audit:
+  """Put measured models beside each other: tables, summary, cautions.
+
+  Args:
+    measured: by method, of equal seeds; "retrained" and "original" may be among them.
+    splits: of all models, or of each one.
+    labels: names for readers, by method.
+  """
   rows = {name: found.rows for name, found in measured.items()}
   if "retrained" in rows:
     rows = {name: metrics.derive(found, rows["retrained"]) for name, found in rows.items()}
   tables = comparison.tables(rows, {name: found.influences for name, found in measured.items()})
+  frame = pd.DataFrame([row for found in rows.values() for row in found])
   results = _Given(
-    rows=pd.DataFrame([row for found in rows.values() for row in found]).drop(columns="passes"),
+    rows=frame if frame["passes"].notna().any() else frame.drop(columns="passes"),
     intervals=pd.DataFrame(tables.intervals, columns=list(INTERVAL_COLUMNS)),
     differences=pd.DataFrame(tables.differences, columns=list(comparison.COLUMNS)),
     sizes={name: len(index) for name, index in vars(splits[0]).items()},
-    classes=own.shape[-1],
+    classes=classes,
     own_sets=len(splits) > 1,
+    labels=labels,
   )
   summary = summarise(results)
   recognised = bool(found_by(results, summary, UNLEARNED))
@@ -187,9 +206,26 @@ def _members(name: str, array: Any) -> np.ndarray:
   return array
 
 
-def _measure(name: str, array, labels, splits, members: int) -> evaluation.Measured:
+def measure_model(
+  name: str,
+  array: np.ndarray,
+  labels: np.ndarray,
+  splits: Sequence[Any],
+  members: int,
+  failures: Sequence[str] | None = None,
+  passes: float = np.nan,
+) -> evaluation.Measured:
+  """Measure the models of one method, a row for each of `members` seeds.
+
+  Args:
+    array: logits, [members, N, C], or [1, N, C] of one model that serves all.
+    splits: as for `conclude`.
+    failures, passes: as for `evaluation.measure`.
+  """
+  failed = lambda seeds: None if failures is None else [failures[k] for k in seeds]
+  given = labels, labels
   measured = lambda logits, split, seeds: evaluation.measure(
-    logits, labels, labels, split, method=name, seeds=seeds
+    logits, *given, split, method=name, seeds=seeds, failed_steps=failed(seeds), passes=passes
   )
   if len(splits) > 1:
     array = np.broadcast_to(array, (members, *array.shape[1:]))
@@ -204,7 +240,7 @@ def _measure(name: str, array, labels, splits, members: int) -> evaluation.Measu
   return evaluation.Measured(rows, found.influences * members)
 
 
-def _splits(sets: Mapping[str, Any], size: int, members: int) -> list[SimpleNamespace]:
+def splits_of(sets: Mapping[str, Any], size: int, members: int) -> list[SimpleNamespace]:
   """Return the sets of every model, or those of all of them where none has sets of its own."""
   arrays = {
     name: None if given is None else as_array(_NAMES.get(name, name), given)

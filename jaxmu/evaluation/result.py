@@ -11,7 +11,7 @@ from jaxmu.audit.own_logits import UNLEARNED, Audit
 from jaxmu.audit.results import Cell
 from jaxmu.audit.rules import Caution, gravest_first
 from jaxmu.audit.text import number, plural, value
-from jaxmu.evaluation import input_cautions, twins
+from jaxmu.evaluation import extras, input_cautions, twins
 from jaxmu.evaluation.inputs import Given
 from jaxmu.evaluation.verdict import Verdict, judge
 from jaxmu.settings import ReportSettings
@@ -85,9 +85,9 @@ class Evaluation:
     from the latter.
 
     Raises:
-      StoreError: the folder cannot be written.
+      StoreError: the folder cannot be written, or the extra `report` is not installed.
     """
-    from jaxmu import report  # a page takes longer to import than to write
+    report = extras.reports()
     from jaxmu.evaluation import evidence_file, page
 
     folder = Path(folder)
@@ -102,7 +102,7 @@ def measure(given: Given, asked: ReportSettings) -> Evaluation:
     DataError: sets overlap, or are too small to be attacked.
   """
   sets = given.sets
-  audit = own_logits.audit(
+  found = own_logits.audit(
     logits=given.logits["unlearned"],
     labels=given.labels,
     forget=sets["forget"],
@@ -112,6 +112,11 @@ def measure(given: Given, asked: ReportSettings) -> Evaluation:
     retain=sets["retain"],
     validation=sets.get("validation"),
   )
+  return judged(given, asked, found)
+
+
+def judged(given: Given, asked: ReportSettings, audit: Audit) -> Evaluation:
+  """Look at inputs and numbers for what misleads, and judge."""
   shared = twins.shared(given) if given.shared is None else given.shared
   found = input_cautions.find(given, shared)
   cautions = tuple(gravest_first([*found, *audit.cautions]))

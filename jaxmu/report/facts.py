@@ -23,7 +23,7 @@ def header(data: RunData, asked: Iterable[tuple[str, str]], sizes: str, split: s
     *asked,
     *([("Split hash", split)] if split else []),
     ("Commit", manifest.commit[:12] or MISSING),
-    ("Date", manifest.date),
+    ("Date", manifest.date or MISSING),
     ("Device", device(manifest)),
     ("Split sizes", sizes),
     ("Versions", plain(manifest.versions)),
@@ -130,6 +130,8 @@ def model(data: RunData) -> str:
   """Name the network with its options."""
   known = data.config.model
   width = f"width {known.width}, " if known.name == "cnn" else ""  # no other network reads it
+  if not known.lowering:  # a network of somebody's own
+    return known.name
   return f"{known.name} ({width}lowering {known.lowering})"
 
 

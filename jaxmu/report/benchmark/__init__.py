@@ -1,10 +1,13 @@
 """The report of a benchmark: its sections, tables, figures and words."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from jaxmu.audit import criteria, metrics, verdict
 from jaxmu.audit.metric import DETAIL, DISTANCES, MAIN
 from jaxmu.audit.results import REFERENCES
+from jaxmu.audit.rules import Caution, gravest_first
 from jaxmu.audit.summary import STATISTICS
 from jaxmu.audit.text import listing, number, plural
 from jaxmu.report import facts
@@ -101,9 +104,14 @@ def report(run: Run) -> Report:
   return compose(from_run(run))
 
 
-def compose(data: ReportData) -> Report:
-  """Say what a benchmark shows."""
+def compose(data: ReportData, known: Sequence[Caution] = ()) -> Report:
+  """Say what a benchmark shows.
+
+  Args:
+    known: warnings beside those that its numbers give.
+  """
   judged = judge(data)
+  judged = judged._replace(cautions=tuple(gravest_first([*known, *judged.cautions])))
   main, sentences = tables.main(judged), verdict.write(data, judged.summary, judged.cautions)
   legend, column = tables.legend(data), metrics.METRICS[data.deviation].label
   return Report(
