@@ -88,7 +88,7 @@ def unlearn(
 
   Warns (`jaxmu.errors.UnlearningWarning`) where nothing changed, where a model no longer works on
   the retain set or some of several turned non-finite, where the network lacks what the method acts
-  on, or where two sets share a few samples.
+  on, where two sets share a few samples, or where images look like pixels that nobody normalised.
   """
   options.check(fidelity, shuffle=shuffle, progress=progress, details=details)
   call = prepare(
@@ -209,6 +209,7 @@ def prepare(
   classes = network.classes(network_input, train=True)
   check_classes(sets, classes)
   training.check(network.variables["params"], classes)
+  judgement.warn(judgement.pixels(sets) if prepared.stored == "normalised" else ())
   judgement.warn(check_disjoint(sets))
   judgement.warn(judgement.idle(chosen, complete, network.network, network.variables["params"]))
   rule = training.rule(prepared.rule(stored), stored)
@@ -253,6 +254,8 @@ def unlearn_requests(
     raise DataError(f"requests must be a list of pairs (x, y), got {shown(requests)}")
   if "seeds" in more or isinstance(variables, list | tuple):
     raise MethodError("unlearn_requests goes on with one model; call it for each one, with key=")
+  if "forget" in more:
+    raise DataError("forget= is for jaxmu.unlearn; expected its samples as one of requests")
   names = [f"requests[{k}]" for k in range(len(requests))]
   prepared = Preparation(*(more.get(name) for name in ("preprocess", "mean", "std")))
   sets = check_sets({"retain": retain, **dict(zip(names, requests))}, prepared.stored)

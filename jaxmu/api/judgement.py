@@ -16,6 +16,7 @@ from jaxmu.training import Task
 from jaxmu.training.method import Method
 
 JUDGED, JUDGED_BATCH = 1000, 500  # samples on which the result is looked at, and those of a step
+BRIGHT = 30  # no normalised pixel is as large; of those that are 0..255 most are larger
 
 
 def warn(sentences: Iterable[str]) -> None:
@@ -27,7 +28,7 @@ def warn(sentences: Iterable[str]) -> None:
 def _depth() -> int:
   """Count the frames from `warn` to the first one outside of the package."""
   frame, depth = inspect.currentframe(), 0
-  while frame is not None and frame.f_globals["__name__"].startswith("jaxmu."):
+  while frame is not None and frame.f_globals.get("__name__", "").startswith("jaxmu."):
     frame, depth = frame.f_back, depth + 1
   return depth
 
@@ -37,6 +38,23 @@ def idle(method: Method, hyperparameters: Mapping[str, Any], module: Any, params
   static = {name: hyperparameters[name] for name in method.static}
   lacking = method.inert(module, params, static)
   return [f"{method.name} finds in {type(module).__name__} no {lacking}"] if lacking else []
+
+
+def pixels(sets: Mapping[str, Samples]) -> list[str]:
+  """Say where images that ought to be normalised look like pixels as they are stored, 0..255."""
+  for name, (x, _) in sets.items():
+    some = x[_spread(len(x))]
+    if x.ndim == 4 and some.min() >= 0 and some.max() > BRIGHT:
+      return [
+        f"{name}: images lie in {some.min():g}..{some.max():g}, as stored pixels do; expected "
+        "normalised ones: give them as uint8 with mean= and std=, or normalise them yourself"
+      ]
+  return []
+
+
+def _spread(size: int) -> np.ndarray:
+  """Return positions of at most `JUDGED` samples, evenly spread."""
+  return np.linspace(0, size - 1, min(size, JUDGED)).astype(int)
 
 
 class NonFinite(FloatingPointError):
@@ -97,7 +115,7 @@ def doubts(
   if name is None:
     return sentences
   x, y = sets[name]
-  chosen = np.linspace(0, len(x) - 1, min(len(x), JUDGED)).astype(int)
+  chosen = _spread(len(x))
   task, known = Task(task.module, 0, task.preprocess), {}
   look = lambda variables: logits(task, variables, x[chosen], JUDGED_BATCH)
 

@@ -104,7 +104,9 @@ def _execute(file: str, argument: str) -> "ConfigDict":
   """Run a config file; whatever it raises is passed on."""
   from ml_collections import ConfigDict
 
-  get_config = runpy.run_path(file)["get_config"]
+  get_config = runpy.run_path(file).get("get_config")
+  if get_config is None:
+    raise TypeError("it has no get_config(), which returns an ml_collections.ConfigDict")
   config = get_config(argument) if argument else get_config()
   if not isinstance(config, ConfigDict | Mapping):
     raise TypeError(f"get_config returns {shown(config)}; expected an ml_collections.ConfigDict")

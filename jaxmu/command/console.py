@@ -11,13 +11,22 @@ jaxmu status RUN         how far a run is, or all runs of a folder; any number o
 jaxmu completion bash    a script that completes commands and configs
 """
 
+from collections.abc import Collection
+
 from jaxmu.command import cli, config_file
-from jaxmu.errors import SettingsError
+from jaxmu.errors import SettingsError, closest
+
+TABLES = ("methods", "metrics", "scenarios", "config")  # what docs/ has as tables
 
 
 def main(args) -> None:
   """Print the listing that was asked for."""
-  VERBS[getattr(args, "verb", "methods")](args)
+  verb = getattr(args, "verb", "methods")
+  if args.markdown and (verb not in TABLES or args.names):
+    raise SettingsError(
+      f"--markdown prints a whole table of docs/; expected {', '.join(TABLES)}, without a NAME"
+    )
+  VERBS[verb](args)
 
 
 def _methods(args) -> None:
@@ -41,7 +50,7 @@ def _scenarios(args) -> None:
 
   if args.json:
     known = text.described()
-    _print(args, {name: known[name] for name in known if name in (args.names or known)}, "")
+    _print(args, {name: known[name] for name in _some(args, known, "rule")}, "")
   elif args.markdown:
     print(text.table())
   elif args.names:
@@ -56,8 +65,6 @@ def _status(args) -> None:
 
   if not args.names:
     raise SettingsError("no run given; expected jaxmu status RUN, or a folder that holds runs")
-  if args.markdown:
-    raise SettingsError("--markdown prints what stands in docs/; a status has text and --json")
   status_text.show(args.names, as_json=args.json)
 
 
@@ -89,7 +96,8 @@ def _metrics(args) -> None:
   if args.markdown:
     print(metric_table.markdown())
     return
-  titles = metric_table.titles()
+  known = metric_table.titles()
+  titles = {name: known[name] for name in _some(args, known, "column")}
   wide = max(map(len, titles))
   _print(args, titles, "\n".join(f"{name.ljust(wide)}  {text}" for name, text in titles.items()))
 
@@ -97,7 +105,8 @@ def _metrics(args) -> None:
 def _datasets(args) -> None:
   from jaxmu.data import listing
 
-  rows = listing.rows()
+  known = {row["name"]: row for row in listing.rows()}
+  rows = [known[name] for name in _some(args, known, "data set")]
   wide = max(len(row["name"]) for row in rows)
   _print(args, rows, "\n".join(f"{row['name'].ljust(wide)}  {row['about']}" for row in rows))
 
@@ -113,6 +122,14 @@ def _one(args) -> str:
   if len(args.names) > 1:
     raise SettingsError(f"unexpected argument '{args.names[1]}'; expected one name at most")
   return args.names[0] if args.names else ""
+
+
+def _some(args, known: Collection[str], kind: str) -> Collection[str]:
+  """Return the names that were given, all that are known where there are none."""
+  for name in args.names:
+    if name not in known:
+      raise SettingsError(f"unknown {kind} '{name}'; {closest(name, known)}")
+  return args.names or known
 
 
 def _print(args, value: object, text: str) -> None:

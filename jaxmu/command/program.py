@@ -69,7 +69,10 @@ def run(argv: Sequence[str] | None = None) -> None:
   flags.prog = f"jaxmu {name}"
   sys.argv = [cli.PROGRAM, name, *words]
   if chosen.config:
-    words = with_config(words, [o for action in flags._actions for o in action.option_strings])
+    try:
+      words = with_config(words, [o for action in flags._actions for o in action.option_strings])
+    except SettingsError as error:
+      endings.leave(endings.told(error))
   endings.leave(cli.run(module.main, flags, [*chosen.words, *words]))
 
 
@@ -86,16 +89,23 @@ def with_config(words: Sequence[str], flags: Sequence[str]) -> list[str]:
   Args:
     words: of a command line, such as `cnn_digits --seeds=0-9`.
     flags: those of the program, which are no entries.
+
+  Raises:
+    SettingsError: a word is neither a flag nor an entry.
   """
   from jaxmu import settings
 
   known, found = settings.schema(), []
   for position, word in enumerate(words):
-    entry = word.removeprefix("--").partition("=")[0].partition(".")[0]
+    flag = word.partition("=")[0]
+    entry = flag.removeprefix("--").partition(".")[0]
     if not position and not word.startswith("-"):
       found.append(f"--config={word}")
-    elif word.startswith("--") and entry in known and word.partition("=")[0] not in flags:
+    elif not word.startswith("--") or flag in flags or entry == "config":
+      found.append(word)
+    elif entry in known:
       found.append(f"--config.{word.removeprefix('--')}")
     else:
-      found.append(word)
+      either = [*flags, *(f"--{name}" for name in known)]
+      raise SettingsError(f"unknown flag or entry {flag}; {closest(f'--{entry}', either)}")
   return found

@@ -53,6 +53,8 @@ def main(args: argparse.Namespace) -> int:
   from jaxmu.settings import Settings
   from jaxmu.studies import catalog
 
+  if "cells" in args.config:
+    raise SettingsError("this config has many studies; run it by `jaxmu benchmark`")
   if args.submit:
     return submission.submit(args)
   settings = Settings.from_config(args.config, catalog())

@@ -55,7 +55,8 @@ def check_images(name: str, given: Any, stored: str = "normalised") -> np.ndarra
   """
   x = as_array(name, given)
   if x.ndim < 2 or 0 in x.shape:
-    raise DataError(f"{name}: images must have shape [n >= 1, ...], got {x.shape}")
+    got = x.shape if x.ndim else shown(given)
+    raise DataError(f"{name}: images must have shape [n >= 1, ...], got {got}")
   if stored == "normalised" and x.dtype.name in HALVES:
     x = x.astype(np.float32)
   _check_type(name, x.dtype, stored)

@@ -4,6 +4,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,16 +15,24 @@ import pandas as pd
 import jaxmu
 from jaxmu.audit.results import LEVEL
 from jaxmu.data.overlap import Shared
-from jaxmu.errors import StoreError, UserError
+from jaxmu.errors import StoreError, UserError, shown
 from jaxmu.evaluation import result, verdict
 from jaxmu.evaluation.hashes import digest
-from jaxmu.evaluation.inputs import MODELS, SETS, Given, checked
+from jaxmu.evaluation.inputs import MODELS, SETS, Given, whole
 from jaxmu.evaluation.result import Evaluation
 from jaxmu.store import files
 
 FORMAT = 1
 EVIDENCE, ARRAYS = "evidence.json", "evidence.npz"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas")
+PARTS: dict[str, Any] = {  # of the file: what is read of it, and its form
+  "format": int,
+  "versions": dict,
+  "thresholds": dict,
+  "inputs": dict,
+  "shared_images": list | None,
+  "results": dict,
+}
 TOLERANCE = 1e-9  # of numbers that are computed again: another processor may round differently
 
 
@@ -151,8 +160,8 @@ def read_arrays(found: Mapping[str, np.ndarray]) -> Given:
   Raises:
     DataError: they do not belong together.
   """
-  logits = {name: found[name] for name in MODELS if name in found}
-  return checked(Given(logits, found["labels"], {n: found[n] for n in SETS if n in found}))
+  of = lambda names: {name: found[name] for name in names if name in found}
+  return whole(of(MODELS), found["labels"], of(SETS))
 
 
 def _again(stored: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> Evaluation:
@@ -161,8 +170,16 @@ def _again(stored: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> Evalua
     raise StoreError(f"{ARRAYS} has no {missing[0]}")
   given, shared = read_arrays(found), stored["shared_images"]
   if shared is not None:
-    given = given._replace(shared=tuple(Shared(**one) for one in shared))
+    given = given._replace(shared=_shared(shared))
   return result.measure(given, verdict.thresholds(stored["thresholds"]))
+
+
+def _shared(stored: list[Any]) -> tuple[Shared, ...]:
+  kinds = Shared.__annotations__
+  for one in stored:
+    if not isinstance(one, dict) or {key: type(value) for key, value in one.items()} != kinds:
+      raise StoreError(f"shared_images has {shown(one)}; expected {', '.join(kinds)}")
+  return tuple(Shared(**one) for one in stored)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -170,10 +187,12 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
   try:
     stored, mismatches = files.read_sealed(path), []
   except StoreError:
-    stored = files.read_json(path)
+    with _given():
+      stored = files.read_json(path)
     mismatches = [f"{path.name} does not have its SHA-256: it was changed after it was written"]
-  parts = ("format", "versions", "thresholds", "inputs", "shared_images", "results")
-  if not isinstance(stored, dict) or any(part not in stored for part in parts):
+  if not isinstance(stored, dict) or not all(
+    part in stored and isinstance(stored[part], form) for part, form in PARTS.items()
+  ):
     raise StoreError(f"{path} is no evidence of an evaluation; expected what .report() writes")
   if stored["format"] != FORMAT:
     raise StoreError(f"{path} has format {stored['format']}; this version reads {FORMAT}")
@@ -181,8 +200,18 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-  with files.reading(path), np.load(path, allow_pickle=False) as file:
+  with _given(), files.reading(path), np.load(path, allow_pickle=False) as file:
     return dict(file)
+
+
+@contextmanager
+def _given() -> Iterator[None]:
+  """Leave out of an error that a file can be made again: who verifies one was given it."""
+  try:
+    yield
+  except StoreError as error:
+    what = str(error).partition("; ")[0]
+    raise StoreError(f"{what}; expected what .report() writes") from error
 
 
 def _of_arrays(stored: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> Iterator[str]:
@@ -192,7 +221,8 @@ def _of_arrays(stored: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> It
       where = ARRAYS if name not in found else EVIDENCE
       yield f"{name}: not in {where}"
     elif (now := digest(found[name])) != known[name]:
-      yield f"{name}: SHA-256 {known[name]['sha256'][:12]} in the file, {now['sha256'][:12]} found"
+      said = known[name].get("sha256") if isinstance(known[name], dict) else known[name]
+      yield f"{name}: SHA-256 {str(said)[:12]} in the file, {now['sha256'][:12]} found"
 
 
 def _named(table: pd.DataFrame) -> dict[str, dict[str, Any]]:

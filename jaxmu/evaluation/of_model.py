@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxmu import api
+from jaxmu.api.model import read as read_model
 from jaxmu.api.preparation import Preparation
 from jaxmu.data.overlap import Shared, shared
 from jaxmu.data.samples import Samples, check_classes, check_sets
@@ -74,6 +75,11 @@ def predicted(name: str, model: Any, given: Any, images: Images) -> np.ndarray:
     DataError: there is no seed, or one without a model.
     ModelError: as `jaxmu.predict` does.
   """
+  return np.stack([api.predict(model, one, images.x, **images.how) for one in _seeds(name, given)])
+
+
+def _seeds(name: str, given: Any) -> list[Any]:
+  """Return the variables of each seed; `DataError` where one has none."""
   several = list(given) if isinstance(given, Sequence) else [given]
   if not several:
     raise DataError(f"{name} is an empty list; expected variables of at least one seed")
@@ -83,7 +89,7 @@ def predicted(name: str, model: Any, given: Any, images: Images) -> np.ndarray:
         f"{name}[{k}] is None, as of a model that turned non-finite; leave this seed out of all "
         "models"
       )
-  return np.stack([api.predict(model, one, images.x, **images.how) for one in several])
+  return several
 
 
 def read(
@@ -103,6 +109,9 @@ def read(
     DataError, ModelError: as `jaxmu.predict` and `jaxmu.unlearn` do.
   """
   images = read_images(sets, how)
+  for name, given in variables.items():  # all of them before the first is computed with
+    for one in _seeds(name, given):
+      read_model(model, one)
   logits = {name: predicted(name, model, given, images) for name, given in variables.items()}
   check_classes(images.pairs, logits["unlearned"].shape[-1])
   return checked(Given(logits, images.labels, images.positions, images.hashes(), images.shared()))

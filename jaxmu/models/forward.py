@@ -68,7 +68,7 @@ def _apply(module, params, batch_stats, x, train, mask, key, moves):
   except flax.errors.InvalidRngError as error:
     raise ModelError(f"{name} {_missing_stream(error, train)}") from error
   except (flax.errors.FlaxError, TypeError) as error:
-    reason = _misfit(params, x) or short(str(error))
+    reason = _misfit(params, x) or _misfit_of_leaves(str(error)) or short(str(error))
     raise ModelError(f"{name} does not accept images of shape {x.shape}: {reason}") from error
   logits, updates = out if mutable else (out, {})
   if getattr(logits, "shape", None) in ((x.shape[0],), (x.shape[0], 1)):
@@ -159,6 +159,16 @@ def _missing_stream(error, train):
   return (
     "draws random numbers (stream 'dropout') in eval mode, where predictions must be repeatable"
   )
+
+
+def _misfit_of_leaves(told):
+  """Say in plain words which leaf flax misses, or finds in another shape."""
+  found = re.search(r'parameter "(.+?)" in "/(.*?)".* shape (\(.*?\)).* has shape (\(.*?\))', told)
+  if found:
+    name, place, wanted, given = found.groups()
+    return f"params/{place}/{name} has shape {given}, expected {wanted}"
+  found = re.search(r'access "(.+?)" from collection "batch_stats" in "/(.*?)" but', told)
+  return f"the variables lack batch_stats/{found[2]}/{found[1]}" if found else ""
 
 
 def _misfit(params, x):

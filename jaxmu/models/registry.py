@@ -1,6 +1,6 @@
 """The table of networks, and how one is made and initialised."""
 
-from collections.abc import Collection
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -50,7 +50,7 @@ def make(name: str, num_classes: int, **options: Any) -> nn.Module:
   if not isinstance(name, str) or name not in MODELS:
     given = name if isinstance(name, str) else shown(name)
     raise ModelError(f"unknown model '{given}'; {closest(given, MODELS)}")
-  fields = set(MODELS[name].__dataclass_fields__) - {"num_classes", "parent", "name"}
+  fields = _fields(name) - {"num_classes", "parent", "name"}
   unknown = sorted(set(options) - fields)
   if unknown:
     raise ModelError(f"unknown option '{unknown[0]}' of {name}; {closest(unknown[0], fields)}")
@@ -79,8 +79,9 @@ def of_settings(
   return make(chosen.name, num_classes, **options)
 
 
-def _fields(name: str) -> Collection[str]:
-  return getattr(MODELS[name], "__dataclass_fields__", {})
+def _fields(name: str) -> set[str]:
+  """Name the fields of a network, without what its class says of itself."""
+  return {field.name for field in dataclasses.fields(MODELS[name])}
 
 
 def build(

@@ -33,6 +33,7 @@ def from_torch(name: str, state_dict: Mapping[str, object] | Any) -> dict:
     state_dict: also a torch module as a whole, whose `state_dict()` is taken. Names that all begin
       with `module.` or `_orig_mod.` lose it: DataParallel and torch.compile put it there.
   """
+  head_name(name)  # the network's name is looked at first
   given = _unwrapped(name, state_dict)
   arrays = {key: value for key, value in given.items() if _COUNTER not in key}
   expected = _expected(name, arrays)
@@ -60,7 +61,7 @@ def to_torch(name: str, variables: Mapping, *, tensors: bool = True) -> OrderedD
   Args:
     tensors: False gives NumPy arrays, for which PyTorch need not be there.
   """
-  head_name(name)  # the network's name is looked at first
+  head_name(name)
   arrays = {}
   for path, leaf in _paths(user_network.plain_variables(variables)).items():
     try:

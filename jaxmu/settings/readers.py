@@ -67,6 +67,8 @@ def file_path(given: Any, info: ValidationInfo) -> str:
     path = os.fsencode(text)
   except UnicodeEncodeError:  # half of a pair of surrogates
     raise Unfit("a path that can be written in UTF-8") from None
+  if os.sep == "/" and re.match(r"[A-Za-z]:\\", text):  # would be a folder of that name, here
+    raise Unfit("a path of this system, with / between its parts")
   if b"\0" in path:
     raise Unfit("a path, which has no zero bytes")
   if len(path) > WHOLE or any(len(part) > PART for part in path.split(b"/")):

@@ -52,6 +52,10 @@ def parts(config: Mapping[str, Any], only: str = "") -> list[Part]:
   Raises:
     SettingsError: there is no such cell or part.
   """
+  if not config.get("cells"):
+    raise SettingsError(
+      "this config is of one study (it has no cells); run it by `jaxmu run`, or take `matrix`"
+    )
   rule = str(config.get("rule", "reference"))
   found = []
   for cell, studies in config["cells"].items():

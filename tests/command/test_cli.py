@@ -159,7 +159,7 @@ def broken(tmp_path, text):
   [
     ("\ndef get_config(:", ", line 2, cannot be used: SyntaxError"),
     ("import no_such_module", ", line 1, cannot be used: ModuleNotFoundError: No module named"),
-    ("x = 1", ".py cannot be used: KeyError: 'get_config'"),
+    ("x = 1", ".py cannot be used: TypeError: it has no get_config(), "),
     ("def get_config():\n  return undefined", ", line 2, cannot be used: NameError: name 'undefin"),
     ("get_config = lambda: 3", "TypeError: get_config returns 3; expected an ml_collections.Conf"),
     ("def get_config():\n  pass", "TypeError: get_config returns None; expected"),

@@ -130,7 +130,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     "error: no run given; expected jaxmu status RUN, or a folder that holds runs\n",
   )
   assert ask(capsys, tmp_path)[2].startswith(f"error: {tmp_path} is neither a run (it has no ")
-  assert "--markdown prints what stands in docs/" in ask(capsys, tmp_path, "--markdown")[2]
+  assert "--markdown prints a whole table of docs/" in ask(capsys, tmp_path, "--markdown")[2]
 
 
 QUICK = """
