@@ -12,14 +12,17 @@ E_MAX = "E_max: a fifth of the original's training epochs, rounded up."
 
 
 def overview() -> str:
-  """Return one line per method: registry name, full name, the sets it touches."""
+  """Return one line per method: its names, the sets it touches, what of a network it acts on."""
   about = {name: describe(get(name)) for name in every()}
   wide = max(len(each["title"]) for each in about.values())
   longest = max(8, *map(len, about))
-  lines = [f"{'name':{longest}} {'method':{wide}} touches"]
-  lines += [
-    f"{name:{longest}} {each['title']:{wide}} {touches(each)}" for name, each in about.items()
-  ]
+
+  def line(name: str, title: str, sets: str, parts: str) -> str:
+    return f"{name:{longest}} {title:{wide}} {sets:27} {parts}".rstrip()
+
+  lines = [line("name", "method", "touches", "acts on")]
+  for name, each in about.items():
+    lines.append(line(name, each["title"], touches(each), acts_on(each)))
   return "\n".join(lines)
 
 
@@ -31,6 +34,7 @@ def details(name: str) -> str:
     _wrap(about["summary"]),
     _wrap(f"Source: {about['paper']}"),
     _wrap(f"Touches: {touches(about)}"),
+    _wrap(f"Acts on: {_acts_on(about)}"),
     _wrap(f"Fidelity: {_fidelity(about)}"),
     "Hyper-parameters (default; searched in the reference; recommended range where it differs):",
     *(_wrap(f"{key} = {value}; {_range(about, key)}", "  ") for key, value in _defaults(about)),
@@ -70,6 +74,16 @@ def touches(about: Mapping[str, Any]) -> str:
   return ", ".join(text for name, text in SETS.items() if name in about["needs"])
 
 
+def acts_on(about: Mapping[str, Any]) -> str:
+  """Name what of a network a method acts on, "" where any will do."""
+  return about["acts_on"].partition(", and ")[0]
+
+
+def _acts_on(about: Mapping[str, Any]) -> str:
+  wanted, _, left = about["acts_on"].partition(", and ")
+  return f"{wanted}; without it, it {left}" if wanted else "any network"
+
+
 def _section(name: str) -> str:
   about = describe(get(name))
   lines = [
@@ -78,7 +92,7 @@ def _section(name: str) -> str:
     "",
     f"**{about['title']}.** {about['summary']} Source: {about['paper']}.",
   ]
-  lines += ["", f"Fidelity: {_fidelity(about)}.", ""]
+  lines += ["", f"Acts on: {_acts_on(about)}. Fidelity: {_fidelity(about)}.", ""]
   lines += ["| hyper-parameter | default | searched | recommended instead |", "|---|---|---|---|"]
   for key, value in _defaults(about):
     found = about["search"].get(key)

@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+import numpy as np
+
 from jaxmu.errors import MethodError, closest
 from jaxmu.own_code import names
 from jaxmu.settings import Settings
@@ -18,6 +20,9 @@ NAMES = (
 METHODS: dict[str, Method] = {
   name: importlib.import_module(f"jaxmu.unlearning.{name}").METHOD for name in NAMES
 }
+
+# The parameters of a network that has nothing but a head.
+HEAD = {"head": {"kernel": np.zeros((2, 2), np.float32), "bias": np.zeros(2, np.float32)}}
 
 
 def get(name: str) -> Method:
@@ -69,7 +74,8 @@ def describe(method: Method) -> dict[str, Any]:
   """Return what a reader wants to know about a method, as plain JSON values.
 
   "search" holds, per hyper-parameter, the reference's range and the one recommended instead
-  (methods.md 10.4); "ignored" names what the reference searches but never reads.
+  (methods.md 10.4); "ignored" names what the reference searches but never reads; "acts_on" says
+  what of a network a method acts on, and what is left of it without that ("" where any will do).
   """
   listed = lambda value: list(value) if isinstance(value, tuple) else value
   live = method.live
@@ -79,6 +85,7 @@ def describe(method: Method) -> dict[str, Any]:
     "summary": method.summary,
     "paper": method.paper,
     "needs": sorted(method.needs),
+    "acts_on": method.inert(None, HEAD, {name: live[name].default for name in method.static}),
     "hyperparameters": {name: listed(each.default) for name, each in live.items()},
     "choices": {name: list(each.choices) for name, each in live.items() if each.choices},
     "search": {

@@ -29,7 +29,10 @@ def test_overview_has_one_line_per_method_with_title_and_sets(capsys):
   for name, method in METHODS.items():
     assert method.title in lines[name]
     assert ("validation" in lines[name]) == ("val" in method.needs)
-    assert lines[name].endswith(("retain", "forget", "validation"))
+  assert lines["scrub"].endswith("retain, forget, validation")
+  assert lines["ct"].endswith(
+    "retain                      convolution wider than a pixel to transpose"
+  )
 
 
 @pytest.mark.parametrize("name", METHODS)
