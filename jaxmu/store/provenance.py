@@ -5,6 +5,7 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def manifest(
 
 def described(method: Method, hp: Mapping[str, Any]) -> MethodDescription:
   """Describe a method with the hyper-parameters of a run."""
-  return MethodDescription(**describe(method) | {"hyperparameters": dict(hp)})
+  told = describe(method) | {"hyperparameters": dict(hp)}
+  return MethodDescription(**{each.name: told[each.name] for each in fields(MethodDescription)})
 
 
 def changed_versions(before: Manifest, now: Manifest) -> list[str]:
