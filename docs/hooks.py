@@ -1,11 +1,12 @@
 """What MkDocs does not do by itself: pages and links from outside docs/, formulas, anchors.
 
 The Markdown files are written for a code host, where links are paths in the repository. In the
-site, README.md is the first page, CONTRIBUTING.md and CHANGELOG.md are pages, and every other file
-that a page links to (a config, a module) becomes a page with its text. So nothing depends on where
-the repository lies, and every link leads into the site.
+site, README.md is the first page, CONTRIBUTING.md and CHANGELOG.md are pages, so are notebooks, and
+every other file that a page links to (a config, a module) becomes a page with its text. So nothing
+depends on where the repository lies, and every link leads into the site.
 """
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -41,9 +42,12 @@ def on_config(config):
 
 
 def on_files(files, *, config):
-  """Add the pages that lie beside docs/, and those of the files that pages link to."""
+  """Add the pages that lie beside docs/, notebooks, and the files that pages link to."""
   for path, uri in BESIDE.items():
     files.append(File.generated(config, uri, content=(ROOT / path).read_text()))
+  for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+    uri = _site_path(f"docs/notebooks/{path.name}")
+    files.append(File.generated(config, uri, content=notebook(path)))
   pages = {_repository_path(file.src_uri): file.content_string for file in files if _written(file)}
   for path in sorted({path for page, text in pages.items() for path in _shown(page, text)}):
     files.append(File.generated(config, _site_path(path), content=_listing(path)))
@@ -68,6 +72,15 @@ def on_page_markdown(markdown, *, page, config, files):
   return "".join(parts)
 
 
+def notebook(path: Path) -> str:
+  """Return the cells of a notebook as a page; it is stored without outputs."""
+  cells = json.loads(path.read_text())["cells"]
+  texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
+  shown = [f"```python\n{text}\n```" if kind == "code" else text for text, kind in texts]
+  shown.insert(1, f"To be run: `docs/notebooks/{path.name}`.")
+  return "\n\n".join(shown) + "\n"
+
+
 def formulas(source, language, css_class, options, md, **kwargs):
   """Write a block of LaTeX as MathML, one formula a line: browsers show it without a script."""
   lines = [line.removesuffix(r"\\") for line in source.splitlines() if line.strip()]
@@ -88,7 +101,9 @@ def _repository_path(uri: str) -> str:
 def _site_path(path: str) -> str:
   if path in BESIDE:
     return BESIDE[path]
-  return path.removeprefix("docs/") if path.startswith("docs/") else f"{FILES}/{path}.md"
+  if path.startswith("docs/"):
+    return re.sub(r"\.ipynb$", ".md", path.removeprefix("docs/"))
+  return f"{FILES}/{path}.md"
 
 
 def _target(page: str, link: str) -> tuple[str | None, str]:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 PAGES = {str(path.relative_to(DOCS)): path for path in DOCS.rglob("*.md")}
+NOTEBOOKS = [f"notebooks/{path.stem}.md" for path in (DOCS / "notebooks").glob("*.ipynb")]
 REFERENCE = {name: path for name, path in PAGES.items() if name.startswith("api/")}
 TOOLS = ("mkdocs", "material", "mkdocstrings", "latex2mathml")
 
@@ -59,7 +60,7 @@ def named(name: str):
 
 def test_the_navigation_has_every_page_once_and_nothing_else():
   assert all((ROOT / path).is_file() for path in beside())
-  assert Counter(entries(SITE["nav"])) == Counter([*PAGES, *beside().values()])
+  assert Counter(entries(SITE["nav"])) == Counter([*PAGES, *beside().values(), *NOTEBOOKS])
 
 
 def test_pages_have_no_navigation_of_their_own():
@@ -161,10 +162,17 @@ def test_formulas_pictures_and_files_are_shown(site):
   assert "def get_config" in re.sub(
     r"<[^>]+>", "", article(site / "files" / "configs" / "cnn_digits.py.html")
   )
-  assert "files/configs/cnn_digits.py.html" in article(site / "index.html")
+  assert "files/configs/cnn_digits.py.html" in article(site / "first_steps.html")
+
+
+def test_notebooks_are_shown_and_linked(site):
+  for page in NOTEBOOKS:
+    place = page.replace(".md", ".html")
+    assert f'href="{place}"' in article(site / "index.html")
+    assert "import jaxmu" in re.sub(r"<[^>]+>", "", article(site / place))
 
 
 def test_the_reference_shows_docstrings(site):
   text = re.sub(r"<[^>]+>", "", article(site / "api" / "unlearning.html"))
   assert "Remove the influence of the forget set" in text
-  assert re.search(r"forget\s+Pair \| None\s+\(x float, normalised", text)
+  assert re.search(r"forget\s+Pair \| None\s+\(x \[n, \.\.\.\]; y int", text)
