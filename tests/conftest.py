@@ -8,6 +8,7 @@ JAXMU_TEST_COMPILER=full, as `make test-slow` has it, tests run what users run.
 """
 
 import os
+import sys
 from importlib import metadata
 
 import jax
@@ -39,3 +40,16 @@ def module_x64():
   """Compute all tests of a module in float64, and what its module-wide fixtures make."""
   with jax.enable_x64(True):
     yield
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+  """Work in a folder of a user's own modules, which are forgotten afterwards."""
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sys, "path", list(sys.path))
+  before = set(sys.modules)
+  yield tmp_path
+  for name in set(sys.modules) - before:
+    file = getattr(sys.modules[name], "__file__", None) or ""
+    if file.startswith(str(tmp_path)):
+      del sys.modules[name]

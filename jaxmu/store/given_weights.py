@@ -17,7 +17,7 @@ from jaxmu.models.user_network import COLLECTIONS, plain_variables
 from jaxmu.store import checkpoint, named_leaves
 
 KIND = npz_file.Kind("weights file", "", "**flax.traverse_util.flatten_dict(variables, sep='/')")
-ITEMS = ("pytree", "default")  # folders in which orbax puts a tree that is written alone
+ITEMS = ("state", "pytree", "default")  # folders in which orbax puts a tree that is written alone
 TORCH = (".pt", ".pth", ".bin")
 FORMS = f"an .npz file, a file of PyTorch ({', '.join(TORCH)}), or the folder of a checkpoint"
 

@@ -143,13 +143,13 @@ def per_sample(recipe: Recipe, logits: Array, labels: Array) -> Array:
   if not recipe.label_smoothing:
     return sharp
   share = jnp.asarray(recipe.label_smoothing, logits.dtype)
-  spread = -jnp.mean(weights * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+  spread = -jnp.mean(weights[None] * jax.nn.log_softmax(logits, axis=-1), axis=-1)
   return (1 - share) * sharp + share * spread
 
 
 def _own_loss(function: Callable[[Array, Array], Array], logits: Array, labels: Array) -> Array:
   try:
-    with jax.numpy_dtype_promotion("standard"):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
       found = function(logits, labels)
   except UserError:
     raise
