@@ -29,12 +29,6 @@ def applied(settings: Settings, stage: Stage) -> Stage:
   return stage._replace(method=given(stage.name), members=members)
 
 
-@functools.lru_cache(maxsize=4096)
-def sha256(path: str) -> str:
-  """Return the SHA-256 of a model's file; read once by a process."""
-  return given_weights.sha256(path)
-
-
 def check(setup: Setup, stages: Sequence[Stage]) -> None:
   """Look at all files of models that are given, and read one of each stage, before work begins.
 
@@ -47,7 +41,7 @@ def check(setup: Setup, stages: Sequence[Stage]) -> None:
   for stage in stages:
     files = list(dict.fromkeys(member.given for member in stage.members if member.given))
     for path in files:
-      sha256(path)
+      given_weights.sha256(path)
     for path in files[:1]:
       read(path, True)
 

@@ -4,6 +4,7 @@ Who has the same identity in another run has the same numbers, so a study grows 
 changed method trains its own members only, and runs beside each other lend what they have.
 """
 
+import functools
 import hashlib
 import json
 from typing import Any
@@ -12,9 +13,9 @@ from jaxmu.data import Split
 from jaxmu.execution.accounting import WHOLE
 from jaxmu.settings import Settings
 from jaxmu.settings.own_section import METHODS
+from jaxmu.store import given_weights
 from jaxmu.store.groups import At, Expected, text
 from jaxmu.store.manifest import Manifest
-from jaxmu.studies import given_models
 from jaxmu.studies.study import Member, Stage
 
 # What a member says itself, and what only says which members there are.
@@ -27,7 +28,7 @@ class Identities:
   def __init__(self, settings: Settings, manifest: Manifest | None):
     """Begin with what all members of a run share; without a manifest, identities are of no run."""
     chosen = {k: v for k, v in settings.identity().items() if k not in _OF_MEMBERS}
-    self._own = settings.own
+    self._own, self._files = settings.own, functools.cache(given_weights.sha256)
     made = {} if manifest is None else _made_with(manifest)
     self._shared = _hash({"settings": chosen} | made)
     self._known: dict[tuple[str, str], str] = {}
@@ -55,7 +56,7 @@ class Identities:
   def _member(self, stage: Stage, shared: str, member: Member) -> Expected:
     parent = None if member.parent is None else self._parent(stage, member.parent)
     about = [shared, dict(member.hp), list(member.key), self._sha256(member.sets), parent]
-    about += [given_models.sha256(member.given)] if member.given else []
+    about += [self._files(member.given)] if member.given else []
     identity = _hash(about)
     self._known[stage.name, text(member.at)] = identity
     return Expected(dict(member.at), identity)

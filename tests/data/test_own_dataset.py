@@ -1,4 +1,4 @@
-"""A data set of a user's own: arrays in any form that a file may have, or a data set; else refused."""
+"""A data set of a user's own: arrays in any form that a file may have, or a data set."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ def mapping():
   return {"images": X, "labels": Y, "num_train": 15, "class_names": ["a", "b", "c"],
           "groups": Y, "augmentation": "flip"}
 def halves():
-  return {"train_images": X[:15], "train_labels": Y[:15], "test_images": X[15:], "test_labels": Y[15:]}
+  return {"train_images": X[:15], "train_labels": Y[:15],
+          "test_images": X[15:], "test_labels": Y[15:]}
 def whole(): return data.datasets.make("other", X, Y, 15, mean=(0.5,) * 3)
 def places(path, data_dir): return X if path == "p" and data_dir == "d" else None, Y, 15
 def nothing(): return None
@@ -37,7 +38,7 @@ WRONG = {
   "strange": "data set od_data:strange holds 'labls', which is not read; did you mean 'labels'",
   "objects": "data set od_data:objects: labels is .* expected an array of numbers",
   "floats": "images have dtype float64; expected uint8",
-  "fails": r"fails cannot be used: FileNotFoundError: .*od_absent.bin' \(od_data.py, line 22\)",
+  "fails": r"fails cannot be used: FileNotFoundError: .*od_absent.bin' \(od_data.py, line 23\)",
   "NUMBER": "NUMBER is 4; expected a function that returns images and labels",
 }
 
@@ -72,7 +73,7 @@ def test_without_a_test_part_one_is_drawn_as_for_a_file(module, own_folder):
 def test_places_of_the_config_reach_a_function_that_takes_them(module):
   assert data.load("od_data:places", path="p", data_dir="d").num_train == 15
   with pytest.raises(
-    DataError, match="three takes no argument 'path', and config.data.path is 'p'"
+    DataError, match=r"three takes no argument 'path', and config.data.path is 'p'"
   ):
     data.load("od_data:three", path="p")
 

@@ -69,7 +69,7 @@ WRONG = {
   "wants": "wants wants an argument 'depth'; expected only arguments out of num_classes",
   "half": "half has parameters of type bfloat16; expected float32",
   "counting": "counting has the collection 'cache'; expected 'params' and 'batch_stats' alone",
-  "breaking": r"breaking cannot be initialised for images of shape \(1, 6, 8, 1\): .*on_nets.py, line",
+  "breaking": r"breaking cannot be initialised for images of shape \(1, 6, 8, 1\): .*on_nets.py",
   "of_nnx": "of_nnx gives Linear.*one of flax.nnx holds its",
   "MADE": "MADE is a module that is made already; expected its class",
   "NUMBER": "NUMBER is 7; expected a class of flax.linen.Module",

@@ -72,7 +72,7 @@ def test_a_function_gets_the_arguments_that_it_has():
 
 @pytest.mark.parametrize("function", [lambda width: width, lambda classes, /: classes])
 def test_a_function_that_wants_more_is_refused(function):
-  with pytest.raises(ModelError, match="m:f wants an argument '(width|classes)'; expected only"):
+  with pytest.raises(ModelError, match=r"m:f wants an argument '(width|classes)'; expected only"):
     call(function)
 
 

@@ -125,5 +125,5 @@ def test_weights_to_start_from_are_known_by_their_hash():
 
 
 def test_without_readers_references_are_unknown_names():
-  with pytest.raises(SettingsError, match="config.model.name: unknown 'ow_code:net'; known: cnn"):
+  with pytest.raises(SettingsError, match=r"config.model.name: unknown 'ow_code:net'; known: cnn"):
     Settings.from_config(CONFIG | {"model": {"name": "ow_code:net"}}, CATALOG)

@@ -69,7 +69,7 @@ def test_a_last_layer_of_other_classes_is_left_out_of_weights_to_start_from(tmp_
   wanted = set(flatten_dict(resnet(10), sep="/"))
   assert wanted - found.keys() == {"params/head/kernel", "params/head/bias"}
   with pytest.raises(
-    ModelError, match="params/head/bias has shape .3,.; expected .10,., as resnet"
+    ModelError, match=r"params/head/bias has shape .3,.; expected .10,., as resnet"
   ):
     given_weights.read(str(tmp_path / "w.npz"), "resnet18", resnet(10), whole=True)
 
@@ -117,15 +117,15 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path, monkeypatch):
   (tmp_path / "w.pth").write_bytes(b"x")
   (tmp_path / "folder").mkdir()
   with pytest.raises(
-    CheckpointError, match="are of no known form; expected an .npz file, a file of"
+    CheckpointError, match=r"are of no known form; expected an .npz file, a file of"
   ):
     read("w.txt")
   with pytest.raises(CheckpointError, match="folder are no checkpoint of orbax: "):
     read("folder")
   monkeypatch.setitem(sys.modules, "torch", None)
-  with pytest.raises(CheckpointError, match="are a file of PyTorch, which is not installed"):
+  with pytest.raises(CheckpointError, match=r"are a file of PyTorch, which is not installed"):
     read("w.pth")
-  with pytest.raises(CheckpointError, match="do not exist; expected an .npz file"):
+  with pytest.raises(CheckpointError, match=r"do not exist; expected an .npz file"):
     given_weights.sha256(str(tmp_path / "absent"))
 
 

@@ -1,4 +1,4 @@
-"""Optimizer, loss, weights of classes and smoothed labels of a user's own, against loops by hand."""
+"""Optimizer, loss, weights of classes and smoothed labels, against loops by hand."""
 
 import types
 
