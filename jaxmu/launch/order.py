@@ -77,7 +77,12 @@ class Order:
 
   def environment(self) -> dict[str, str]:
     """Return variables that tasks need beside their engine's."""
-    return {SHARED_CACHE: str(self.home.parent.resolve() / ".programs")}
+    found = {SHARED_CACHE: str(self.home.parent.resolve() / ".programs")}
+    given = os.environ.get("PYTHONPATH", "")
+    if given and self.submission.config.get("own", {}).get("sha256"):
+      # A user's own modules: those of the submission's folder are found without it.
+      found["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, given.split(os.pathsep)))
+    return found
 
   def exports(self) -> list[str]:
     """Return the same as lines of shell, after the lines that a cluster needs first.

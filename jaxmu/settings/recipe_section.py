@@ -99,14 +99,14 @@ class RecipeSettings:
   original: Annotated[
     str,
     Entry(
-      "original models of your own, in such files: a path with `{seed}` where they differ (and "
-      "`{draw}`, `{split}`, `{forget}` where members have them). Nothing is trained for them",
+      "original models of your own, in such files: a path with `{{seed}}` where they differ (and "
+      "`{{draw}}`, `{{split}}`, `{{forget}}` where members have them). Nothing is trained for them",
       read=file_path,
     ),
   ] = ""
   retrained: Annotated[
     str,
-    Entry("retrained models of your own, likewise (and `{round}`)", read=file_path),
+    Entry("retrained models of your own, likewise (and `{{round}}`)", read=file_path),
   ] = ""
 
   @property

@@ -3,7 +3,7 @@ tables equal the code's, and what it names exists.
 
 In the pages, a comment before a code block says what the block is: `<!-- run -->` (executed here,
 in one namespace per page), `<!-- output -->` (what the block above prints), `<!-- file: PATH -->`
-(a whole file), `<!-- excerpt: PAGE -->` (lines of a file on another page), `<!-- refusals -->`,
+(a whole file; one of the reader's own, without a folder, is written before what follows runs), `<!-- excerpt: PAGE -->` (lines of a file on another page), `<!-- refusals -->`,
 `<!-- fragment -->` (shown only).
 """
 
@@ -155,6 +155,8 @@ def test_code_runs_and_prints_what_the_page_shows(page, workplace):
   namespace, printed = {"__name__": "docs"}, None
   with contextlib.chdir(workplace):
     for number, block in enumerate(blocks(page)):
+      if block.role == "file" and "/" not in block.argument:
+        Path(block.argument).write_text(block.text)
       if block.role == "run":
         with contextlib.redirect_stdout(io.StringIO()) as out:
           exec(compile(block.text, f"{page}, block {number}", "exec"), namespace)

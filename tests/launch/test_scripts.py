@@ -1,5 +1,6 @@
 """What engines are given, as golden texts, and that it does what it says."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -78,6 +79,16 @@ def test_without_gpus_none_is_asked_for():
   assert "gpus" not in slurm.script(made, METHODS) and "JAX_PLATFORMS" not in made.exports()
   limits = kubernetes.manifest(made, METHODS)["spec"]["template"]["spec"]["containers"][0]
   assert "limits" not in limits["resources"]
+
+
+def test_tasks_find_code_of_ones_own_where_it_was_found(monkeypatch):
+  monkeypatch.setenv("PYTHONPATH", f"/shared/code{os.pathsep}relative")
+  made, own = an_order(), {"own": {"sha256": ["model.name=00"]}}
+  assert "PYTHONPATH" not in made.environment()
+  made = dataclasses.replace(made, submission=dataclasses.replace(made.submission, config=own))
+  assert (
+    made.environment()["PYTHONPATH"] == f"/shared/code{os.pathsep}{os.path.abspath('relative')}"
+  )
 
 
 def test_limits_of_time_are_twice_what_is_expected():
