@@ -3,8 +3,9 @@ tables equal the code's, and what it names exists.
 
 In the pages, a comment before a code block says what the block is: `<!-- run -->` (executed here,
 in one namespace per page), `<!-- output -->` (what the block above prints), `<!-- file: PATH -->`
-(a whole file; one of the reader's own, without a folder, is written before what follows runs), `<!-- excerpt: PAGE -->` (lines of a file on another page), `<!-- refusals -->`,
-`<!-- fragment -->` (shown only).
+(a whole file; one of the reader's own, without a folder, is written before what follows runs),
+`<!-- excerpt: PAGE -->` (lines of a file on another page), `<!-- refusals -->`, `<!-- fragment -->`
+(shown only).
 """
 
 import contextlib
