@@ -1,7 +1,7 @@
 """A caller's network, of linen or nnx, and what is done with its weights before and after."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -77,3 +77,39 @@ def _of_nnx(model: Any, variables: Any) -> Model:
     ) from error
   plain = user_network.plain_variables(adopted.variables)
   return Model(adopted.network, adopted.variables, plain, adopted.give_back)
+
+
+def read_list(model: Any, variables: Sequence[Any]) -> tuple[Model, ...]:
+  """Check the variables of several models of one network.
+
+  Raises:
+    ModelError: there is none, one is None, or they have different leaves.
+  """
+  if not variables:
+    raise ModelError("variables are an empty list; expected those of at least one model")
+  found: list[Model] = []
+  for k, given in enumerate(variables):
+    if given is None:
+      raise ModelError(
+        f"variables[{k}] is None, as of a model that turned non-finite; leave it out, in all lists"
+      )
+    try:
+      found.append(read(model, given))
+    except ModelError as error:
+      raise ModelError(f"variables[{k}]: {error}") from error
+    _check_alike(k, found[k].variables, found[0].variables)
+  return tuple(found)
+
+
+def _check_alike(k: int, one: Any, first: Any) -> None:
+  describe = lambda tree: {
+    jax.tree_util.keystr(path): (leaf.shape, leaf.dtype.name)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+  own, other = describe(one), describe(first)
+  for name in sorted({*own, *other}):
+    if own.get(name) != other.get(name):
+      raise ModelError(
+        f"variables[{k}] has at {name} {own.get(name, 'nothing')}, variables[0] "
+        f"{other.get(name, 'nothing')}; expected models of one network"
+      )

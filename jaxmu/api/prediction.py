@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.api.arrays import alone
-from jaxmu.api.model import read
+from jaxmu.api.model import read, read_list
 from jaxmu.api.preparation import Preparation
 from jaxmu.data.samples import check_images
 from jaxmu.engine.population import Population
@@ -32,13 +32,18 @@ def predict(
   """Return eval-mode logits [N, classes] for x [N, ...], float and normalised.
 
   Args:
-    model, variables: as for `jaxmu.unlearn`; None are an nnx module's own.
+    model, variables: as for `jaxmu.unlearn`; None are an nnx module's own. Of a list of K models
+      the logits are [K, N, classes].
     preprocess, mean, std: for x as it is stored; see `jaxmu.unlearn`.
 
   Raises:
     DataError: for images of the wrong form or a batch size below 1.
     ModelError: for variables or a model of the wrong form.
   """
+  if isinstance(variables, list | tuple):
+    read_list(model, variables)  # all of them before the first is computed with
+    how = {"batch_size": batch_size, "preprocess": preprocess, "mean": mean, "std": std}
+    return np.stack([predict(model, one, x, **how) for one in variables])
   network = read(model, variables)
   try:
     batch_size = fit(batch_size, int, SAMPLES)

@@ -9,11 +9,11 @@ import numpy as np
 
 from jaxmu.api import options
 from jaxmu.api.arrays import alone
-from jaxmu.api.model import Model, is_nnx, read
+from jaxmu.api.model import Model, is_nnx, read, read_list
 from jaxmu.engine import keys
 from jaxmu.engine.keys import Purpose
 from jaxmu.engine.population import member_keys
-from jaxmu.errors import MethodError, ModelError, shown
+from jaxmu.errors import MethodError, shown
 from jaxmu.models import user_network
 from jaxmu.settings.ranges import MEMBERS, SEED, Unfit, fit
 
@@ -66,23 +66,23 @@ def read_starts(
     ModelError: a model or variables of the wrong form, or of different forms.
   """
   several = isinstance(variables, list | tuple)
-  if several and not variables:
-    raise ModelError("variables are an empty list; expected those of at least one model")
   if seeds is None and not several:
     keys_ = options.key(key)[None]
-    return Starts(_models(model, [variables], keys_, fresh), keys_, ())
+    return Starts(_models(model, variables, keys_, fresh), keys_, ())
   if key is not None:
     what = "seeds=" if seeds is not None else "a list of variables"
     raise MethodError(f"key= is of one model and was given beside {what}; give seeds= alone")
-  chosen = read_seeds(len(variables) if seeds is None else seeds)
-  if several and len(variables) != len(chosen):
-    raise MethodError(
-      f"variables are of {len(variables)} models and there are {len(chosen)} seeds; expected as "
-      "many, or one model for all"
-    )
+  chosen = read_seeds(len(variables) or 1 if seeds is None else seeds)
   keys_ = member_keys(chosen)
-  given = list(variables) if several else [variables]
-  return Starts(_models(model, given, keys_, fresh), keys_, chosen)
+  if not several:
+    return Starts(_models(model, variables, keys_, fresh), keys_, chosen)
+  models = read_list(model, variables)
+  if len(models) != len(chosen):
+    raise MethodError(
+      f"variables are of {len(models)} models and there are {len(chosen)} seeds; expected as many, "
+      "or one model for all"
+    )
+  return Starts(models, keys_, chosen)
 
 
 def read_seeds(given: Any) -> tuple[int, ...]:
@@ -102,40 +102,11 @@ def read_seeds(given: Any) -> tuple[int, ...]:
 
 
 def _models(
-  model: Any, given: list[Any], keys_: jax.Array, fresh: jax.ShapeDtypeStruct | None
+  model: Any, given: Any, keys_: jax.Array, fresh: jax.ShapeDtypeStruct | None
 ) -> tuple[Model, ...]:
-  if given == [None] and fresh is not None and not is_nnx(model):
-    user_network.check_module(model)
-    own = [keys.of(key, Purpose.INITIAL_WEIGHTS) for key in keys_]
-    return tuple(read(model, user_network.initial(model, fresh, key)) for key in own)
-  found = tuple(_read_one(model, one, k, len(given)) for k, one in enumerate(given))
-  for k, one in enumerate(found):
-    _check_alike(k, one.variables, found[0].variables)
-  return found
-
-
-def _read_one(model: Any, given: Any, k: int, count: int) -> Model:
-  if count > 1 and given is None:
-    raise ModelError(
-      f"variables[{k}] is None, as of a model that turned non-finite; leave it out, in all lists"
-    )
-  try:
-    return read(model, given)
-  except ModelError as error:
-    if count == 1:
-      raise
-    raise ModelError(f"model {k} of {count}: {error}") from error
-
-
-def _check_alike(k: int, one: Any, first: Any) -> None:
-  describe = lambda tree: {
-    jax.tree_util.keystr(path): (leaf.shape, leaf.dtype.name)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-  }
-  own, other = describe(one), describe(first)
-  for name in sorted({*own, *other}):
-    if own.get(name) != other.get(name):
-      raise ModelError(
-        f"variables[{k}] has at {name} {own.get(name, 'nothing')}, variables[0] "
-        f"{other.get(name, 'nothing')}; expected models of one network"
-      )
+  """Return the one model that all begin with, or freshly drawn ones."""
+  if given is not None or fresh is None or is_nnx(model):
+    return (read(model, given),)
+  user_network.check_module(model)
+  own = [keys.of(key, Purpose.INITIAL_WEIGHTS) for key in keys_]
+  return tuple(read(model, user_network.initial(model, fresh, key)) for key in own)

@@ -1,7 +1,7 @@
 """`jaxmu.tune`: hyper-parameters for a caller's model, found on validation samples."""
 
 import dataclasses
-import importlib.util
+import importlib
 import inspect
 import math
 import sys
@@ -217,11 +217,13 @@ def _search(space: Space, sampler: Any, seed: int) -> Searching:
     raise MethodError(f"sampler must be one of {', '.join(SAMPLERS)}, got {shown(sampler)}")
   if sampler == RANDOM:
     return RandomDraws(space, seed)
-  if importlib.util.find_spec("optuna") is None:
+  try:
+    importlib.import_module("optuna")
+  except ModuleNotFoundError:
     raise MethodError(
       f"sampler='{sampler}' needs optuna, which is not installed; run pip install 'jaxmu[bench]', "
       f"or use sampler='{RANDOM}'"
-    )
+    ) from None
   return Search(space, sampler, seed, BATCH)
 
 

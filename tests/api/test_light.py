@@ -29,6 +29,25 @@ found = jaxmu.evaluate(
   original=before, unlearned=after, model=net, unseen=(x[45:], y[45:]), **sets
 )
 assert "T_MIA" in str(found)
+given, few = {{"validation": (x[45:], y[45:]), **sets}}, {{"num_epochs": 1, "batch_size": 15}}
+tuned = jaxmu.tune("ft", net, before, **given, training=few, trials=2, ranges={{"batch_size": 15}})
+assert len(tuned.trials) == 2
+try:
+  jaxmu.tune("ft", net, before, **given, sampler="tpe")
+except jaxmu.errors.MethodError as error:
+  assert "needs optuna, which is not installed; run pip install 'jaxmu[bench]'" in str(error)
+compared = jaxmu.compare(
+  "ft", net, before, unseen=(x[45:], y[45:]), **sets, retrained="train", seeds=2,
+  hyperparameters={{"ft": few, "retrained": few}},
+)
+assert "strongest attack" in str(compared)
+for one in (compared, compared["ft"]):
+  try:
+    one.report("nowhere")
+  except jaxmu.errors.StoreError as error:
+    assert str(error) == (
+      "a report needs jinja2, which is not installed; run pip install 'jaxmu[report]'"
+    )
 print(len(jaxmu.methods()))
 """
 # Those of the extras that no package of a plain installation needs itself.

@@ -191,6 +191,15 @@ def test_wrong_seeds(case, stock, sets, uncompiled):
   refused(lambda: many("ft", Stock(), stock, sets, **options), error, words)
 
 
+def test_predictions_of_a_list(table, rows):
+  x = rows["retain"][0]
+  given = [table, jax.tree.map(lambda leaf: leaf * np.float32(2), table)]
+  found = jaxmu.predict(Table(), given, x)
+  assert found.shape == (2, len(x), 4)
+  np.testing.assert_array_equal(found[1], jaxmu.predict(Table(), given[1], x))
+  refused(lambda: jaxmu.predict(Table(), [table, None], x), ModelError, "variables[1] is None, as")
+
+
 def test_wrong_lists_of_models(stock, sets, uncompiled):
   call = lambda given, **more: many("ft", Stock(), given, sets, **more)
   refused(lambda: call([]), ModelError, "variables are an empty list")
@@ -199,7 +208,7 @@ def test_wrong_lists_of_models(stock, sets, uncompiled):
     lambda: call([stock, None]), ModelError, "variables[1] is None, as of a model that turned"
   )
   refused(
-    lambda: call([stock, {}]), ModelError, "model 1 of 2: variables must be a mapping with 'p"
+    lambda: call([stock, {}]), ModelError, "variables[1]: variables must be a mapping with 'para"
   )
   other = {**stock, "params": {**stock["params"], "Dense_0": {}}}
   refused(lambda: call([stock, other]), ModelError, "variables[1] has at ['params']['Dense_0']['bi")

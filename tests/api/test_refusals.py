@@ -101,7 +101,7 @@ WRONG_CALLS = {
   "not variables": (
     {"variables": [1, 2]},
     ModelError,
-    "model 0 of 2: variables must be a mapping with 'params' (and 'batch_stats'), got int",
+    "variables[0]: variables must be a mapping with 'params' (and 'batch_stats'), got int",
   ),
   "no params": (
     {"variables": {"weights": {}}},
