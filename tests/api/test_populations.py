@@ -149,6 +149,8 @@ def test_training_draws_each_models_first_weights(table, rows):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-20), first, again)
   assert not problems.equal(jaxmu.train(Table(), **both, seeds=2, **small), found)
   assert problems.equal(jaxmu.train(Table(), retain=rows["retain"], seeds=2, **small), found)
+  spoilt = {**small, "learning_rate": 1e3}  # what begins is no model that could be destroyed
+  jaxmu.retrain(Table(), retain=rows["retain"], seeds=2, **spoilt)
   one = jaxmu.retrain(Table(), table, retain=rows["retain"], **small)
   expected = jaxmu.unlearn("retrained", Table(), table, retain=rows["retain"], **small)
   assert problems.equal(one, expected)
