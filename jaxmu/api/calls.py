@@ -121,7 +121,9 @@ def unlearn(
   judgement.warn(judgement.failures(method, [one.failure for one in ended], starts.seeds))
   before = lambda k: starts.of(k).variables
   after = [None if one.variables is None else plain_variables(one.variables) for one in ended]
-  judged = {} if method in ANCHORS else call.sets  # what begins is no model that could be lost
+  judged = (
+    {} if call.method.name in ANCHORS else call.sets
+  )  # what begins is no model that could be lost
   judgement.warn(judgement.doubts(method, call.task, before, after, judged, starts.seeds))
   results = [
     None if one.variables is None else starts.of(k).wrap(one.variables)
@@ -204,7 +206,7 @@ def prepare(
   sets = arrays.sets(chosen, given, prepared.stored)
   stored = next(iter(sets.values())).x
   network_input = prepared.network_input(stored)
-  fresh = network_input if method in ANCHORS else None  # training may begin with weights of its own
+  fresh = network_input if chosen.name in ANCHORS else None  # it may begin with weights of its own
   starts = read_starts(model, variables, key, seeds, fresh)
   network = starts.first
   classes = network.classes(network_input, train=True)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmu.api.details import Watch
 from jaxmu.api.starting import Starts
@@ -86,8 +87,13 @@ def _each(group: Group, starts: Starts) -> list[Ended]:
   for place, k in enumerate(group.members):
     own = starts.of(k).rounded(jax.tree.map(lambda leaf, place=place: leaf[place], variables))
     where = outcome.failures[place]
-    if not where and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(own)):
+    if not where and not all(map(_finite, jax.tree.leaves(own))):
       where = "its last step"
     shares = outcome.seconds / count, group.compile_seconds / count
     found.append(Ended(None if where else own, where, *shares, outcome.passes[place]))
   return found
+
+
+def _finite(leaf: Any) -> bool:
+  here = np if isinstance(leaf, np.ndarray) else jnp
+  return bool(here.isfinite(leaf).all())

@@ -183,7 +183,7 @@ def _search_all(
   size = trials if sampler == RANDOM else min(BATCH, trials)
   while len(found) < trials:
     drawn = search.ask(min(size, trials - len(found)))
-    own = judge.run(drawn, len(found), size)
+    own = judge.run(drawn, len(found), size if size < trials else 0)
     search.tell([one.values for one in own])
     found += own
     if progress:

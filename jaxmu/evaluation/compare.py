@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from jaxmu.errors import DataError, MethodError, closest, shown
 from jaxmu.evaluation import compared, compared_behind, method_runs, of_model, verdict
 from jaxmu.evaluation.compared import REFERENCES, Comparison
 from jaxmu.evaluation.inputs import Given
+from jaxmu.evaluation.kept_runs import Folder
 from jaxmu.evaluation.method_runs import Asked, Ran
 from jaxmu.training.method import Method
 
@@ -38,6 +40,7 @@ def compare(
   retrained: Any = None,
   seeds: int | Sequence[int] | None = None,
   hyperparameters: Mapping[str, Mapping[str, Any]] | None = None,
+  folder: str | Path | None = None,
   progress: bool = False,
   max_attack: float | None = None,
   min_test_accuracy: float | None = None,
@@ -61,7 +64,10 @@ def compare(
     retrained: models that never saw the forget set, one or K of them; "train" trains K. Without
       them nothing says what forgetting looks like.
     seeds: how many, or a list; None: as many as originals, 3 where there is one.
-    hyperparameters: method -> its hyper-parameters, and those of "retrained" where it is trained.
+    hyperparameters: method -> its hyper-parameters; those of "retrained" where it is trained, 182
+      epochs unless told otherwise.
+    folder: where what each method left is kept, logits and no weights, and found again by an equal
+      call: one that was stopped goes on, one with more methods runs these alone.
     progress: as for `jaxmu.unlearn`, and a line after each method.
     max_attack, min_test_accuracy, max_forget_gap: what is asked, as of `jaxmu.evaluate`.
     **more: other arguments of `jaxmu.unlearn`, for all methods: preprocess, mean, std, fidelity ...
@@ -89,16 +95,22 @@ def compare(
   images = of_model.read_images(sets, how)
   trained_on = {name: images.pairs[name] for name in sets if name != "unseen"}
   warn(check_disjoint(trained_on))
-  run = Asked(
-    model, list(original) if several else original, images, trained_on, seeds, more, progress
-  )
-  logits = {"original": of_model.predicted("original", model, run.original, images)}
+  begun = list(original) if several else original
+  logits = {"original": of_model.predicted("original", model, begun, images)}
   classes = logits["original"].shape[-1]
   check_classes(images.pairs, classes)
+  _check_finite(logits)
   compared.check(Given(logits, images.labels, images.positions))
-  runs: dict[str, Ran] = {}
+  run = Asked(model, begun, images, classes, trained_on, seeds, more, progress)
+  kept, runs = Folder(folder, run, logits["original"]), {}
   if isinstance(retrained, str):
-    runs["retrained"] = _retrain(run, retrained, given.get("retrained", {}))
+    if retrained != TRAIN:
+      raise DataError(
+        f"retrained must be variables, a list of them, or '{TRAIN}', got '{retrained}'"
+      )
+    own = options.method("retrained").hyperparameters(given.get("retrained", {}))
+    make = lambda: _retrain(run, own)
+    runs["retrained"] = kept.find("retrained", own, make)
     logits["retrained"] = runs["retrained"].logits
   elif retrained is not None:
     logits["retrained"] = of_model.predicted("retrained", model, retrained, images)
@@ -109,7 +121,8 @@ def compare(
       )
   _check_finite(logits)
   for place, name in enumerate(chosen, 1):
-    runs[name] = method_runs.run(name, given.get(name, {}), run)
+    own = chosen[name].hyperparameters(given.get(name, {}))
+    runs[name] = kept.find(name, own, lambda name=name, own=own: method_runs.run(name, own, run))
     if progress:
       state = f"failed: {runs[name].error}" if runs[name].error else "done"
       print(f"compare: {name} {state} ({place} of {len(chosen)})", file=sys.stderr, flush=True)
@@ -162,10 +175,8 @@ def _check_options(given: Mapping[str, Any]) -> None:
       )
 
 
-def _retrain(run: Asked, word: str, given: Mapping[str, Any]) -> Ran:
+def _retrain(run: Asked, given: Mapping[str, Any]) -> Ran:
   """Train the models to compare with."""
-  if word != TRAIN:
-    raise DataError(f"retrained must be variables, a list of them, or 'train', got '{word}'")
   found = api.retrain(
     run.model,
     retain=run.sets["retain"],

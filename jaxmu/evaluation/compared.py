@@ -22,6 +22,14 @@ from jaxmu.settings import ReportSettings
 
 REFERENCES = ("retrained", "original")
 COLUMNS = {"RA": "retain", "FA": "forget", "TA": "unseen", "T_strongest": "strongest attack"}
+ONE_ORIGINAL = Caution(
+  "note",
+  "one_original",
+  "",
+  "One original for all seeds",
+  "Every model was unlearned from the same original: intervals tell what the randomness of "
+  "unlearning and other samples move, and nothing of originals trained anew. Give several.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +176,8 @@ def assemble(
   failures = {name: (errors | lost)[name] for name in runs if name in errors | lost}
   rows = pd.concat([audit.rows, _failed_rows(errors, seeds)]) if errors else audit.rows
   cautions = [*_input_cautions(evaluations), *_notes(runs, labels), *audit.cautions]
+  if len(given.logits["original"]) == 1 < len(seeds):
+    cautions.append(ONE_ORIGINAL)
   cautions += [
     Caution("severe", "not_run", "", f"{labels[name]} did not run", f"{reason}.")
     for name, reason in errors.items()
@@ -226,10 +236,11 @@ def _evaluation(given: Given, name: str, run, measured, splits, asked) -> Evalua
   kept = [k for k, row in enumerate(measured[name].rows) if row["finite"]]
   if not kept:
     return None
-  few = lambda array: array if len(array) == 1 else array[kept]
+  whole = len(kept) == len(run.logits)
+  few = lambda array: array if whole or len(array) == 1 else array[kept]
   logits = {n: few(given.logits[n]) for n in ("original", "retrained") if n in given.logits}
   own = given._replace(
-    logits={"original": logits.pop("original"), UNLEARNED: run.logits[kept], **logits}
+    logits={"original": logits.pop("original"), UNLEARNED: few(run.logits), **logits}
   )
 
   def again(found: Measured, title: str) -> Measured:

@@ -17,7 +17,8 @@ from jaxmu.errors import UnlearningWarning, short
 from jaxmu.evaluation.of_model import Images, predicted
 from jaxmu.store.groups import Cost
 
-REPEATED = ("changed nothing", "destroyed the model", "turned non-finite")  # cautions say it, too
+# Warnings whose contents cautions have, too.
+REPEATED = ("changed nothing", "destroyed the model", "turned non-finite", "the data hold twice")
 
 
 class Asked(NamedTuple):
@@ -25,6 +26,7 @@ class Asked(NamedTuple):
 
   Attributes:
     original: variables, one model for all or a list of K.
+    classes: of the network.
     sets: pairs (x, y) by argument of `jaxmu.unlearn`.
     options: further arguments of it.
   """
@@ -32,6 +34,7 @@ class Asked(NamedTuple):
   model: Any
   original: Any
   images: Images
+  classes: int
   sets: Mapping[str, Any]
   seeds: tuple[int, ...]
   options: Mapping[str, Any]
@@ -125,10 +128,7 @@ def of_models(asked: Asked, found: Sequence[api.Unlearned]) -> Ran:
 
 def lost(asked: Asked, failures: tuple[str, ...]) -> Ran:
   """Return what there is of a method of which no model is finite."""
-  one = asked.original[0] if isinstance(asked.original, list) else asked.original
-  few = asked.images._replace(x=asked.images.x[:1])
-  classes = predicted("original", asked.model, [one], few).shape[-1]
-  shape = len(asked.seeds), len(asked.images.labels), classes
+  shape = len(asked.seeds), len(asked.images.labels), asked.classes
   return Ran(np.full(shape, np.nan, np.float32), failures)
 
 

@@ -135,9 +135,35 @@ def test_thresholds_pixels_and_one_original_for_all(models):
     **scale,
   )
   assert list(found.rows.query("method == 'ft'")["seed"]) == [4, 9]
-  assert "no_retrained" in {c.code for c in found.cautions}
+  assert {"no_retrained", "one_original"} <= {c.code for c in found.cautions}
   checks = {c.name: k.met for c, k in zip(found["ft"].verdict.criteria, found["ft"].verdict.checks)}
   assert checks["Test accuracy"] and checks["Attack"]
+
+
+def test_what_is_done_is_kept_and_found_again(found, models, tmp_path, monkeypatch):
+  given = {"model": Mlp(), "original": models[0], **SHOWN, "retrained": "train"}
+  given |= {"hyperparameters": {**HP, "retrained": TRAINING}, "folder": tmp_path / "kept"}
+  ran = []
+  real = method_runs.run
+  monkeypatch.setattr(method_runs, "run", lambda *args: ran.append(args[0]) or real(*args))
+  jaxmu.compare(["ft", "ga", "kde"], **given | {"hyperparameters": without(given, "euk")})
+  again = jaxmu.compare(["ft", "euk", "ga", "kde"], **given)
+  assert ran == ["ft", "ga", "kde", "euk", "kde"]  # what failed is tried again
+  assert again.rows.equals(found.rows) and again.cautions == found.cautions
+  assert again.failures == found.failures
+  torn = next((tmp_path / "kept").glob("ft-*.npz"))
+  torn.write_bytes(torn.read_bytes()[:-9])
+  other = {**given, "hyperparameters": {"ft": HP["ft"], "retrained": TRAINING}}
+  assert jaxmu.compare("ft", **other)["ft"].rows.equals(found["ft"].rows) and ran[5:] == ["ft"]
+  jaxmu.compare("ft", **other)
+  other |= {"retrained": None, "hyperparameters": {"ft": HP["ft"]}}
+  jaxmu.compare("ft", **other | {"original": models[0][::-1]})
+  jaxmu.compare("ft", **other | {"shuffle": False})
+  assert ran[5:] == ["ft", "ft", "ft"]  # other originals, other options
+
+
+def without(given, name):
+  return {method: own for method, own in given["hyperparameters"].items() if method != name}
 
 
 WRONG = {
