@@ -25,7 +25,7 @@ from jaxmu.training.method import Method
 TRAIN = "train"
 SEEDS = 3  # the fewest that show what another seed moves
 _OWN = {"method", "model", "variables", "retain", "forget", "validation", "key", "seeds"}
-_OWN |= {"randomness", "progress", "details", "hyperparameters"}
+_OWN |= {"randomness", "progress", "details", "hyperparameters", "data"}
 
 
 def compare(
