@@ -33,6 +33,7 @@ def unlearn(
   validation: Pair | None = None,
   key: jax.Array | int | None = None,
   seeds: int | Sequence[int] | None = None,
+  chunk: int = 1,
   preprocess: Callable[[jax.Array], jax.Array] | None = None,
   mean: Any = None,
   std: Any = None,
@@ -61,6 +62,8 @@ def unlearn(
     key: a seed or a typed PRNG key; 0 where None. Equal keys give equal results.
     seeds: for several models in one compiled program: how many (seeds 0, 1, 2 ...), or a list of
       seeds. Each result is what a call with this seed as `key` gives; on CPUs bit for bit.
+    chunk: of several models, how many a device computes together (vmap). 1 keeps each one's bits;
+      more may be faster on accelerators, and is slower on CPUs.
     preprocess: a function by which jax turns batches of stored x into the network's input, floats
       [B, ...]; one function object for all calls, as programs are looked up by it.
     mean, std: of uint8 images scaled to [0, 1], per channel or one number; in place of preprocess.
@@ -100,6 +103,7 @@ def unlearn(
     validation=validation,
     key=key,
     seeds=seeds,
+    chunk=chunk,
     preprocess=preprocess,
     mean=mean,
     std=std,
@@ -181,6 +185,7 @@ def prepare(
   validation: Pair | None = None,
   key: Any = None,
   seeds: Any = None,
+  chunk: int = 1,
   preprocess: Any = None,
   mean: Any = None,
   std: Any = None,
@@ -199,7 +204,6 @@ def prepare(
   """
   training = taken(options.method(method), hyperparameters)
   chosen, hyperparameters = training.method, training.hyperparameters
-  method = chosen.name
   complete = chosen.hyperparameters(hyperparameters)
   prepared = Preparation(preprocess, mean, std)
   given = {"retain": retain, "forget": forget, "validation": validation}
@@ -217,7 +221,7 @@ def prepare(
   judgement.warn(judgement.idle(chosen, complete, network.network, network.variables["params"]))
   rule = training.rule(prepared.rule(stored), stored)
   task = Task(network.network, classes, rule, shuffle=bool(shuffle))
-  population = running.population(max(models, len(starts.keys)))
+  population = running.population(max(models, len(starts.keys)), chunk)
   problem = arrays.problem(population, task, chosen.needs | set(also), sets)
   return Call(chosen, complete, starts, sets, task, problem)
 

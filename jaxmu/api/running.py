@@ -10,9 +10,11 @@ import numpy as np
 from jaxmu.api.details import Watch
 from jaxmu.api.starting import Starts
 from jaxmu.engine.population import Population
+from jaxmu.errors import MethodError, shown
 from jaxmu.execution import fitting
 from jaxmu.execution.fitting import Group
 from jaxmu.execution.problem import Problem
+from jaxmu.settings.ranges import CHUNK, Unfit, fit
 from jaxmu.training.method import Method
 
 
@@ -33,15 +35,25 @@ class Ended(NamedTuple):
   passes: float
 
 
-def population(models: int) -> Population:
+def population(models: int, chunk: int = 1) -> Population:
   """Return where one of so many models runs: accelerators have their part of several.
+
+  Args:
+    chunk: models that a device computes together.
+
+  Raises:
+    MethodError: it is none.
 
   Of CPU devices only the first one has, whose programs are those of a single model: XLA may round
   otherwise in one for several devices, and a seed's result must not depend on its company.
   """
+  try:
+    chunk = min(fit(chunk, int, CHUNK), models)
+  except Unfit as expected:
+    raise MethodError(f"chunk must be {expected}, got {shown(chunk)}") from None
   devices = jax.devices()
   most = 1 if devices[0].platform == "cpu" else models
-  return Population(1, devices=tuple(devices[:most]))
+  return Population(1, chunk=chunk, devices=tuple(devices[:most]))
 
 
 def run(

@@ -183,6 +183,7 @@ WRONG = {
     MethodError,
     "seeds must be how many models, or a seed for each, got '3'",
   ),
+  "chunk": ({"seeds": 2, "chunk": 0}, MethodError, "chunk must be a whole number at least 1"),
   "negative": ({"seeds": [0, -1]}, MethodError, "a whole number at least 0"),
 }
 
@@ -191,6 +192,13 @@ WRONG = {
 def test_wrong_seeds(case, stock, sets, uncompiled):
   options, error, words = WRONG[case]
   refused(lambda: many("ft", Stock(), stock, sets, **options), error, words)
+
+
+def test_models_that_are_computed_together_agree_up_to_round_off(table, rows):
+  apart, together = (many("ft", Table(), table, rows, seeds=3, chunk=chunk) for chunk in (1, 3))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), apart, together)
+  one = many("ft", Table(), table, rows, chunk=64)
+  assert problems.equal(one, many("ft", Table(), table, rows))  # there is nothing to compute with
 
 
 def test_predictions_of_a_list(table, rows):
