@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jaxmu.api.calls import Pair, unlearn
+from jaxmu.api.calls import unlearn
+from jaxmu.api.checked_call import Pair
 from jaxmu.api.model import is_nnx
 from jaxmu.errors import ModelError
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmu.api.calls import Call
+from jaxmu.api.checked_call import Call
 from jaxmu.audit import member_row
 from jaxmu.audit.formulas import search_objective
 from jaxmu.execution import fitting, predictions

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxmu.api import calls, fresh_models, options
-from jaxmu.api.calls import Pair
+from jaxmu.api import checked_call, fresh_models, options
+from jaxmu.api.checked_call import Pair
 from jaxmu.api.starting import read_starts
 from jaxmu.api.trials import NUMBERS, SETS, Judge, Judged
 from jaxmu.audit.formulas import search_score
@@ -139,7 +139,7 @@ def tune(
   options.check(fidelity, progress=progress)
   if seeds is None and not isinstance(original, list | tuple):
     seeds = 1
-  call = calls.prepare(
+  call = checked_call.prepare(
     method, model, original, **sets, seeds=seeds, also=SETS, models=count, **more
   )
   judge = Judge(call, fidelity, bool(progress))
@@ -170,7 +170,7 @@ def _refuse_drawn(method: Method, given: Mapping[str, Any]) -> None:
       raise MethodError(
         f"tune draws {name}; give ranges={{'{name}': {shown(value)}}} instead, to have it fixed"
       )
-  known = set(inspect.signature(calls.prepare).parameters) | {"fidelity"}
+  known = set(inspect.signature(checked_call.prepare).parameters) | {"fidelity"}
   if unknown := sorted(set(given) - known):
     raise TypeError(f"tune() got an unexpected keyword argument '{unknown[0]}'")
 
