@@ -119,9 +119,8 @@ def unlearn(
   judgement.warn(judgement.failures(method, [one.failure for one in ended], starts.seeds))
   before = lambda k: starts.of(k).variables
   after = [None if one.variables is None else plain_variables(one.variables) for one in ended]
-  judged = (
-    {} if call.method.name in ANCHORS else call.sets
-  )  # what begins is no model that could be lost
+  # What training begins with is no model that could be lost.
+  judged = {} if method in ANCHORS else call.sets
   judgement.warn(judgement.doubts(method, call.task, before, after, judged, starts.seeds))
   results = [
     None if one.variables is None else starts.of(k).wrap(one.variables)

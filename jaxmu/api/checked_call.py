@@ -1,4 +1,4 @@
-"""A call of `unlearn` before anything runs: what was asked for, checked, and its samples laid out."""
+"""A call of `unlearn` before anything runs: what was asked for, checked; samples laid out."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
