@@ -7,49 +7,57 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmu.api import given_sets, placement
 from jaxmu.data.samples import Samples, check_sets
 from jaxmu.engine.population import Population
 from jaxmu.errors import MethodError
 from jaxmu.execution.problem import Problem
 from jaxmu.training import Task
 from jaxmu.training.method import Method
-from jaxmu.training.task import Arrays
 
 _ARGUMENTS = {"retain": "retain", "forget": "forget", "val": "validation"}  # set -> argument
 
 
-def sets(method: Method, given: Mapping[str, Any], stored: str) -> dict[str, Samples]:
+def sets(
+  method: Method, given: Mapping[str, Any], stored: str, data: Any = None
+) -> dict[str, Samples]:
   """Check all sets that were given, those that the method needs first.
 
   Args:
-    given: argument -> pair, or None where it was not given.
+    given: argument -> pair, batches, or positions in data; None where it was not given.
     stored: how images are stored, as for `check_images`.
+    data: a pair (x, y) of all samples, or None.
   """
   for name in sorted(method.needs):
     if given[_ARGUMENTS[name]] is None:
       argument = _ARGUMENTS[name]
       raise MethodError(f"{method.name} needs {argument}=(x, y), which was not given")
+  given = given_sets.pairs(given, data)
   present = {name: given[name] for name in sorted(given) if given[name] is not None}
   return check_sets(present, stored)
 
 
 def problem(
-  population: Population, task: Task, needs: Collection[str], given: Mapping[str, Samples]
+  population: Population,
+  task: Task,
+  needs: Collection[str],
+  given: Mapping[str, Samples],
+  limit: int | None = None,
 ) -> Problem:
-  """Concatenate the sets that a method needs, and remember where each one lies.
+  """Put the sets that a method needs one after another, and remember where each one lies.
 
-  A single set is not copied on a CPU, where jax reads the array as it lies, in a file or in memory.
+  Args:
+    limit: bytes of samples that may be copied; see `placement.placed`.
   """
   sets = {name: given[_ARGUMENTS[name]] for name in sorted(needs)}
-  parts = [x for x, _ in sets.values()]
-  x = parts[0] if len(parts) == 1 else jnp.concatenate([jnp.asarray(part) for part in parts])
   y = jnp.concatenate([jnp.asarray(y, jnp.int32) for _, y in sets.values()])
   ends = np.cumsum([len(labels) for _, labels in sets.values()])
   index = {
     name: np.arange(end - len(labels), end, dtype=np.int32)[None]
     for (name, (_, labels)), end in zip(sets.items(), ends)
   }
-  return Problem(population, task, population.share(Arrays(x, y)), index)
+  samples = placement.placed(population, [x for x, _ in sets.values()], y, limit)
+  return Problem(population, task, samples, index)
 
 
 def alone(tree: Any) -> Any:

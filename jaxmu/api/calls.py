@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
-from jaxmu.api import judgement, options, running
+from jaxmu.api import given_sets, judgement, notices, options, placement, running
 from jaxmu.api.checked_call import Pair, prepare
 from jaxmu.api.details import Unlearned
 from jaxmu.api.preparation import Preparation
+from jaxmu.data import rows
 from jaxmu.data.samples import Samples, check_sets
 from jaxmu.errors import DataError, MethodError, shown
 from jaxmu.models.user_network import plain_variables
@@ -22,9 +22,10 @@ def unlearn(
   model: Any,
   variables: Any = None,
   *,
-  retain: Pair | None = None,
-  forget: Pair | None = None,
-  validation: Pair | None = None,
+  data: Pair | None = None,
+  retain: Any = None,
+  forget: Any = None,
+  validation: Any = None,
   key: jax.Array | int | None = None,
   seeds: int | Sequence[int] | None = None,
   chunk: int = 1,
@@ -36,6 +37,7 @@ def unlearn(
   randomness: Mapping[str, Any] | None = None,
   progress: bool = False,
   details: bool = False,
+  memory_limit: int | None = None,
   **hyperparameters,
 ) -> Any:
   """Remove the influence of the forget set from a trained network.
@@ -52,7 +54,9 @@ def unlearn(
       its own where None. Neither is modified. Of several models, one for each seed, a list.
     retain, forget, validation: (x [n, ...]; y int [n]), disjoint; x float and normalised, such as
       images [n, H, W, C], or as the next arguments take it. Only the sets that the method needs are
-      trained on; the others are checked, and may be left out.
+      trained on; the others are checked, and may be left out. Beside `data` positions in it or
+      masks; also what yields batches (x, y), read once into a temporary file.
+    data: (x [N, ...]; y int [N]), all samples; x may be memory-mapped, or an array of h5py or zarr.
     key: a seed or a typed PRNG key; 0 where None. Equal keys give equal results.
     seeds: for several models in one compiled program: how many (seeds 0, 1, 2 ...), or a list of
       seeds. Each result is what a call with this seed as `key` gives; on CPUs bit for bit.
@@ -66,6 +70,9 @@ def unlearn(
     randomness: replacements for the method's random draws, by name (`jaxmu.methods()[m]["draws"]`).
     progress: show bars in terminals and notebooks and lines elsewhere, on standard error.
     details: return a record of the call besides.
+    memory_limit: bytes of samples that may be copied to the device. More are read batch by batch
+      while it computes, with the same result; None: half of what an accelerator has free, and on a
+      CPU a quarter of the machine's, at most 1 GiB.
     **hyperparameters: of the method; names and defaults as in `jaxmu.methods()`. Of "original" and
       "retrained" also `optimizer` (of optax, or a function that makes one, such as `optax.adamw`),
       `loss` (of logits and labels, for each sample), `augment` (of a batch of stored x and a key),
@@ -92,6 +99,7 @@ def unlearn(
     method,
     model,
     variables,
+    data=data,
     retain=retain,
     forget=forget,
     validation=validation,
@@ -102,11 +110,12 @@ def unlearn(
     mean=mean,
     std=std,
     shuffle=shuffle,
+    memory_limit=memory_limit,
     **hyperparameters,
   )
   method, draws, starts = call.method.name, options.draws(randomness), call.starts
   level = call.method.resolve_fidelity(fidelity)
-  with call.watch(bool(progress)) as watch:
+  with call.watch(bool(progress)) as watch, placement.reading(call.problem.arrays):
     ended = running.run(
       call.method,
       call.problem,
@@ -116,12 +125,12 @@ def unlearn(
       fidelity=level,
       draws=draws,
     )
-  judgement.warn(judgement.failures(method, [one.failure for one in ended], starts.seeds))
+  notices.warn(judgement.failures(method, [one.failure for one in ended], starts.seeds))
   before = lambda k: starts.of(k).variables
   after = [None if one.variables is None else plain_variables(one.variables) for one in ended]
   # What training begins with is no model that could be lost.
   judged = {} if method in ANCHORS else call.sets
-  judgement.warn(judgement.doubts(method, call.task, before, after, judged, starts.seeds))
+  notices.warn(judgement.doubts(method, call.task, before, after, judged, starts.seeds))
   results = [
     None if one.variables is None else starts.of(k).wrap(one.variables)
     for k, one in enumerate(ended)
@@ -149,8 +158,9 @@ def unlearn_requests(
   model: Any,
   variables: Any = None,
   *,
-  retain: Pair,
-  requests: Sequence[Pair],
+  data: Pair | None = None,
+  retain: Any,
+  requests: Sequence[Any],
   key: jax.Array | int | None = None,
   **more,
 ) -> Iterator[Any]:
@@ -164,8 +174,10 @@ def unlearn_requests(
   ...   print(jaxmu.predict(model, unlearned, x_test))
 
   Args:
+    data: all samples, as for `unlearn`.
     retain: samples that no request names, as for `unlearn`.
-    requests: pairs (x, y), disjoint, in the order in which they came.
+    requests: pairs (x, y), disjoint, in the order in which they came; beside `data` positions in it
+      or masks.
     key: of the first request, which is `unlearn` with it; the others' are folded from it.
     **more: everything else that `unlearn` takes, hyper-parameters as well.
 
@@ -176,14 +188,18 @@ def unlearn_requests(
   What `unlearn` raises and warns of comes when its turn does.
   """
   if not isinstance(requests, list | tuple) or not requests:
-    raise DataError(f"requests must be a list of pairs (x, y), got {shown(requests)}")
+    raise DataError(
+      f"requests must be a list of pairs (x, y), got {shown(requests)}; beside data= "
+      "expected lists of positions"
+    )
   if "seeds" in more or isinstance(variables, list | tuple):
     raise MethodError("unlearn_requests goes on with one model; call it for each one, with key=")
   if "forget" in more:
     raise DataError("forget= is for jaxmu.unlearn; expected its samples as one of requests")
   names = [f"requests[{k}]" for k in range(len(requests))]
   prepared = Preparation(*(more.get(name) for name in ("preprocess", "mean", "std")))
-  sets = check_sets({"retain": retain, **dict(zip(names, requests))}, prepared.stored)
+  given = given_sets.pairs({"retain": retain, **dict(zip(names, requests))}, data)
+  sets = check_sets(given, prepared.stored)
   return _one_by_one(method, model, variables, sets, names, options.key(key), more)
 
 
@@ -199,7 +215,7 @@ def _one_by_one(
   present = variables
   for k, name in enumerate(names):
     left = [sets["retain"], *(sets[later] for later in names[k + 1 :])]
-    kept = tuple(np.concatenate(parts) for parts in zip(*left))
+    kept = tuple(map(rows.together, zip(*left)))
     own = key if k == 0 else jax.random.fold_in(key, k)
     found = unlearn(method, model, present, retain=kept, forget=tuple(sets[name]), key=own, **more)
     yield found

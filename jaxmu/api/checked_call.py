@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxmu.api import arrays, judgement, options, running
+from jaxmu.api import arrays, judgement, notices, options, placement, running
 from jaxmu.api.details import Watch
 from jaxmu.api.preparation import Preparation
 from jaxmu.api.starting import Starts, read_starts
@@ -49,9 +49,10 @@ def prepare(
   model: Any,
   variables: Any,
   *,
-  retain: Pair | None = None,
-  forget: Pair | None = None,
-  validation: Pair | None = None,
+  data: Pair | None = None,
+  retain: Any = None,
+  forget: Any = None,
+  validation: Any = None,
   key: Any = None,
   seeds: Any = None,
   chunk: int = 1,
@@ -59,6 +60,7 @@ def prepare(
   mean: Any = None,
   std: Any = None,
   shuffle: bool = True,
+  memory_limit: int | None = None,
   also: Collection[str] = (),
   models: int = 0,
   **hyperparameters,
@@ -76,7 +78,8 @@ def prepare(
   complete = chosen.hyperparameters(hyperparameters)
   prepared = Preparation(preprocess, mean, std)
   given = {"retain": retain, "forget": forget, "validation": validation}
-  sets = arrays.sets(chosen, given, prepared.stored)
+  limit = placement.limit(memory_limit)
+  sets = arrays.sets(chosen, given, prepared.stored, data)
   stored = next(iter(sets.values())).x
   network_input = prepared.network_input(stored)
   fresh = network_input if chosen.name in ANCHORS else None  # it may begin with weights of its own
@@ -85,11 +88,11 @@ def prepare(
   classes = network.classes(network_input, train=True)
   check_classes(sets, classes)
   training.check(network.variables["params"], classes)
-  judgement.warn(judgement.pixels(sets) if prepared.stored == "normalised" else ())
-  judgement.warn(check_disjoint(sets))
-  judgement.warn(judgement.idle(chosen, complete, network.network, network.variables["params"]))
+  notices.warn(judgement.pixels(sets) if prepared.stored == "normalised" else ())
+  notices.warn(check_disjoint(sets))
+  notices.warn(judgement.idle(chosen, complete, network.network, network.variables["params"]))
   rule = training.rule(prepared.rule(stored), stored)
   task = Task(network.network, classes, rule, shuffle=bool(shuffle))
   population = running.population(max(models, len(starts.keys)), chunk)
-  problem = arrays.problem(population, task, chosen.needs | set(also), sets)
+  problem = arrays.problem(population, task, chosen.needs | set(also), sets, limit)
   return Call(chosen, complete, starts, sets, task, problem)

@@ -1,8 +1,6 @@
-"""Whether a result looks like a mistake, and how a caller is told."""
+"""Whether a result looks like a mistake."""
 
-import inspect
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,26 +9,11 @@ import numpy as np
 from jaxmu.api.prediction import logits
 from jaxmu.audit import outcome
 from jaxmu.data.samples import Samples
-from jaxmu.errors import UnlearningWarning
 from jaxmu.training import Task
 from jaxmu.training.method import Method
 
 JUDGED, JUDGED_BATCH = 1000, 500  # samples on which the result is looked at, and those of a step
 BRIGHT = 30  # no normalised pixel is as large; of those that are 0..255 most are larger
-
-
-def warn(sentences: Iterable[str]) -> None:
-  """Warn of each sentence, at the caller's line that led here."""
-  for sentence in sentences:
-    warnings.warn(sentence, UnlearningWarning, stacklevel=_depth())
-
-
-def _depth() -> int:
-  """Count the frames from `warn` to the first one outside of the package."""
-  frame, depth = inspect.currentframe(), 0
-  while frame is not None and frame.f_globals.get("__name__", "").startswith("jaxmu."):
-    frame, depth = frame.f_back, depth + 1
-  return depth
 
 
 def idle(method: Method, hyperparameters: Mapping[str, Any], module: Any, params: Any) -> list[str]:

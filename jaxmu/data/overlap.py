@@ -1,11 +1,12 @@
 """Samples that lie in two sets at once: what is forgotten must not be trained on as retained."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxmu.data import rows
 from jaxmu.data.samples import Samples
 from jaxmu.errors import DataError
 
@@ -59,10 +60,11 @@ def shared(sets: Mapping[str, Samples]) -> list[Shared]:
   """Return what every two sets share, equal in all pixels and the label; nothing where they don't.
 
   Images of floats are compared as float32, bit by bit; 50,000 of 32 x 32 x 3 take about a second.
+  They are read block by block and not kept, and what is remembered of each is 8 bytes.
   """
   if len(sets) < 2:
     return []
-  keys = {name: list(_keys(samples)) for name, samples in sets.items()}
+  keys = {name: _keys(samples) for name, samples in sets.items()}
   found = []
   for one, other in combinations(keys, 2):
     small, large = sorted((one, other), key=lambda name: len(keys[name]))
@@ -73,10 +75,13 @@ def shared(sets: Mapping[str, Samples]) -> list[Shared]:
   return found
 
 
-def _keys(samples: Samples) -> Iterator[tuple[int, int]]:
-  """Yield a key for each sample; different samples nearly always have different ones."""
-  for image, label in zip(samples.x, samples.y):
-    yield hash(_bytes(image)), int(label)
+def _keys(samples: Samples) -> np.ndarray:
+  """Return a key for each sample, int64 [n]; those of different samples nearly always differ."""
+  found = np.empty(len(samples.y), np.int64)
+  for block in rows.blocks(samples.x):
+    pairs = zip(samples.x[block], samples.y[block])
+    found[block] = [hash((_bytes(image), int(label))) for image, label in pairs]
+  return found
 
 
 def _bytes(image: np.ndarray) -> bytes:
@@ -84,9 +89,17 @@ def _bytes(image: np.ndarray) -> bytes:
   return (image.astype(np.float32, copy=False) if floating else image).tobytes()
 
 
-def _shared(small: Samples, keys: list, large: Samples, others: list) -> list[tuple[int, int]]:
+def _shared(
+  small: Samples, keys: np.ndarray, large: Samples, others: np.ndarray
+) -> list[tuple[int, int]]:
   """Return (position, position in the larger set) of the samples of a set that are in both."""
-  places = {key: place for place, key in enumerate(others)}
-  pairs = [(here, places[key]) for here, key in enumerate(keys) if key in places]
-  same = lambda here, there: _bytes(small.x[here]) == _bytes(large.x[there])
-  return [pair for pair in pairs if same(*pair)]
+  order = np.argsort(others, kind="stable")
+  last = np.searchsorted(others, keys, side="right", sorter=order) - 1
+  places = order[last.clip(min=0)]
+  likely = np.flatnonzero(others[places] == keys).tolist()
+  pairs = [(here, int(places[here])) for here in likely]
+  return [pair for pair in pairs if _content(small, pair[0]) == _content(large, pair[1])]
+
+
+def _content(samples: Samples, place: int) -> tuple[bytes, int]:
+  return _bytes(samples.x[place]), int(samples.y[place])

@@ -5,17 +5,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmu.data import rows
 from jaxmu.errors import DataError, short, shown
 
 FLOATS = ("float32", "float64")
 HALVES = ("float16", "bfloat16")  # widened to float32, which holds each of their numbers
-BLOCK = 2**24  # numbers that are looked at together: a large array may lie in a file
 
 
 class Samples(NamedTuple):
-  """One set: x [n, ...], float and normalised or as they are stored; y int [n]."""
+  """One set: x [n, ...], float and normalised or as they are stored, maybe `Rows`; y int [n]."""
 
-  x: np.ndarray
+  x: Any
   y: np.ndarray
 
 
@@ -46,19 +46,21 @@ def as_array(name: str, given: Any) -> np.ndarray:
   return array
 
 
-def check_images(name: str, given: Any, stored: str = "normalised") -> np.ndarray:
+def check_images(name: str, given: Any, stored: str = "normalised") -> Any:
   """Return images, or other samples, as an array [n, ...] of finite numbers; raise `DataError`.
+
+  What lies on a disk and is no array of NumPy's becomes `rows.Rows`, and is not read whole.
 
   Args:
     stored: "normalised" for what a network takes as it is, "uint8" for pixels, "anything" for
       numbers of which a function of the caller's makes its input.
   """
-  x = as_array(name, given)
+  x = rows.of(name, given) if rows.is_lazy(given) else as_array(name, given)
   if x.ndim < 2 or 0 in x.shape:
     got = x.shape if x.ndim else shown(given)
     raise DataError(f"{name}: images must have shape [n >= 1, ...], got {got}")
   if stored == "normalised" and x.dtype.name in HALVES:
-    x = x.astype(np.float32)
+    x = x.of_type(np.float32) if isinstance(x, rows.Rows) else x.astype(np.float32)
   _check_type(name, x.dtype, stored)
   bad = _not_finite(x)
   if len(bad):
@@ -89,14 +91,12 @@ def _check_type(name: str, dtype: np.dtype, stored: str) -> None:
     )
 
 
-def _not_finite(x: np.ndarray) -> np.ndarray:
-  """Return the positions of samples that hold NaN or infinity, block by block."""
+def _not_finite(x: Any) -> np.ndarray:
+  """Return the positions of samples that hold NaN or infinity; a large array may lie in a file."""
   if x.dtype.kind in "biu":
     return np.zeros(0, int)
-  rows = max(1, BLOCK * len(x) // x.size)
   fine = lambda part: np.isfinite(part).all(axis=tuple(range(1, x.ndim)))
-  blocks = [fine(x[start : start + rows]) for start in range(0, len(x), rows)]
-  return np.flatnonzero(~np.concatenate(blocks))
+  return np.flatnonzero(~np.concatenate([fine(x[block]) for block in rows.blocks(x)]))
 
 
 def check_sets(given: Mapping[str, Any], stored: str = "normalised") -> dict[str, Samples]:

@@ -9,8 +9,10 @@ after the other. So the program of any number of members tells the bytes of ever
 (Where XLA does keep a copy per place, the line of many members is too high for few: the safe side.)
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +20,7 @@ import jax
 from jaxmu.engine.population import Population, Program, nbytes
 from jaxmu.engine.runtime import physical_memory
 
+CGROUP = Path("/sys/fs/cgroup")
 HEADROOM = 0.9  # share of a device that a prediction may fill; allocators leave gaps
 
 
@@ -77,6 +80,26 @@ def limit(devices: Sequence[jax.Device]) -> int:
   if all(known):
     return int(HEADROOM * min(known))
   return int(HEADROOM * physical_memory() / len(devices))
+
+
+def free(device: jax.Device) -> int:
+  """Return the bytes that are free on an accelerator, or on the host where it does not tell."""
+  known = device.memory_stats() or {}
+  if "bytes_limit" not in known:
+    return free_on_host()
+  return max(0, known["bytes_limit"] - known.get("bytes_in_use", 0))
+
+
+def free_on_host() -> int:
+  """Return the bytes of the machine, or of the container, that programs do not use."""
+  found = physical_memory()
+  with contextlib.suppress(OSError, ValueError, StopIteration):  # not Linux
+    lines = Path("/proc/meminfo").read_text("utf-8").splitlines()
+    found = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+  with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
+    most, used = ((CGROUP / f"memory.{name}").read_text("utf-8") for name in ("max", "current"))
+    found = min(found, max(0, int(most) - int(used)))
+  return found
 
 
 def members_within(population: Population, needs: Sequence[Memory], limit: int) -> int:

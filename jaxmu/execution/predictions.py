@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxmu.data.streams import Samples
+from jaxmu.data import on_host
+from jaxmu.data.streams import Order, Samples
 from jaxmu.engine.population import Population, Program
 from jaxmu.training import Task, View
 from jaxmu.training.task import Arrays
@@ -81,9 +82,12 @@ def _make(population: Population, task: Task, n: int, batch_size: int) -> Progra
       return task.forward(variables["params"], variables["batch_stats"], x, train=False)[0]
 
     whole = n - n % batch_size
-    parts = [lax.map(batch, jnp.arange(whole).reshape(-1, batch_size)).reshape(whole, -1)]
-    if whole < n:
-      parts.append(batch(jnp.arange(whole, n)))
+    rest = Samples(jnp.arange(whole, n)) if whole < n else None
+    order = Order(Samples(jnp.arange(whole).reshape(-1, batch_size)), rest)
+    order = on_host.expect(arrays.images, order)
+    parts = [lax.map(batch, order.full.index).reshape(whole, -1)]
+    if order.rest is not None:
+      parts.append(batch(order.rest.index))
     return state, jnp.concatenate(parts)
 
   return population.map(evaluate)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmu import models
-from jaxmu.data import augment, streams
+from jaxmu.data import augment, on_host, streams
 from jaxmu.errors import MethodError
 from jaxmu.settings.choices import COMPUTE
 
@@ -19,9 +19,12 @@ NOT_HERE: Any = None  # a function that reads what its kind is not given fails a
 
 
 class Arrays(NamedTuple):
-  """The data set on the device: images uint8 (or float, normalised) [N, H, W, c], labels [N]."""
+  """The data set on the device: images uint8 (or float, normalised) [N, H, W, c], labels [N].
 
-  images: jax.Array
+  The images of one that is too large stay on the host, and are an `on_host.OnHost`.
+  """
+
+  images: Any
   labels: jax.Array
 
 
@@ -202,7 +205,7 @@ class View:
     given, shuffled = self.draws.get("union_order"), self.task.shuffle and shuffle
     options: dict[str, Any] = {"shuffle": shuffled, "pad": pad, "counts": self._counts}
     options |= {"union_order": given}
-    return streams.order(stream, key, self.index, batch_size, **options)
+    return self._laid_out(streams.order(stream, key, self.index, batch_size, **options))
 
   def uneven(self, stream: str, batch_size: int) -> bool:
     """Tell whether a pass of `stream` has full batches and a shorter one besides."""
@@ -219,14 +222,17 @@ class View:
     """
     unused, real = jax.random.key(0), {} if count is None else {"retain": count}
     options: dict[str, Any] = {"shuffle": False, "pad": pad, "counts": real}
-    return streams.order("retain", unused, {"retain": index}, batch_size, **options)
+    return self._laid_out(streams.order("retain", unused, {"retain": index}, batch_size, **options))
+
+  def _laid_out(self, order: streams.Order) -> streams.Order:
+    return on_host.expect(self._arrays.images, order)
 
   def fetch(self, samples: Any, key: jax.Array = NOT_HERE, augmented: bool = False) -> Any:
     """Gather the images and labels of Samples (a Pair gives a Pair of Batches)."""
     if isinstance(samples, streams.Pair):
       return streams.Pair(*(self.fetch(part, key, augmented) for part in samples))
     index = samples.index
-    images = jnp.take(self._arrays.images, index, axis=0)
+    images = on_host.take(self._arrays.images, index)
     labels = jnp.take(self._arrays.labels, index, axis=0)
     if self.ragged and samples.weight is not None:  # nothing of padding is read, NaN neither
       seen = samples.weight > 0
