@@ -49,7 +49,7 @@ def taken(method: Method, given: Mapping[str, Any]) -> Training:
   known = [name for name in OPTIONS if given.get(name) is not None]
   # {"learning_rate": ...} as an optimizer is the reference's way to group hyper-parameters.
   known = [name for name in known if not (name == "optimizer" and isinstance(given[name], Mapping))]
-  if ANCHORS.get(method.name) is not method or not known:
+  if ANCHORS.get(method.name) is not method:
     return Training(method, dict(given), PAPER)
   asked = {name: given[name] for name in known}
   if "optimizer" in asked:
@@ -65,7 +65,8 @@ def taken(method: Method, given: Mapping[str, Any]) -> Training:
   )
   if recipe.loss is not None and recipe.label_smoothing:
     raise MethodError("loss= was given with label_smoothing=; expected one or the other")
-  rest = {name: value for name, value in given.items() if name not in asked}
+  left_out = {name for name in OPTIONS if name in given and given[name] is None} | asked.keys()
+  rest = {name: value for name, value in given.items() if name not in left_out}
   return Training(trained_by(method.name, recipe), rest, recipe, asked.get("augment"))
 
 

@@ -6,12 +6,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxmu.errors import SettingsError
 
 INSTALLED = ("site-packages", "dist-packages")
-_hashed: dict[str, tuple[Any, str]] = {}
+
+
+class _Hashed(NamedTuple):
+  module: ModuleType
+  value: Any
+  sha256: str
+
+
+_hashed: dict[str, _Hashed] = {}
 
 
 def source_sha256(reference: str) -> str:
@@ -24,12 +32,13 @@ def source_sha256(reference: str) -> str:
   Raises:
     SettingsError: the module is not written in Python.
   """
-  module, _, name = reference.partition(":")
-  value = getattr(sys.modules[module], name)
-  known = _hashed.get(reference)
-  if known is None or known[0] is not value:  # the code that runs is that of the time of import
-    known = _hashed[reference] = value, _sha256(sys.modules[module])
-  return known[1]
+  name, _, attribute = reference.partition(":")
+  module = sys.modules[name]
+  value, known = getattr(module, attribute), _hashed.get(reference)
+  # What runs is the code of the time of import, so its file is read once for each import.
+  if known is None or known.module is not module or known.value is not value:
+    known = _hashed[reference] = _Hashed(module, value, _sha256(module))
+  return known.sha256
 
 
 def _sha256(module: ModuleType) -> str:
@@ -39,10 +48,13 @@ def _sha256(module: ModuleType) -> str:
       f"module {module.__name__} has no Python source, by which models are told apart; expected a "
       "module in Python"
     )
-  parts, path = module.__name__.split("."), Path(origin).resolve()
+  # Not resolved: a link's target may lie in other folders than its name says.
+  parts, path = module.__name__.split("."), Path(origin).absolute()
   root = path.parents[len(parts) - (path.name != "__init__.py")]
-  digest = hashlib.sha256()
-  for name, content in sorted(_sources(root, module.__name__)):
+  digest, found = hashlib.sha256(), sorted(_sources(root, module.__name__))
+  if not found:
+    raise SettingsError(f"module {module.__name__} does not lie where its name says: {origin}")
+  for name, content in found:
     digest.update(f"{name}\n{len(content)}\n".encode() + content)
   return digest.hexdigest()
 
@@ -54,7 +66,7 @@ def _sources(root: Path, first: str) -> Iterator[tuple[str, bytes]]:
   while waiting:
     dotted = waiting.pop()
     package = dotted.partition(".")[0]
-    if package == "jaxmu" or not (own or package == top):
+    if package == "jaxmu" != top or not (own or package == top):
       continue
     for path, name in _located(root, dotted):
       if path not in seen:

@@ -60,7 +60,9 @@ class Settings:
       read=readers.known("studies"),
     ),
   ] = BENCHMARK
-  dataset: Annotated[str, Entry("{datasets}", read=readers.known("datasets"))]
+  dataset: Annotated[
+    str, Entry("{datasets}, or [your own](own_code.md#a-data-set)", read=readers.known("datasets"))
+  ]
   data_dir: Annotated[
     str,
     Entry(
@@ -84,7 +86,7 @@ class Settings:
   methods: Annotated[
     tuple[str, ...],
     Entry(
-      "unlearning methods, in the order of their stages",
+      "unlearning methods ([your own](own_code.md#a-method), too), in the order of their stages",
       read=readers.method_names,
       incidental=True,
     ),

@@ -114,7 +114,9 @@ class DataSettings:
 class ModelSettings:
   """Which network, and how its convolutions are computed."""
 
-  name: Annotated[str, Entry("{models}", read=known("models"))]
+  name: Annotated[
+    str, Entry("{models}, or [your own](own_code.md#a-network)", read=known("models"))
+  ]
   width: Annotated[int, Entry("channels of the first layer; read by `cnn` only", within=WIDTH)] = 32
   lowering: Annotated[
     str,

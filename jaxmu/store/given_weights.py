@@ -22,16 +22,21 @@ TORCH = (".pt", ".pth", ".bin")
 FORMS = f"an .npz file, a file of PyTorch ({', '.join(TORCH)}), or the folder of a checkpoint"
 
 
+def located(path: str) -> Path:
+  """Return where a file or folder lies; `CheckpointError` where there is none."""
+  place = Path(path).expanduser()
+  if not place.is_file() and not place.is_dir():
+    raise CheckpointError(f"weights {path} do not exist; expected {FORMS}")
+  return place
+
+
 def sha256(path: str) -> str:
   """Return the SHA-256 of a file, or of all files of a folder; `CheckpointError` where none is."""
-  place = Path(path).expanduser()
-  digest = hashlib.sha256()
+  place, digest = located(path), hashlib.sha256()
   try:
     if place.is_file():
       with place.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-    if not place.is_dir():
-      raise CheckpointError(f"weights {path} do not exist; expected {FORMS}")
     for file in sorted(file for file in place.rglob("*") if file.is_file()):
       content = file.read_bytes()
       digest.update(f"{file.relative_to(place).as_posix()}\n{len(content)}\n".encode() + content)
@@ -52,7 +57,7 @@ def read(path: str, network: str, like: Mapping[str, Any], *, whole: bool) -> di
     CheckpointError: there is no such file, or it is damaged or of another form.
     ModelError: leaves are absent, of other shapes, or those of another network.
   """
-  found = _flat(plain_variables(_variables(Path(path).expanduser(), path, network)))
+  found = _flat(plain_variables(_variables(located(path), path, network)))
   wanted = _flat(like)
   found = _one(found, wanted, path)
   head = {f"params/{'/'.join(leaf.path)}" for leaf in _leaves(like["params"]) if leaf.head}

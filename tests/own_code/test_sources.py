@@ -86,6 +86,23 @@ def test_what_has_no_source_is_refused():
     sources.source_sha256("math:pi")
 
 
+def test_links_are_hashed_by_their_names(files, tmp_path_factory):
+  elsewhere = tmp_path_factory.mktemp("elsewhere")
+  (elsewhere / "target.py").write_text("x = 1\n")
+  (files / "sr_linked").mkdir()
+  (files / "sr_linked" / "deep.py").symlink_to(elsewhere / "target.py")
+  found = references.find("sr_linked.deep:x", "network", ModelError)
+  assert found == 1 and len(sources.source_sha256("sr_linked.deep:x")) == 64
+  assert dict(sources._sources(files, "sr_linked.deep")) == {"sr_linked/deep.py": b"x = 1\n"}
+
+
+def test_a_module_that_lies_elsewhere_than_its_name_says_is_refused(files, monkeypatch):
+  references.find("sr_late:x", "network", ModelError)
+  monkeypatch.setattr(sys.modules["sr_late"], "__file__", str(files / "not" / "there.py"))
+  with pytest.raises(SettingsError, match="module sr_late does not lie where its name says"):
+    sources.source_sha256("sr_late:x")
+
+
 def test_a_file_that_cannot_be_parsed_counts_as_it_is(files):
   (files / "sr_late.py").write_text("def (:\n")
   assert set(dict(sources._sources(files, "sr_nets"))) == OWN

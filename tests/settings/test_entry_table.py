@@ -51,7 +51,8 @@ def test_decisive_entries_are_those_of_the_hash():
   listed = {"scenario": {"forget": "listed", "path": "own.npz"}}
   mine = "support.settings_catalog:forget_sha256"
   own = {"optimizer": mine, "loss": mine, "augment": mine, "class_weights": (1, 2)}
-  recipes = {"recipe": own}, {"recipe": {"label_smoothing": 0.1}}
+  files = {"start": "w.npz", "original": "o{seed}.npz", "retrained": "r{seed}.npz"}
+  recipes = {"recipe": own}, {"recipe": files | {"label_smoothing": 0.1}}
   catalog = dataclasses.replace(CATALOG, own={"losses": lambda reference: None})
   for more in ({"study": "ulira"}, {"study": "search"}, asked, listed, *recipes):
     made = settings.Settings.from_config(study | more, catalog)
@@ -71,9 +72,9 @@ def test_every_choice_is_explained(section):
 
 def test_names_come_from_the_registries():
   rows = {row.name: row for row in entry_table.rows(CATALOG)}
-  assert rows["dataset"].meaning == "`digits`, `npz`, `synthetic`, `cifar10`"
+  assert rows["dataset"].meaning.startswith("`digits`, `npz`, `synthetic`, `cifar10`, or [your")
   more = dataclasses.replace(CATALOG, models=("mlp",))
-  assert "| **`model.name`** | str | required | `mlp` |" in entry_table.markdown(more)
+  assert "| **`model.name`** | str | required | `mlp`, or [your" in entry_table.markdown(more)
 
 
 def test_the_text_for_a_terminal_has_no_marks():

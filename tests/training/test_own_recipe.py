@@ -195,6 +195,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_compiled(name, problem)
   assert "\n" not in str(error.value)
 
 
+def test_parts_that_are_none_are_the_papers(problem):
+  none = dict.fromkeys(("optimizer", "loss", "augment", "label_smoothing", "class_weights"))
+  assert close(train(problem, **none), train(problem))
+
+
 def test_methods_have_no_recipe(problem):
   model, variables, x, y = problem
   with pytest.raises(MethodError, match="ft has no hyper-parameter 'loss'"):
