@@ -13,7 +13,7 @@ from jaxmu.audit.decision import (
   choose,
 )
 from jaxmu.audit.results import Cell, Results
-from jaxmu.audit.rules import Caution, destroyed
+from jaxmu.audit.rules import INVALID, Caution, destroyed
 from jaxmu.audit.summary import Summary, best, split_resolution
 from jaxmu.audit.text import amount, factor, interval, number, plural, value
 from jaxmu.settings import ReportSettings
@@ -44,7 +44,7 @@ def decide(
     criteria,
     judgements,
     choose(judgements, leaders),
-    _void(data, summary, cautions),
+    _void(data, summary, cautions, asked),
     lambda name: _proof(data, summary, name),
     lambda name: _price(summary, test, name),
     _retraining(data, summary),
@@ -104,8 +104,17 @@ def of_quality(data: Results, summary: Summary, asked: ReportSettings) -> tuple[
   )
 
 
-def _void(data: Results, summary: Summary, cautions: Sequence[Caution]) -> str:
+def _void(
+  data: Results, summary: Summary, cautions: Sequence[Caution], asked: ReportSettings
+) -> str:
   codes = {caution.code for caution in cautions}
+  wrong = [c.title for c in cautions if c.code in INVALID and c.level == "severe"]
+  if wrong:
+    return f"the inputs look wrong ({wrong[0]})"
+  if (
+    any(c.code == "few_samples" and c.level == "caution" for c in cautions) and not asked.max_attack
+  ):
+    return "with so few samples an attack that finds nothing shows nothing"
   if not all(summary.cell(name, "FA").n for name in ("original", "retrained")):
     return "the reference models are missing"
   if destroyed(cautions) & {"original", "retrained"}:

@@ -9,6 +9,8 @@ from jaxmu.audit.results import Cell
 from jaxmu.audit.text import factor, listing, number, plural, value
 
 LEVELS = ("severe", "caution", "note")
+# Codes of what looks wrong in the inputs (`evaluation.input_cautions`): where severe, all is void.
+INVALID = frozenset({"shared_samples", "swapped", "leaked", "same_models"})
 
 
 class Caution(NamedTuple):

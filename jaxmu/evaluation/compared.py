@@ -187,7 +187,7 @@ def assemble(
     audit.intervals,
     audit.differences,
     tuple(gravest_first(cautions)),
-    criteria.decide(audit.results, audit.summary, audit.cautions, asked),
+    criteria.decide(audit.results, audit.summary, cautions, asked),
     evaluations,
     failures,
     {name: dict(run.hyperparameters) for name, run in runs.items() if not run.error},

@@ -18,7 +18,6 @@ from jaxmu.audit.text import number, plural
 from jaxmu.data.overlap import Shared
 from jaxmu.evaluation.inputs import Given
 
-INVALID = frozenset({"shared_samples", "swapped", "leaked", "same_models"})  # void all numbers
 SURE = 0.999  # level of intervals by which an input is called wrong
 COARSE, WEAK = 0.55, 0.6  # what the strongest attack must at least be able to see: to be worth much
 DIFFERENT = 0.1  # of the labels of two sets, in total variation

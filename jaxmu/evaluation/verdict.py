@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 from jaxmu.audit import criteria, power
 from jaxmu.audit.decision import Check, Criterion
 from jaxmu.audit.own_logits import UNLEARNED, Audit
-from jaxmu.audit.rules import Caution, destroyed
+from jaxmu.audit.rules import INVALID, Caution, destroyed
 from jaxmu.audit.text import listing, number, plural
 from jaxmu.errors import SettingsError, shown
-from jaxmu.evaluation.input_cautions import INVALID, WEAK
+from jaxmu.evaluation.input_cautions import WEAK
 from jaxmu.settings import ReportSettings
 from jaxmu.settings.entries import declared
 from jaxmu.settings.ranges import Unfit, fit

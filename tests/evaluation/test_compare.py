@@ -75,6 +75,21 @@ def test_methods_that_fail_are_rows_with_the_reason(found):
   refused(lambda: found["msg"], MethodError, "no method 'msg' was compared")
 
 
+def test_nothing_is_recommended_where_the_inputs_look_wrong(models, tmp_path):
+  """The originals in the place of retrained models; and far too few samples."""
+  given = {"hyperparameters": {"ft": HP["ft"]}}
+  found = jaxmu.compare("ft", Mlp(), models[0], **SHOWN, **given, retrained=models[0])
+  words = "No method can be recommended: the inputs look wrong (The retrained model is no other mo"
+  assert found.advice.startswith(words) and found["ft"].verdict.outcome == "undecided"
+  found.report(tmp_path)
+  assert words in (tmp_path / "report.md").read_text()
+  few = {**SHOWN, "forget": tuple(part[:20] for part in SETS["forget"])}
+  given |= {"retrained": models[1]}
+  advice = lambda **asked: jaxmu.compare("ft", Mlp(), models[0], **few, **given, **asked).advice
+  assert "with so few samples an attack that finds nothing shows nothing" in advice()
+  assert "samples" not in advice(max_attack=0.9)
+
+
 def test_it_prints_a_short_table(found):
   lines = str(found).splitlines()
   assert len(lines) < 22 and lines[0].startswith("2 seeds, 120 forgotten samples, 160 unseen; 95 %")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from support import own_models
 
+from jaxmu.audit.rules import INVALID
 from jaxmu.evaluation import evaluate, twins
-from jaxmu.evaluation.input_cautions import INVALID, find
+from jaxmu.evaluation.input_cautions import find
 from jaxmu.evaluation.inputs import MODELS, by_set
 
 CLEAN = own_models.clean()
