@@ -123,8 +123,9 @@ def npz(name: str = "npz", path: str | None = None, **_) -> Dataset:
   `train_images`, `train_labels`, `test_images` and `test_labels`. Without `num_train` a fifth of a
   fixed permutation becomes the test part, and `Dataset.indices` gives each sample's position in the
   file. Optional: `mean`, `std` (for images in [0, 1]; else computed from the train part),
-  `class_names`, `augmentation`, `groups` int [N] (or `train_groups` and `test_groups`), the user or
-  person of each sample. Arrays of other names are refused.
+  `class_names` (or `classes`), `augmentation`, `groups` int [N] (or `train_groups` and
+  `test_groups`), the user or person of each sample, and `forget` int [n], positions of those to be
+  forgotten, which `forget_list` reads. Arrays of other names are refused.
   """
   if not path:
     raise DataError("data set 'npz' needs a file; got no path: set --config.data.path=FILE.npz")
@@ -148,7 +149,7 @@ def of_arrays(name: str, arrays: Mapping[str, Any], called: str) -> Dataset:
     images,
     labels,
     num_train,
-    class_names=arrays.get("class_names"),
+    class_names=npz_file.class_names(arrays, called),
     mean=arrays.get("mean"),
     std=arrays.get("std"),
     augmentation=arrays.get("augmentation", "none"),

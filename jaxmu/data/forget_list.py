@@ -1,8 +1,9 @@
 """A forget set of one's own: a file of positions in the training part, `config.data.forget`.
 
 `.npy` holds an integer array [n]; `.txt` whole numbers apart by spaces, commas or lines (# begins a
-comment); `.csv` one column, or one that is named `index` or `position`. Positions count the samples
-as the data set stores them (`Dataset.indices`), before any subset is taken. Nothing is unpickled.
+comment); `.csv` one column, or one that is named `index` or `position`; `.npz` an array `forget`,
+as a data file may have it. Positions count the samples as the data set stores them
+(`Dataset.indices`), before any subset is taken. Nothing is unpickled.
 """
 
 import csv
@@ -15,10 +16,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from jaxmu.data import npz_file
 from jaxmu.errors import DataError, short
 from jaxmu.settings.ranges import POSITIONS
 
 COLUMNS = ("index", "position")
+KIND = npz_file.Kind("forget list", "data.forget", "forget=...")
 Entry = tuple[int, str]  # line of a file, a number as it stands there
 
 
@@ -130,6 +133,24 @@ def identify(path: str) -> str:
   return read(path).sha256
 
 
+def has_own(path: str) -> bool:
+  """Tell whether a data file names samples to forget; False where it cannot be read."""
+  try:
+    return npz_file.FORGET in npz_file.forms(path)
+  except DataError:  # told by whoever reads the data
+    return False
+
+
+def _read_member(path: str) -> ForgetList:
+  found = npz_file.read(path, KIND, only=(npz_file.FORGET,))
+  if npz_file.FORGET not in found:
+    raise DataError(
+      f"forget list {path} has no array 'forget'; expected the positions to forget there, or a "
+      ".npy, .csv or .txt file of them"
+    )
+  return _of_array(f"{path}[forget]", found[npz_file.FORGET])
+
+
 def _read_array(path: str) -> ForgetList:
   with Path(path).expanduser().open("rb") as stream:
     return _of_array(path, np.lib.format.read_array(stream, allow_pickle=False))
@@ -229,4 +250,5 @@ READERS: Mapping[str, Callable[[str], ForgetList]] = {
   ".npy": _read_array,
   ".csv": _read_csv,
   ".txt": _read_text,
+  ".npz": _read_member,
 }

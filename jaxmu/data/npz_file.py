@@ -1,17 +1,22 @@
 """A user's own `.npz` file: its arrays, and both layouts brought to one."""
 
+import contextlib
 import zipfile
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from jaxmu.errors import DataError, closest, short
 
+T = TypeVar("T")
 WHOLE = ("images", "labels")
 HALVES = ("train_images", "train_labels", "test_images", "test_labels")
 GROUPS = ("groups", "train_groups", "test_groups")  # of the first layout, and of the second
-OPTIONS = ("mean", "std", "class_names", "augmentation")
+FORGET = "forget"  # positions of those to be forgotten, which `forget_list` reads
+NAMES = ("class_names", "classes")  # two words for the names of the classes
+OPTIONS = ("mean", "std", *NAMES, "augmentation", FORGET)
 KNOWN = (*WHOLE, "num_train", *HALVES, *GROUPS, *OPTIONS)
 
 
@@ -26,19 +31,64 @@ class Kind(NamedTuple):
 DATA = Kind("data file", "data.path", "images=..., labels=..., num_train=...")
 
 
-def read(path: str, kind: Kind = DATA) -> dict[str, np.ndarray]:
+class Form(NamedTuple):
+  """What the header of an array says."""
+
+  shape: tuple[int, ...]
+  dtype: np.dtype
+
+
+def read(
+  path: str, kind: Kind = DATA, only: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
   """Return the arrays of a file by name; nothing is unpickled.
+
+  Args:
+    only: names of those that are read, where the file has them; None: all.
 
   Raises:
     DataError: no such file, damaged or of another kind, or with members that are no arrays.
   """
+  with _opened(path, kind) as file:
+    names = [name for name in file if only is None or name in only]
+    members = {name: file[name] for name in names}
+  strange = [name for name in names if not isinstance(members[name], np.ndarray)]
+  if strange:
+    raise _unreadable(path, f"its member '{strange[0]}' is no array", kind)
+  if len(members) < len(names):
+    raise _unreadable(path, "two of its members have the same name", kind)
+  return members
+
+
+def forms(path: str, kind: Kind = DATA) -> dict[str, Form]:
+  """Return shape and type of every array of a file by name, by their headers alone.
+
+  Raises:
+    DataError: as `read` does.
+  """
+  with _opened(path, kind) as file:
+    return {name: _form(file.zip, name) for name in file}
+
+
+def _form(archive: zipfile.ZipFile, name: str) -> Form:
+  with archive.open(f"{name}.npy") as stream:
+    version = np.lib.format.read_magic(stream)
+    later = np.lib.format.read_array_header_2_0
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else later
+    shape, _, dtype = header(stream)
+  return Form(shape, dtype)
+
+
+@contextlib.contextmanager
+def _opened(path: str, kind: Kind) -> Iterator[np.lib.npyio.NpzFile]:
+  """Open an archive; what reading it raises becomes a `DataError`."""
   try:
     with Path(path).expanduser().open("rb") as stream:
       if not zipfile.is_zipfile(stream):  # np.load would take a single array, or speak of pickles
         raise zipfile.BadZipFile("no archive, as numpy.savez writes it")
       stream.seek(0)
       with np.load(stream) as file:
-        names, members = list(file), dict(file)
+        yield file
   except FileNotFoundError as error:
     example = f": --config.{kind.entry}=FILE.npz" if kind.entry else ""
     raise DataError(
@@ -46,12 +96,6 @@ def read(path: str, kind: Kind = DATA) -> dict[str, np.ndarray]:
     ) from error
   except Exception as error:  # zipfile, zlib, tokenize ...: what damaged bytes raise has no end
     raise _unreadable(path, short(f"{type(error).__name__}: {error}"), kind) from error
-  strange = [name for name in names if not isinstance(members[name], np.ndarray)]
-  if strange:
-    raise _unreadable(path, f"its member '{strange[0]}' is no array", kind)
-  if len(members) < len(names):
-    raise _unreadable(path, "two of its members have the same name", kind)
-  return members
 
 
 def join_parts(
@@ -110,6 +154,16 @@ def groups(arrays: dict[str, np.ndarray], called: str) -> np.ndarray | None:
   return np.concatenate(parts)
 
 
+def class_names(arrays: Mapping[str, T], called: str) -> T | None:
+  """Return the names of the classes (or their form), None where the file has none; `DataError`."""
+  found = [name for name in NAMES if name in arrays]
+  if len(found) > 1:
+    raise DataError(
+      f"{called} holds {' and '.join(found)}, two words for the names of the classes; remove one"
+    )
+  return arrays[found[0]] if found else None
+
+
 def _refuse_unread(
   arrays: dict[str, np.ndarray], called: str, layout: tuple[str, ...], whole: bool
 ) -> None:
@@ -118,7 +172,7 @@ def _refuse_unread(
   if unknown:
     raise DataError(
       f"{called} holds '{unknown[0]}', which is not read; {closest(unknown[0], KNOWN)}; "
-      "rename or remove it (retain, forget and validation sets are drawn as config.data says)"
+      "rename or remove it (retain and validation sets are drawn as config.data says)"
     )
   other = sorted(arrays.keys() - {*layout, *(GROUPS[:1] if whole else GROUPS[1:]), *OPTIONS})
   if other:

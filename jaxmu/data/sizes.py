@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from jaxmu.data import npz_outline
 from jaxmu.data.transforms import subset_positions
 from jaxmu.errors import SettingsError
 from jaxmu.settings import Settings
 
+Image = tuple[int, int, int]  # height, width and channels of the network's input
 # name -> train, test, image size, channels of the network input, classes (data_models.md 1)
 SIZES = {
   "digits": (1438, 359, 8, 1, 10),
@@ -20,14 +22,17 @@ SIZES = {
 }
 
 
-def dimensions(settings: Settings) -> tuple[int, np.ndarray, int, int, int]:
-  """Return training samples, positions of all samples, image size, channels and classes.
+def dimensions(settings: Settings) -> tuple[int, np.ndarray, Image, int]:
+  """Return training samples, positions of all samples, the form of an image, and classes.
 
   Positions are those of the samples as the data set stores them, training samples first.
 
   Raises:
     SettingsError: the sizes are not known, or smaller than the subset.
+    DataError: of data set `npz`, there is no file, or it holds something else.
   """
+  if settings.dataset == "npz":
+    return _of_file(settings)
   if settings.dataset not in SIZES:
     raise SettingsError(
       f"--plan does not know the size of data set '{settings.dataset}' without reading it; "
@@ -38,7 +43,16 @@ def dimensions(settings: Settings) -> tuple[int, np.ndarray, int, int, int]:
   _subset("subset_test", settings.data.subset_test, test)
   chosen = settings.data
   indices = subset_positions(train, train + test, chosen.subset_train, chosen.subset_test)
-  return kept, indices, size, channels, classes
+  return kept, indices, (size, size, channels), classes
+
+
+def _of_file(settings: Settings) -> tuple[int, np.ndarray, Image, int]:
+  found, chosen = npz_outline.read(settings.data.path), settings.data
+  total = len(found.indices)
+  kept = _subset("subset_train", chosen.subset_train, found.num_train)
+  _subset("subset_test", chosen.subset_test, total - found.num_train)
+  places = subset_positions(found.num_train, total, chosen.subset_train, chosen.subset_test)
+  return kept, found.indices[places], found.image, found.classes
 
 
 def _subset(name: str, wanted: int, available: int) -> int:

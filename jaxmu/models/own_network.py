@@ -8,12 +8,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxmu.data.sizes import Image
 from jaxmu.errors import ModelError, UserError, shown
 from jaxmu.models.forward import mode_flags
 from jaxmu.models.user_network import COLLECTIONS, check_module, count_classes
 from jaxmu.own_code import references
-
-Image = tuple[int, int, int]  # height, width and channels of the network's input
 
 
 def read(reference: str) -> Callable[..., Any]:

@@ -29,10 +29,10 @@ class Catalog:
 
   `forget_sha256` reads a file of positions and returns what identifies them, `listed_sha256` those
   of a request, `scores_sha256` the numbers by which a request ranks samples, `weights_sha256` the
-  weights to start from; `tuned` reads hyper-parameters by method, given `config.tuned`, data set
-  and network. `own` reads references to a user's own code, by what it is ("models", "datasets",
-  "methods" ...): it returns what is found, of methods a value with `name` and `hyper`, or raises a
-  `UserError`.
+  weights to start from; `names_forget` tells whether a data file has such positions itself; `tuned`
+  reads hyper-parameters by method, given `config.tuned`, data set and network. `own` reads
+  references to a user's own code, by what it is ("models", "datasets", "methods" ...): it returns
+  what is found, of methods a value with `name` and `hyper`, or raises a `UserError`.
   """
 
   studies: Collection[str]
@@ -42,6 +42,7 @@ class Catalog:
   forget_sha256: Callable[[str], str]
   scores_sha256: Callable[[str], str]
   listed_sha256: Callable[[str], str]
+  names_forget: Callable[[str], bool]
   tuned: Callable[[str, str, str], Mapping[str, Mapping[str, Any]]]
   own: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
   weights_sha256: Callable[[str], str] = str

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from jaxmu.errors import SettingsError, shown
 from jaxmu.settings import combinations, hyper_parameters, own_section, readers, refusals
 from jaxmu.settings.catalog import Catalog
-from jaxmu.settings.choices import BENCHMARK, FIDELITIES, LISTED, SEARCH, ULIRA
+from jaxmu.settings.choices import BENCHMARK, FIDELITIES, LISTED, RANDOM, SEARCH, ULIRA
 from jaxmu.settings.cluster_section import ClusterSettings
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
@@ -162,6 +162,7 @@ class Settings:
       settings = TypeAdapter(cls).validate_python(given, context=catalog)
     except ValidationError as error:
       raise refusals.translate(error, schema()) from error
+    settings = settings._with_own_list(catalog.names_forget)
     combinations.check(settings)
     combinations.check_study_is_named(plain)
     settings = settings._with_sum("data", "forget", catalog.forget_sha256, "positions")
@@ -169,6 +170,13 @@ class Settings:
     settings = settings._with_sum("scenario", "path", catalog.listed_sha256, "positions")
     settings = settings._with_sum("recipe", "start", catalog.weights_sha256, "weights")
     return replace(settings, own=own_section.with_sums(settings, catalog, own))
+
+  def _with_own_list(self, names_forget: Callable[[str], bool]) -> "Settings":
+    """Forget the samples that the data file names, where the config asks for nothing else."""
+    asked = self.data.forget or self.scenario.forget != RANDOM or self.study == ULIRA
+    if asked or self.dataset != "npz" or not names_forget(self.data.path):
+      return self
+    return replace(self, data=replace(self.data, forget=self.data.path))
 
   def _with_sum(
     self, section: str, entry: str, identify: Callable[[str], str], content: str

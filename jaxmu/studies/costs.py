@@ -4,10 +4,10 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from jaxmu.data.sizes import Image
 from jaxmu.errors import SettingsError
 from jaxmu.execution import accounting
 from jaxmu.models import of_settings
-from jaxmu.models.own_network import Image
 from jaxmu.settings import Settings
 from jaxmu.settings.ranges import Range
 from jaxmu.store.record import Record

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxmu.data import DATASETS, Facts, load_for
 from jaxmu.data.requests import RULES
-from jaxmu.data.sizes import SIZES, dimensions
-from jaxmu.models.own_network import Image
+from jaxmu.data.sizes import SIZES, Image, dimensions
 from jaxmu.own_code import names
 from jaxmu.settings import Settings
 from jaxmu.store import Run
@@ -183,6 +183,11 @@ def _unit(
   return PlannedUnit(key, stage.name, places, needs, *cost, state)
 
 
+def _are_known(settings: Settings) -> bool:
+  """Tell whether the sizes of the data can be had without reading them."""
+  return settings.dataset in SIZES or Path(settings.data.path).expanduser().is_file()
+
+
 def outline_of(settings: Settings, opened: Run | None) -> tuple[Outline, Image]:
   """Return the sizes of the data, and height, width and channels of the network's input.
 
@@ -194,10 +199,10 @@ def outline_of(settings: Settings, opened: Run | None) -> tuple[Outline, Image]:
     dataset = load_for(settings)
     facts = facts_for(settings, dataset)
     return Outline(settings, facts, dataset.num_classes), dataset.input_shape
-  if opened is not None and settings.dataset not in SIZES:
+  if opened is not None and not _are_known(settings):
     made = opened.manifest.dataset
     height, width, channels = made.image_shape
     facts = Facts(made.num_train, np.arange(made.sizes["total"]))
     return Outline(settings, facts, made.num_classes), (height, width, channels)
-  train, indices, size, channels, classes = dimensions(settings)
-  return Outline(settings, Facts(train, indices), classes), (size, size, channels)
+  train, indices, image, classes = dimensions(settings)
+  return Outline(settings, Facts(train, indices), classes), image

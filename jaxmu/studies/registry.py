@@ -27,6 +27,7 @@ def catalog() -> Catalog:
     forget_sha256=forget_list.identify,
     scores_sha256=scores.identify,
     listed_sha256=listed_request.identify,
+    names_forget=forget_list.has_own,
     tuned=tuned.read,
     weights_sha256=given_weights.sha256,
     own={

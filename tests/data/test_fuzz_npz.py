@@ -127,7 +127,7 @@ WHOLE_CASES = {
   "images of records": ({"images": np.zeros(20, "u1,u1")}, "images have dtype [('f0', 'u1')"),
   "none": ({"images": IMAGES[:0], "labels": LABELS[:0]}, "expected some pixels"),
   # what nothing reads
-  "forget": ({"forget": np.arange(5)}, "holds 'forget', which is not read; known: augmentation, "),
+  "keep": ({"keep": np.arange(5)}, "holds 'keep', which is not read; known: augmentation, "),
   "classnames": ({"classnames": NAMES}, "which is not read; did you mean 'class_names'? known: "),
   "lables": ({"labels": None, "lables": LABELS}, "holds images, lables, num_train; expected"),
   "both": (HALVES, "holds images, labels, num_train and also test_images, test_labels, train_"),
@@ -269,7 +269,7 @@ def test_named_classes_may_be_without_samples(tmp_path):
   assert data.load("npz", path=str(path)).num_classes == 5
 
 
-@pytest.mark.parametrize("case", ["label 2**64-1 u8", "num_train nan", "forget"])
+@pytest.mark.parametrize("case", ["label 2**64-1 u8", "num_train nan", "keep"])
 def test_the_program_answers_in_one_line_and_writes_nothing(tmp_path, capsys, case):
   path = tmp_path / "own.npz"
   np.savez(path, **WHOLE | WHOLE_CASES[case][0])

@@ -19,8 +19,7 @@ def settings(dataset, **chosen):
 
 def dimensions(dataset):
   """Return what `sizes.dimensions` should say of a data set that was read."""
-  image = dataset.images.shape[1]
-  return dataset.num_train, len(dataset.labels), image, dataset.channels, dataset.num_classes
+  return dataset.num_train, len(dataset.labels), dataset.input_shape, dataset.num_classes
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
@@ -49,9 +48,9 @@ def test_a_subset_is_no_larger_than_what_there_is(part, most):
     sizes.dimensions(settings("synthetic", **{part: most + 1}))
 
 
-def test_data_of_ones_own_must_be_read():
-  unknown = dataclasses.replace(settings("digits"), dataset="npz")
+def test_a_loader_of_ones_own_must_read():
+  unknown = dataclasses.replace(settings("digits"), dataset="mine")
   with pytest.raises(
-    SettingsError, match=r"does not know the size of data set 'npz' .*; known: di"
+    SettingsError, match=r"does not know the size of data set 'mine' .*; known: di"
   ):
     sizes.dimensions(unknown)

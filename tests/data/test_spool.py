@@ -17,7 +17,9 @@ def batches(size=3):
     yield X[start : start + size], Y[start : start + size]
 
 
-@pytest.mark.parametrize("given", [batches(), batches, iter(list(batches()))], ids=str)
+@pytest.mark.parametrize(
+  "given", [batches(), batches, iter(list(batches()))], ids=["generator", "function", "iterator"]
+)
 def test_batches_become_one_mapped_array(given, tmp_path, monkeypatch):
   monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
   assert spool.is_batches(given)
@@ -28,7 +30,7 @@ def test_batches_become_one_mapped_array(given, tmp_path, monkeypatch):
   assert not list(tmp_path.iterdir())  # nothing is left behind, whatever happens
 
 
-@pytest.mark.parametrize("given", [(X, Y), [X, Y], "xy", {"x": X}, X, 3, {1, 2}, None], ids=str)
+@pytest.mark.parametrize("given", [(X, Y), [X, Y], "xy", {"x": X}, X, 3, {1, 2}, None])
 def test_what_is_no_batches_is_told(given):
   assert not spool.is_batches(given)
 

@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parents[2] / "configs"
 ARGUMENTS = {
   "cells": ("", "fashion_mnist,cnn,small", "utkface,tinyvit,tiny", "cifar100,resnet18,mini"),
   "cnn_digits": ("",),
+  "own_data": ("",),
   "resnet18_cifar10": ("", "mini", "tiny"),
   "search_digits": ("", "class"),
   "tinyvit_cifar10": ("", "tiny"),
@@ -25,6 +26,7 @@ ARGUMENTS = {
   "ulira_cifar10": ("", "mini"),
   "ulira_digits": ("",),
 }
+SOME = ("ft", "ngplus", "msg", "salun", "scrub", "srl", "euk", "ct")  # methods of own_data
 ASKED = {"worst": ("scenario.scores", "scores.npy"), "listed": ("scenario.path", "listed.npz")}
 SEARCHES = ("search_digits",)
 PAPER = ScenarioSettings()  # whose request every method has hyper-parameters for
@@ -41,6 +43,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def build(name, argument="", overrides=()):
+  if name == "own_data":
+    overrides = [("data.path", "mine.npz"), *overrides]
   if argument in ASKED:
     overrides = [ASKED[argument], *overrides]
   spec = f"{FOLDER / name}.py" + (f":{argument}" if argument else "")
@@ -68,7 +72,8 @@ def test_config_builds(name, argument):
     assert set(settings.methods) <= set(METHODS)
   else:
     assert settings.study == ("search" if name in SEARCHES else "benchmark")
-    assert settings.methods == (some(argument) if settings.scenario != PAPER else tuple(METHODS))
+    own = SOME if name == "own_data" else tuple(METHODS)
+    assert settings.methods == (some(argument) if settings.scenario != PAPER else own)
   small = build(name, argument, [("methods", "msg,ct"), ("seeds", "0"), ("data_dir", "/data")])
   assert (small.methods, small.seeds, small.data_dir) == (("msg", "ct"), (0,), "/data")
 

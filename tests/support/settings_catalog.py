@@ -46,6 +46,7 @@ CATALOG = Catalog(
   forget_sha256=forget_sha256,
   scores_sha256=forget_sha256,
   listed_sha256=forget_sha256,
+  names_forget=lambda path: "with_list" in path,
   tuned=tuned,
   weights_sha256=forget_sha256,
 )

@@ -56,7 +56,7 @@ def numbers(seed):
 
 def stages(settings):
   """Return the stages of a benchmark of these settings."""
-  train, indices, _, _, classes = dimensions(settings)
+  train, indices, _, classes = dimensions(settings)
   return BENCHMARK.stages(Outline(settings, Facts(train, indices), classes))
 
 
