@@ -31,6 +31,7 @@ SEARCHED = {  # what they are compared with where a search chooses, which reads 
   RANKED: "a random half of these samples, which leaves training; the other half is forgotten",
   LISTED: "a random half of the list, which leaves training; the other half is forgotten",
 }
+TRACKERS = ("tensorboard", "wandb", "mlflow")
 COMPUTE = ("float32", "bfloat16")  # of a network's forward and backward pass
 FIDELITIES = ("default", "reference", "fixed")
 # The Gaussians of the attack on shadow models.

@@ -16,7 +16,15 @@ from pydantic.dataclasses import dataclass
 from jaxmu.errors import SettingsError, shown
 from jaxmu.settings import combinations, hyper_parameters, own_section, readers, refusals
 from jaxmu.settings.catalog import Catalog
-from jaxmu.settings.choices import BENCHMARK, FIDELITIES, LISTED, RANDOM, SEARCH, ULIRA
+from jaxmu.settings.choices import (
+  BENCHMARK,
+  FIDELITIES,
+  LISTED,
+  RANDOM,
+  SEARCH,
+  TRACKERS,
+  ULIRA,
+)
 from jaxmu.settings.cluster_section import ClusterSettings
 from jaxmu.settings.entries import Entry, declared
 from jaxmu.settings.hyper_parameters import HyperParameters
@@ -142,6 +150,15 @@ class Settings:
       incidental=True,
     ),
   ] = 30.0
+  track: Annotated[
+    str,
+    Entry(
+      "tracker that is told of every model's curves and numbers: `tensorboard`, `wandb`, `mlflow` "
+      "([how](runs.md#trackers)); needs the extra of that name. Empty: none",
+      read=readers.nothing_or(TRACKERS),
+      incidental=True,
+    ),
+  ] = ""
   output_dir: Annotated[
     str, Entry("where run directories are made", read=readers.file_path, incidental=True)
   ] = "checkpoints"

@@ -31,6 +31,11 @@ def choose(given: Any, known: Collection[str]) -> str:
   return given
 
 
+def nothing_or(names: Collection[str]) -> Callable[[Any, ValidationInfo], str]:
+  """Return a reader of one of some names, or of an empty text."""
+  return lambda given, info: given if given == "" else choose(given, names)
+
+
 def known(registry: str) -> Callable[[Any, ValidationInfo], str]:
   """Return a reader of one name out of a registry of the catalog."""
 

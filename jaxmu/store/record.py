@@ -156,22 +156,25 @@ class Record(GroupFolders):
 
   def curves(self, stage: str) -> list[dict[str, Any]]:
     """Return the training curves of the expected members, epoch by epoch."""
-    import pyarrow.parquet
-
     places = self.places(stage, None)
     order = {(place.group.group, place.row): k for k, place in enumerate(places)}
     found: list[tuple[int, dict[str, Any]]] = []
     for group in _groups(places):
-      path = self.verify(group, "curves.parquet")
-      with files.reading(path):
-        rows = pyarrow.parquet.read_table(path).to_pylist()
-      for row in rows:
+      for row in self.curves_of(group):
         member = row.pop("member")
         if (k := order.get((group.group, member))) is not None:
           found.append((k, {"stage": stage, **group.members[member].at, **row}))
     phases = list(dict.fromkeys(row["phase"] for _, row in found))
     found.sort(key=lambda pair: (phases.index(pair[1]["phase"]), pair[1]["epoch"], pair[0]))
     return [row for _, row in found]
+
+  def curves_of(self, group: GroupRecord) -> list[dict[str, Any]]:
+    """Return the training curves of a group's members, `member` the place of each there."""
+    import pyarrow.parquet
+
+    path = self.verify(group, "curves.parquet")
+    with files.reading(path):
+      return pyarrow.parquet.read_table(path).to_pylist()
 
   def cost(self, stage: str) -> Cost:
     """Add up what the groups of a stage took that hold members of the study."""

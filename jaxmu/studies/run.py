@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
-from jaxmu import data, report
+from jaxmu import data, report, tracking
 from jaxmu.execution.compile_ahead import CompileAhead
 from jaxmu.execution.progress import StudyProgress
 from jaxmu.settings import Settings
@@ -75,8 +75,10 @@ def run(
 
   Raises:
     DataError, StoreError, CheckpointError: with one line that says what to do.
+    SettingsError: the package of the tracker that is asked for is not installed.
     Interrupted: stopped; what was computed is saved.
   """
+  tracking.check(settings.track)
   stop, say = stop or Stop(), functools.partial(print, file=out or sys.stderr, flush=True)
   study, dataset = STUDIES[settings.study], data.load_for(settings)
   if part.branch is not None:
@@ -92,6 +94,13 @@ def run(
   if part.repair:
     record.repair(say)
   costs = Costs(outline, dataset.input_shape, record)
+  tracker = tracking.Tracking(settings.track, opened, record, say)
+
+  def note(event: Mapping[str, Any]) -> None:
+    opened.log(event)
+    if event["event"] == "done":
+      tracker.finished()
+
   with CompileAhead() as ahead:
     worker = Worker(setup, record, stop, ahead)
     driver = Driver(
@@ -100,7 +109,7 @@ def run(
       worker,
       most=units.most(settings),
       say=say,
-      log=opened.log,
+      log=note,
       announce=worker.announce,
       progress=StudyProgress(costs.work, units.count, say),
     )
@@ -126,6 +135,7 @@ def run(
         with opened.writing_results():
           study.tables(Finished(opened, record, settings, dataset, done), say)
         report.write(opened.path, study.report(opened))
+    tracker.measured()
   return opened
 
 

@@ -14,6 +14,7 @@ INCIDENTAL = {
   "data_dir": "/elsewhere",
   "output_dir": "/elsewhere",
   "checkpoint_seconds": 1.0,
+  "track": "wandb",
   "population.devices": 1,
   "population.members_at_once": 3,
   "evaluation.bootstrap": 10,
