@@ -3,25 +3,29 @@
 Every message says what was given, what was expected and what to do.
 """
 
-import hashlib
 import json
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from jaxmu.errors import SettingsError, shown
-from jaxmu.settings import combinations, hyper_parameters, own_section, readers, refusals
+from jaxmu.settings import (
+  combinations,
+  decisive,
+  hyper_parameters,
+  own_section,
+  readers,
+  refusals,
+)
 from jaxmu.settings.catalog import Catalog
 from jaxmu.settings.choices import (
   BENCHMARK,
   FIDELITIES,
-  LISTED,
   RANDOM,
-  SEARCH,
   TRACKERS,
   ULIRA,
 )
@@ -41,8 +45,6 @@ from jaxmu.settings.sections import (
   TrainingSettings,
 )
 from jaxmu.settings.study_sections import ScenarioSettings, SearchSettings, UliraSettings
-
-_LATER = {"draws", "rounds", "path_sha256"}  # entries of `scenario` that came after its first runs
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -213,7 +215,7 @@ class Settings:
 
     A tuple of one hyper-parameter is written as its number, as configs give it.
     """
-    return json.loads(json.dumps(asdict(self) | {"unlearning": _written(self.unlearning)}))
+    return json.loads(json.dumps(asdict(self) | {"unlearning": decisive.written(self.unlearning)}))
 
   def identity(self) -> dict[str, Any]:
     """Give, JSON-ready, what can change a number in the results and what all members share.
@@ -221,35 +223,12 @@ class Settings:
     Left out is what makes a study larger: seeds, methods, splits and forget sets. Of `unlearning`
     it has what differs from the methods' defaults, of methods that are not chosen, too.
     """
-    kept = _decisive(Settings, self.to_dict())
-    if self.data.forget or self.scenario.forget == LISTED:
-      del kept["data"]["forget_fraction"]  # which is not read
-    kept["unlearning"] = json.loads(json.dumps(_written(self.unlearning.changed)))
-    if self.study == ULIRA or (self.study == SEARCH and self.search.splits):
-      kept["seeds"] = list(self.seeds)  # one, with which all its models begin
-    else:
-      del kept["ulira"]
-    if self.study != SEARCH:
-      del kept["search"]
-    # No run directory of before changes its name.
-    if not (own := self.own.shared):
-      del kept["own"]
-    else:
-      kept["own"] = {"sha256": own}
-    kept["recipe"] = self.recipe.changed
-    if not kept["recipe"]:
-      del kept["recipe"]
-    if self.scenario == ScenarioSettings():
-      del kept["scenario"]
-    for name in _LATER & kept.get("scenario", {}).keys():
-      if getattr(self.scenario, name) == getattr(ScenarioSettings(), name):
-        del kept["scenario"][name]
-    return kept
+    return decisive.identity(self)
 
   @property
   def hash8(self) -> str:
     """Give the first 8 hex digits of the SHA-256 of `identity` as canonical JSON."""
-    return _hash8(self.identity())
+    return decisive.hash8(self.identity())
 
 
 def schema() -> dict[str, Any]:
@@ -288,32 +267,3 @@ def _plain(config: Any) -> dict[Any, Any]:
       f"config is {shown(config)}, which cannot be read ({type(error).__name__}: {error}); "
       "expected an ml_collections.ConfigDict or nested dicts, all keys text and all values given"
     ) from error
-
-
-def _decisive(cls: type, entries: Mapping[str, Any]) -> dict[str, Any]:
-  """Keep what is not declared as incidental."""
-  kept = {}
-  for field in declared(cls):
-    if is_dataclass(field.kind):
-      if inner := _decisive(field.kind, entries[field.name]):
-        kept[field.name] = inner
-    elif not field.entry.incidental:
-      kept[field.name] = entries[field.name]
-  return kept
-
-
-def _hash8(identity: Mapping[str, Any]) -> str:
-  text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-  return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _written(unlearning: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-  """Write hyper-parameters as configs give them."""
-  return {
-    method: {name: _alone(value) for name, value in given.items()}
-    for method, given in unlearning.items()
-  }
-
-
-def _alone(value: Any) -> Any:
-  return value[0] if isinstance(value, tuple) and len(value) == 1 else value
