@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxmu.data.datasets import DATASETS, TRANSFORMS
 from jaxmu.data.sizes import SIZES
+from jaxmu.own_code import names
 
 NEEDS = {
   "npz": "a file of yours: --config.data.path=FILE.npz",
@@ -18,7 +19,13 @@ def rows() -> list[dict[str, Any]]:
 
   Sizes are training and test samples, pixels of a side, channels and classes.
   """
-  return [_row(name) for name in DATASETS]
+  return [*map(_row, DATASETS), *map(_of_package, names.installed("datasets"))]
+
+
+def _of_package(name: str) -> dict[str, Any]:
+  whose = ", ".join(names.installed("datasets")[name].values())
+  about = f"of package {whose}; sizes are those that it gives"
+  return {"name": name, "sizes": None, "needs": "", "about": about}
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def read(given: Any, info: ValidationInfo) -> HyperParameters:
   clean = _tuned(info)
   for method, entries in given.items():
     if method not in known:
-      raise Refusal(f": unknown method {shown(method)}; {closest(method, known)}")
+      own = "; one of your own is named in config.own.methods" if info.context.own else ""
+      raise Refusal(f": unknown method {shown(method)}; {closest(method, known)}{own}")
     own = _entries(f"config.unlearning.{method}", entries, known[method])
     clean[method] = clean.get(method, {}) | own
   chosen = info.data.get("methods", ())  # absent where they are refused themselves

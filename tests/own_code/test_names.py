@@ -81,6 +81,15 @@ def test_installed_methods_are_listed(package, capsys):
   assert capsys.readouterr().out.startswith("nm_method: A plug-in")
 
 
+def test_installed_data_sets_are_listed(package, capsys):
+  package("nm_plugin", POINTS)
+  assert cli.run(console.main, console.flags(), ["datasets"]) == 0
+  assert (
+    "nm_data          of package nm_plugin; sizes are those that it gives"
+    in capsys.readouterr().out
+  )
+
+
 def test_lists_of_known_names_have_them(package):
   package("nm_plugin", POINTS)
   for changes, known in (

@@ -78,6 +78,10 @@ def test_the_hash_of_an_entry_is_found_by_its_name():
   [
     ({"own": {"methods": "ft"}}, "config.own.methods has 'ft'; expected MODULE:NAME"),
     ({"own": 3}, "config.own is 3; expected a section"),
+    (
+      {"unlearning": {"own_first": {}}},
+      r"config.unlearning: unknown method 'own_first'; known: .*one of your own is named in config",
+    ),
     ({"own": {"methods": (1,)}}, "config.own.methods has 1; expected MODULE:NAME"),
     ({"own": {"sha256": (1,)}}, r"config.own.sha256 is \(1,\); expected texts, apart by commas"),
     (

@@ -120,6 +120,25 @@ def test_a_study_of_ones_own_code(folder):
   assert missing() == {"original", "retrained", "ft", "st_mine"}
 
 
+def test_given_models_of_a_study_of_shadow_models_are_those_of_its_places(folder):
+  words = ["--config.study=ulira", "--config.seeds=0", "--config.methods=ft"]
+  words += ["--config.ulira.splits=2", "--config.ulira.forgets=2", "--config.ulira.pool=140"]
+  words += [
+    "--config.recipe.original=o{split}.npz",
+    "--config.recipe.retrained=r{split}_{forget}.npz",
+  ]
+  settings = sweeps.settings("--config=own.py", *words)
+  outline, _ = plan.outline_of(settings, None)
+  stages = {stage.name: stage for stage in known(STUDIES["ulira"].stages(outline))}
+  files = {name: [member.given for member in stage.members] for name, stage in stages.items()}
+  assert files == {
+    "original": ["o0.npz", "o1.npz"],
+    "retrained": ["r0_0.npz", "r0_1.npz", "r1_0.npz", "r1_1.npz"],
+    "ft": [""] * 4,
+  }
+  assert stages["retrained"].method.phases({}) == () != stages["ft"].method.phases
+
+
 WRONG = {
   "no module": ("model.name=st_nt:Net", "network st_nt:Net: there is no module st_nt; expected"),
   "no network": ("model.name=st_net:data", "network st_net:data gives (array"),
