@@ -169,7 +169,7 @@ def assemble(
   }
   errors = {name: run.error for name, run in runs.items() if run.error}
   lost = {
-    name: f"all models turned non-finite, the first in {run.failures[0]}"
+    name: f"all models turned non-finite, the first in {run.failures[0] or 'its logits'}"
     for name, run in ran.items()
     if name not in evaluations
   }
