@@ -32,7 +32,7 @@ __getattr__, _names = door(
   __name__,
   {
     "audit": "jaxmu.audit",
-    "compare": "jaxmu.evaluation.compare",
+    "compare": "jaxmu.evaluation.several_methods",
     "errors": "jaxmu.errors",
     "evaluate": "jaxmu.evaluation.entry",
     "methods": "jaxmu.api",
@@ -40,7 +40,7 @@ __getattr__, _names = door(
     "predict": "jaxmu.api",
     "retrain": "jaxmu.api",
     "train": "jaxmu.api",
-    "tune": "jaxmu.api.tune",
+    "tune": "jaxmu.api.hyper_search",
     "unlearn": "jaxmu.api",
     "unlearn_requests": "jaxmu.api",
   },
