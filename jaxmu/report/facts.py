@@ -50,13 +50,21 @@ def request(data: RunData, control: str) -> list[tuple[str, str]]:
   if asked.forget == RANDOM:
     return access
   which = {
-    CLASSES: "each class in turn" if asked.classes == EACH else f"classes {asked.classes}",
+    CLASSES: "each class in turn" if asked.classes == EACH else f"classes {_named(data)}",
     GROUPS: plural(asked.groups, "group"),
     RANKED: f"samples with the {asked.take} scores of {asked.scores}",
     LISTED: f"samples of {asked.path}",
   }[asked.forget]
   share = "" if asked.share == 1 else f", {100 * asked.share:g} % of their samples"
   return [("Forgotten", f"{which}{share}; compared with {control}"), *access]
+
+
+def _named(data: RunData) -> str:
+  """Name the classes that a request names, by number or name."""
+  names = data.manifest.dataset.class_names
+  words = [word.strip() for word in data.config.scenario.classes.split(",")]
+  by_number = lambda word: word.isdecimal() and word not in names
+  return ", ".join(class_name(data, int(word)) if by_number(word) else word for word in words)
 
 
 def task(data: RunData) -> str:

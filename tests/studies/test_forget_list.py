@@ -76,7 +76,9 @@ def plan(tmp_path, *overrides):
 
 def test_the_plan_has_the_sizes_of_the_list(tmp_path, capsys):
   assert plan(tmp_path, write(tmp_path)) == 0
-  assert "retain 332, forget 8, validation 60, test 100 images" in capsys.readouterr().out
+  out = capsys.readouterr().out
+  assert "retain 332, forget 8, validation 60, test 100 images" in out
+  assert f"forgotten: the samples of {tmp_path}/own.csv" in out
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,20 @@ def test_a_run_forgets_the_list(tmp_path):
   right = Record(run.path).logits("original")[0].argmax(-1) == dataset.labels
   row = run.rows().set_index(["method", "seed"]).loc[("original", 0)]
   assert right[OWN].mean() == row.FA
+
+
+def test_the_plan_of_a_data_file_reads_headers_and_names_classes(tmp_path, capsys, monkeypatch):
+  dataset = data.load("synthetic")
+  arrays = {"images": dataset.images, "labels": dataset.labels, "num_train": 400}
+  np.savez(tmp_path / "mine.npz", **arrays, classes=["cat", "dog", "owl", "fox"], forget=OWN)
+  own = ["--config.dataset=npz", f"--config.data.path={tmp_path / 'mine.npz'}"]
+  own += ["--config.data.random_labels=0"]
+  assert (
+    plan(tmp_path, *own, "--config.scenario.forget=classes", "--config.scenario.classes=2") == 0
+  )
+  assert "forgotten: classes owl" in capsys.readouterr().out
+  monkeypatch.setattr("jaxmu.data.chosen.load", lambda *_, **__: pytest.fail("images were read"))
+  assert plan(tmp_path, *own) == 0
+  out = capsys.readouterr().out
+  assert "forget 8, validation 60, test 100 images" in out
+  assert f"forgotten: the samples of {tmp_path / 'mine.npz'}" in out

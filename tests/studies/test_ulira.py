@@ -318,7 +318,10 @@ def test_its_tables_are_finite_and_no_attack_knows_the_class_of_a_retrained_mode
 def test_its_report_and_plan_say_who_is_forgotten(by_class, capsys):
   run, arguments = by_class
   text = (run.path / "report.md").read_text()
-  assert "- Forgotten: classes 1, 50 % of their samples; compared with the same samples in" in text
+  assert (
+    "- Forgotten: classes pattern 1, 50 % of their samples; compared with the same samples in"
+    in text
+  )
   assert "a sample that some model forgot was forgotten by" in text
   about = plan.plan(studies.settings(*arguments)).about
   count = (run.table("samples").query("method == 'ft'")["label"] == 1).sum()

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 from jaxmu import data
 from jaxmu.audit.attacks.population_mia import MINIMUM
 from jaxmu.data import Split
+from jaxmu.data.requests import classes
 from jaxmu.data.rounds import limit
 from jaxmu.data.splits import widths
 from jaxmu.errors import DataError, SettingsError
 from jaxmu.report.benchmark import report
 from jaxmu.settings import Settings
+from jaxmu.settings.choices import CLASSES, EACH
 from jaxmu.studies.benchmark import benchmark_tables
 from jaxmu.studies.benchmark.benchmark_tables import REPEATS
 from jaxmu.studies.benchmark.cases import Case, cases, rounds, stage_name
@@ -119,7 +121,7 @@ def check_attackable(splits: Iterable[Split]) -> None:
 
 
 def about(outline: Outline) -> list[str]:
-  """Say how large the sets are."""
+  """Say how large the sets are, and whom a request names."""
   found = cases(data.requests_for(outline.settings, outline.facts))
   times, draws = outline.settings.unlearning_seeds, 1 + max(case.draw for case in found)
   words = [
@@ -129,7 +131,18 @@ def about(outline: Outline) -> list[str]:
     + (f", in {len(rounds(found))} rounds" if len(rounds(found)) > 1 else ""),
     sizes_of([split for case in found for split in case.rounds]),
   ]
-  return ["; ".join(words)]
+  return ["; ".join(words), *_named(outline)]
+
+
+def _named(outline: Outline) -> list[str]:
+  """Say which classes, or whose list, is forgotten."""
+  asked, facts = outline.settings.scenario, outline.facts
+  if outline.settings.data.forget:
+    return [f"forgotten: the samples of {outline.settings.data.forget}"]
+  if asked.forget != CLASSES or asked.classes == EACH:
+    return []
+  names = [facts.class_names[k] for k in classes(asked.classes, facts.class_names)]
+  return [f"forgotten: classes {', '.join(names)}"]
 
 
 def sizes_of(splits: Sequence[Split]) -> str:
