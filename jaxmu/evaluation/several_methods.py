@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmu import api
 from jaxmu.api import options
-from jaxmu.api.judgement import warn
+from jaxmu.api.notices import warn
 from jaxmu.api.starting import read_seeds
 from jaxmu.data.overlap import check_disjoint
 from jaxmu.data.samples import check_classes
