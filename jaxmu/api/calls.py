@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxmu.api import given_sets, judgement, notices, options, placement, running
 from jaxmu.api.checked_call import Pair, prepare
@@ -215,7 +216,7 @@ def _one_by_one(
   present = variables
   for k, name in enumerate(names):
     left = [sets["retain"], *(sets[later] for later in names[k + 1 :])]
-    kept = tuple(map(rows.together, zip(*left)))
+    kept = rows.together([own.x for own in left]), np.concatenate([own.y for own in left])
     own = key if k == 0 else jax.random.fold_in(key, k)
     found = unlearn(method, model, present, retain=kept, forget=tuple(sets[name]), key=own, **more)
     yield found

@@ -57,7 +57,7 @@ def place(rows: Rows, put: Callable[[Any], Any]) -> OnHost:
   Args:
     put: lays a number out over the devices (`Population.share`).
   """
-  dtype = jax.dtypes.canonicalize_dtype(rows.dtype)
+  dtype = jax.dtypes.canonicalize_dtype(rows.dtype.newbyteorder("="))
   reader, number = Reader(rows.of_type(dtype)), next(_numbers) % 2**31
   _readers[number] = reader
   return OnHost(put(np.int32(number)), rows.shape[1:], dtype, reader)
@@ -68,12 +68,15 @@ def take(images: Any, index: jax.Array) -> jax.Array:
   if not isinstance(images, OnHost):
     return jnp.take(images, index, axis=0)
 
-  def read(piece: jax.Array) -> jax.Array:
+  def read(counted: tuple[jax.Array, jax.Array]) -> jax.Array:
+    count, piece = counted
     found = jax.ShapeDtypeStruct((len(piece), *images.row), images.dtype)
-    return _call(_read, found, images.number[None], piece)
+    return _call(_read, found, jnp.stack([images.number, count]), piece)
 
   pieces = _pieces(index)
-  found = read(pieces[0])[None] if len(pieces) == 1 else lax.map(read, pieces)
+  counts = np.minimum(index.size - pieces.shape[1] * np.arange(len(pieces)), pieces.shape[1])
+  every = jnp.asarray(counts, jnp.int32), pieces
+  found = read((every[0][0], pieces[0]))[None] if len(pieces) == 1 else lax.map(read, every)
   return found.reshape(-1, *images.row)[: index.size].reshape(*index.shape, *images.row)
 
 
@@ -122,8 +125,12 @@ def _call(function: Callable[..., Any], found: Any, head: jax.Array, piece: jax.
 
 
 def _read(given: Any) -> np.ndarray:
-  number, *_ = given = np.asarray(given)
-  return _readers[int(number)].read(given[1:])
+  """Return the rows at the first `count` positions, and zeros for those that fill a piece up."""
+  given = np.asarray(given)
+  number, count = given[:2].tolist()
+  found = _readers[number].read(given[2 : 2 + count])
+  rest = len(given) - 2 - count
+  return np.concatenate([found, np.zeros((rest, *found.shape[1:]), found.dtype)]) if rest else found
 
 
 def _expect(given: Any) -> np.ndarray:

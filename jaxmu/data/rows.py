@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxmu.errors import DataError, short, shown
 
+LARGE = 2**28  # bytes that are no longer copied without need
 BLOCK = 2**24  # numbers that are read together where all rows are looked at
 
 
@@ -141,8 +142,9 @@ def joined(arrays: Sequence[Any]) -> Rows:
 
 
 def together(arrays: Sequence[Any]) -> Any:
-  """Concatenate arrays, or join them where one of them is rows."""
-  return joined(arrays) if any(isinstance(a, Rows) for a in arrays) else np.concatenate(arrays)
+  """Concatenate arrays, or join them as rows where one is rows or they are large."""
+  large = any(isinstance(a, Rows) for a in arrays) or sum(a.nbytes for a in arrays) > LARGE
+  return joined(arrays) if large else np.concatenate(arrays)
 
 
 def blocks(array: Any) -> Sequence[slice]:

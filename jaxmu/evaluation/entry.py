@@ -18,6 +18,7 @@ def evaluate(
   validation: Any = None,
   labels: Any = None,
   model: Any = None,
+  data: Any = None,
   preprocess: Any = None,
   mean: Any = None,
   std: Any = None,
@@ -47,11 +48,12 @@ def evaluate(
       [K, n, C], or a list of variables; the k-th of each belong together, and one serves all.
     retain, forget, unseen: samples that stay, that were to be forgotten, and that no model ever
       saw: labels int [n]; beside `labels` positions or masks, [n], or [K, n] where every seed has
-      sets of its own; beside `model` pairs (x, y), as for `jaxmu.unlearn`.
+      sets of its own; beside `model` pairs (x, y), or positions in `data`, as for `jaxmu.unlearn`.
     validation: further unseen samples, to choose the strongest attack with; else a part of
       `unseen` that does not measure it serves.
     labels: int [N] of all samples.
     model: a linen or nnx module, as for `jaxmu.unlearn`.
+    data: beside `model` a pair (x, y) of all samples; x may be memory-mapped.
     preprocess, mean, std: how images become its input, as for `jaxmu.unlearn`.
     max_attack: most that the upper end of the strongest attack's interval may reach. Without it:
       not recognised, beyond what retraining leaves.
@@ -84,13 +86,15 @@ def evaluate(
     raise SettingsError("max_forget_gap compares with retrained models; expected retrained=")
   if model is not None and labels is not None:
     raise DataError("labels= is for logits; with model= the sets are pairs (x, y)")
+  if data is not None and model is None:
+    raise DataError("data= is for samples of which model= makes logits; expected model=")
   how = {"preprocess": preprocess, "mean": mean, "std": std}
   if model is None and any(value is not None for value in how.values()):
     raise DataError("preprocess=, mean= and std= are of images; expected model= beside them")
   if model is not None:
     from jaxmu.evaluation import of_model  # jax and flax, which logits do without
 
-    given = of_model.read(model, models, sets, how)
+    given = of_model.read(model, models, sets, how, data)
   elif labels is not None:
     given = inputs.whole(models, labels, sets)
   else:

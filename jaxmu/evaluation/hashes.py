@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxmu.data import rows
 
-def digest(array: np.ndarray) -> dict[str, Any]:
-  """Return sha256 (of the values in C order, little-endian), dtype and shape of an array."""
-  array = np.ascontiguousarray(array)
-  plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
-  found = hashlib.sha256(plain.tobytes()).hexdigest()
-  return {"sha256": found, "dtype": array.dtype.name, "shape": list(array.shape)}
+
+def digest(array: Any) -> dict[str, Any]:
+  """Return sha256 (of values in C order, little-endian), dtype and shape of an array or rows."""
+  found, little = hashlib.sha256(), array.dtype.newbyteorder("<")
+  for block in rows.blocks(array) if array.ndim else [...]:
+    found.update(np.ascontiguousarray(array[block]).astype(little, copy=False).tobytes())
+  return {"sha256": found.hexdigest(), "dtype": array.dtype.name, "shape": list(array.shape)}

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxmu import api
+from jaxmu.api import given_sets
 from jaxmu.api.model import read as read_model
 from jaxmu.api.preparation import Preparation
+from jaxmu.data import rows
 from jaxmu.data.overlap import Shared, shared
 from jaxmu.data.samples import Samples, check_classes, check_sets
 from jaxmu.errors import DataError
@@ -25,14 +27,14 @@ class Images(NamedTuple):
 
   Attributes:
     pairs: (x, y) by set.
-    x: all images, [N, ...].
+    x: all images, [N, ...], or rows of them that are read when they are needed.
     labels: int [N].
     positions: by set, [n].
     how: preprocess, mean and std, as for `jaxmu.predict`.
   """
 
   pairs: Mapping[str, Samples]
-  x: np.ndarray
+  x: Any
   labels: np.ndarray
   positions: Mapping[str, np.ndarray]
   how: Mapping[str, Any]
@@ -46,22 +48,26 @@ class Images(NamedTuple):
     return {name: digest(x) for name, (x, _) in self.pairs.items()}
 
 
-def read_images(sets: Mapping[str, Any], how: Mapping[str, Any] | None = None) -> Images:
+def read_images(
+  sets: Mapping[str, Any], how: Mapping[str, Any] | None = None, data: Any = None
+) -> Images:
   """Check sets of images, and join them.
 
   Args:
-    sets: pairs (x, y) by set, as for `jaxmu.unlearn`.
+    sets: pairs (x, y) by set, or positions in data, as for `jaxmu.unlearn`.
     how: preprocess, mean and std; None where a network takes images as they are.
+    data: a pair (x, y) of all samples, or None.
 
   Raises:
     DataError: as `jaxmu.unlearn` does.
   """
   how = {name: value for name, value in (how or {}).items() if value is not None}
-  pairs = check_sets(sets, Preparation(*(how.get(name) for name in PREPARATIONS)).stored)
+  stored = Preparation(*(how.get(name) for name in PREPARATIONS)).stored
+  pairs = check_sets(given_sets.pairs(sets, data), stored)
   ends = np.cumsum([len(y) for _, y in pairs.values()]).tolist()
   return Images(
     pairs,
-    np.concatenate([x for x, _ in pairs.values()]),
+    rows.together([x for x, _ in pairs.values()]),
     np.concatenate([y for _, y in pairs.values()]).astype(np.int64),
     {name: np.arange(end - len(pairs[name].y), end) for name, end in zip(pairs, ends)},
     how,
@@ -97,18 +103,20 @@ def read(
   variables: Mapping[str, Any],
   sets: Mapping[str, Any],
   how: Mapping[str, Any] | None = None,
+  data: Any = None,
 ) -> Given:
   """Predict every set with every model, in eval mode, and look which images two sets share.
 
   Args:
     variables: by model, {"params", "batch_stats"} of one seed or a list of them.
-    sets: pairs (x, y) by set, as for `jaxmu.unlearn`.
+    sets: pairs (x, y) by set, or positions in data, as for `jaxmu.unlearn`.
     how: preprocess, mean and std, as for `jaxmu.predict`.
+    data: a pair (x, y) of all samples, or None.
 
   Raises:
     DataError, ModelError: as `jaxmu.predict` and `jaxmu.unlearn` do.
   """
-  images = read_images(sets, how)
+  images = read_images(sets, how, data)
   for name, given in variables.items():  # all of them before the first is computed with
     for one in _seeds(name, given):
       read_model(model, one)

@@ -59,6 +59,23 @@ def test_images_tell_what_two_sets_share_and_evidence_keeps_it(stock, moved, set
   assert again.sound and "images are not in the evidence" in again.notes[0]
 
 
+def test_sets_are_positions_in_one_array_as_well(found, stock, moved):
+  model, variables = stock
+  seeds, places = [moved, variables], {"retain": range(20), "forget": range(20, 29)}
+  other = evaluate(
+    model=model,
+    data=problems.samples(),
+    original=variables,
+    unlearned=seeds,
+    retrained=seeds,
+    **places,
+    unseen=np.arange(29, 38),
+  )
+  for name, logits in found.given.logits.items():
+    np.testing.assert_array_equal(other.given.logits[name], logits)
+  assert other.given.images == found.given.images  # their hashes
+
+
 def test_misuse_is_answered_by_one_line(stock, sets):
   model, variables = stock
   call = lambda **change: evaluate(
@@ -68,6 +85,8 @@ def test_misuse_is_answered_by_one_line(stock, sets):
   refused(lambda: call(unlearned=[]), DataError, "unlearned is an empty list")
   refused(lambda: call(unlearned={}), ModelError, "params")
   x, y = sets["forget"]
+  refused(lambda: call(data=(x, y)), DataError, "is a pair (x, y), beside data=")
+  refused(lambda: call(data=(x, y), model=None), DataError, "expected model=")
   refused(lambda: call(forget=(x, y + 9)), DataError, "labels must lie in")
 
 
