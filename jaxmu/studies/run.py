@@ -99,7 +99,7 @@ def run(
   def note(event: Mapping[str, Any]) -> None:
     opened.log(event)
     if event["event"] == "done":
-      tracker.finished()
+      tracker.finished(event["stage"])
 
   with CompileAhead() as ahead:
     worker = Worker(setup, record, stop, ahead)

@@ -6,7 +6,7 @@ so a study that goes on, or grows, tells what is new.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from json import dumps
 from typing import Any, NamedTuple
@@ -49,16 +49,16 @@ class Tracking:
     self.name, self.run, self.record, self.say = name, run, record, say
     self.tracker: Tracker | None = TRACKERS[name] if name else None
 
-  def finished(self) -> None:
-    """Tell curves, accuracies and seconds of models whose units are finished.
+  def finished(self, stage: str) -> None:
+    """Tell curves, accuracies and seconds of models of a stage whose units are finished.
 
-    Where another process is telling, it, or the next call, comes to these.
+    Where another process is telling, the next call comes to these.
     """
-    self._tell(self._trained, 0.0)
+    self._tell(lambda known: self._trained([stage], known), 0.0)
 
   def measured(self) -> None:
     """Tell all that is left: curves, and the rows of results that compare models."""
-    self._tell(self._trained, PATIENCE)
+    self._tell(lambda known: self._trained(list(self.record.expected), known), PATIENCE)
     self._tell(self._compared, PATIENCE)
 
   def _tell(self, news: Callable[[set[str]], Iterator[News]], patience: float) -> None:
@@ -66,7 +66,9 @@ class Tracking:
       return
     try:
       end = time.monotonic() + patience
-      while not self._told_alone(self.tracker, news) and time.monotonic() < end:
+      while not self._told_alone(self.tracker, news):
+        if time.monotonic() > end:
+          return
         time.sleep(PAUSE)
     except Exception as error:  # of a package, a network or a disk: none of them ends a study
       self.tracker = None
@@ -90,10 +92,10 @@ class Tracking:
   def _key(self, about: About, what: str) -> str:
     return f"{self.name} {about.id} {what}"
 
-  def _trained(self, known: set[str]) -> Iterator[News]:
+  def _trained(self, stages: Sequence[str], known: set[str]) -> Iterator[News]:
     """Yield models that are finished and not told, with their curves."""
-    for stage, expected in self.record.expected.items():
-      wanted = {member.identity for member in expected}
+    for stage in stages:
+      wanted = {member.identity for member in self.record.expected[stage]}
       for group in self.record.groups(stage):
         about = {k: self._about(stage, m) for k, m in enumerate(group.members)}
         new = [

@@ -112,7 +112,8 @@ TRACKERS: dict[str, Tracker] = {"tensorboard": tensorboard, "wandb": wandb, "mlf
 
 def check(name: str) -> None:
   """Raise `SettingsError` where the package of a tracker is not installed; "" is none."""
-  if name and importlib.util.find_spec(name) is None:
+  found = importlib.util.find_spec(name) if name else None
+  if name and (found is None or found.origin is None):  # a folder of that name is no package
     raise SettingsError(
       f"config.track is '{name}', and the package {name} is not installed; run "
       f"pip install 'jaxmu[{name}]', or set --config.track="

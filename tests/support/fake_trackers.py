@@ -10,7 +10,7 @@ from collections import defaultdict
 def installed(monkeypatch, name, **functions):
   """Have `import name` give a module of these functions."""
   module = types.ModuleType(name)
-  module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+  module.__spec__ = importlib.machinery.ModuleSpec(name, None, origin="a test")
   vars(module).update(functions)
   monkeypatch.setitem(sys.modules, name, module)
 

@@ -6,6 +6,7 @@ from support.fake_trackers import Mlflow, Wandb
 from support.settings_catalog import build
 
 from jaxmu import tracking
+from jaxmu.errors import SettingsError
 from jaxmu.settings.choices import TRACKERS
 from jaxmu.store import Run, attempts
 from jaxmu.store.record import Record
@@ -94,7 +95,7 @@ def test_a_tracker_that_fails_never_ends_a_study(telling, told, monkeypatch):
   fake = Wandb(monkeypatch)
   teller, said = telling("wandb")
   fake.lost = ConnectionError("no route\nto host")
-  teller.finished()
+  teller.finished("ft")
   teller.measured()
   assert len(said) == 1 and not fake.begun and not (told[0] / TOLD).exists()
   assert "the tracker wandb failed (ConnectionError: no route to host); the study goes" in said[0]
@@ -112,6 +113,13 @@ def test_a_package_that_is_missing_is_one_line_before_any_work(tmp_path, monkeyp
   assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
+  (tmp_path / "mlflow").mkdir()
+  monkeypatch.setattr("sys.path", [str(tmp_path)])
+  with pytest.raises(SettingsError, match="the package mlflow is not installed"):
+    tracking.check("mlflow")
+
+
 def test_a_tracker_changes_no_identity():
   plain, tracked = build(), build({"track": "wandb"})
   assert plain.track == "" and tracked.track == "wandb" and plain.hash8 == tracked.hash8
@@ -122,7 +130,8 @@ def test_a_tracker_changes_no_identity():
 def test_mlflow_finds_the_run_of_a_model_again(telling, told, monkeypatch):
   fake = Mlflow(monkeypatch)
   teller, said = telling("mlflow")
-  teller.finished()
+  for stage in STAGES:
+    teller.finished(stage)
   assert len(fake.runs) == 6
   teller.measured()
   assert len(fake.runs) == 6 and said == []
@@ -138,10 +147,10 @@ def test_one_process_tells_at_a_time(telling, run, monkeypatch):
   teller, _ = telling("wandb")
   with attempts.lock(run.path / LOCK) as mine:
     assert mine
-    teller.finished()
+    teller.finished("ft")
     assert not fake.begun
-  teller.finished()
-  assert len(fake.begun) == 6
+  teller.finished("ft")
+  assert len(fake.begun) == 2
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the package's own modules
