@@ -10,7 +10,7 @@ import pandas as pd
 
 from jaxmu.audit import comparison, evaluation, metrics
 from jaxmu.audit.attack_words import attack_used
-from jaxmu.audit.attacks.scores import check_labels
+from jaxmu.audit.attacks.scores import check_labels, refuse_probabilities
 from jaxmu.audit.cautions import find, found_by
 from jaxmu.audit.metric import AUDIT
 from jaxmu.audit.results import INTERVAL_COLUMNS, Results
@@ -203,6 +203,7 @@ def _members(name: str, array: Any) -> np.ndarray:
     raise DataError(
       f"{name} logits have one class; expected at least 2: a single score is no logit"
     )
+  refuse_probabilities(f"{name} logits", array)
   return array
 
 

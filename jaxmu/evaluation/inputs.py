@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmu.audit.attacks.scores import usable
+from jaxmu.audit.attacks.scores import refuse_probabilities, usable
 from jaxmu.audit.text import plural
 from jaxmu.data.overlap import Shared
 from jaxmu.data.samples import as_array
@@ -148,6 +148,7 @@ def _logits(name: str, given: Any) -> np.ndarray:
     )
   if array.shape[-1] < 2:
     raise DataError(f"{name} have one class; expected at least 2: a single score is no logit")
+  refuse_probabilities(name, array)
   return array
 
 

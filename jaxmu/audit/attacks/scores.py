@@ -6,6 +6,8 @@ import numpy as np
 
 from jaxmu.errors import DataError
 
+ROUNDED = 1e-3  # by which probabilities of a sample may miss 1, in half precision too
+
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """Return the losses `logsumexp(f) - f_y`, float64 [..., N] (spec evaluation 1).
@@ -71,6 +73,15 @@ def usable(logits: np.ndarray) -> np.ndarray:
   that are all minus infinity.
   """
   return (logits < np.inf).all(-1) & (logits > -np.inf).any(-1)  # comparisons are false for NaN
+
+
+def refuse_probabilities(name: str, logits: np.ndarray) -> None:
+  """Raise `DataError` where logits [..., C] are what softmax made of them, with wrong losses."""
+  if (logits >= 0).all() and (np.abs(logits.sum(-1) - 1) < ROUNDED).all():
+    raise DataError(
+      f"{name} are probabilities, as each row adds up to 1; expected what the network gives before "
+      "softmax, or their logarithms"
+    )
 
 
 def log_sum_exp(logits: np.ndarray) -> np.ndarray:
