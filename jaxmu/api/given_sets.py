@@ -8,7 +8,7 @@ import numpy as np
 from jaxmu.api import notices
 from jaxmu.data import positions, rows, spool
 from jaxmu.data.samples import as_array
-from jaxmu.errors import DataError
+from jaxmu.errors import DataError, shown
 from jaxmu.quantities import bytes_text
 
 
@@ -25,6 +25,11 @@ def pairs(given: Mapping[str, Any], data: Any = None) -> dict[str, Any]:
   present = {name: each for name, each in given.items() if each is not None}
   if data is not None:
     return dict(given) | _of_data(data, present)
+  for name, each in present.items():
+    if isinstance(each, range):
+      raise DataError(
+        f"{name} is {shown(each)}, positions without data; expected a pair (x, y), or data=(x, y)"
+      )
   found = {name: _spooled(name, each) for name, each in present.items() if spool.is_batches(each)}
   return dict(given) | found
 

@@ -80,6 +80,7 @@ def names():
     "y": y,
     "retain": retain,
     "forget": forget,
+    "unseen": unseen,
     "model": model,
     "weights": weights,
     "pixels": rng.integers(0, 256, x.shape).astype(np.uint8),
