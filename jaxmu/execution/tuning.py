@@ -14,7 +14,7 @@ from jaxmu.execution import runner
 from jaxmu.execution.capacity import capacity
 from jaxmu.execution.setup import Setup
 from jaxmu.settings import Settings
-from jaxmu.training.anchors import ANCHORS, recipe
+from jaxmu.training.anchors import of_recipe, recipe
 
 STEPS = 4  # batches per timed epoch
 
@@ -57,7 +57,7 @@ def measured_chunk(
       str,
       (
         settings.model.name,
-        *filter(None, [settings.own.of("model.name")]),
+        *filter(None, [settings.own.of("model.name"), settings.recipe.optimizer]),
         settings.model.width,
         settings.training.batch_size,
         settings.population.compute,
@@ -125,7 +125,7 @@ def _fitting(setup: Setup, splits: Sequence[Split], hp: dict[str, Any]) -> int:
   Chunk 1 is tried in any case, as there is nothing smaller.
   """
   found = capacity(
-    ANCHORS["retrained"],
+    of_recipe("retrained", setup.settings.recipe),
     setup.problem(splits),
     setup.variable_shapes(len(splits)),
     hp=[hp] * len(splits),
@@ -138,7 +138,7 @@ def _timed(setup: Setup, splits: Sequence[Split], hp: dict[str, Any]) -> float:
   times: list[float] = []
   problem, keys = setup.problem(splits), member_keys(range(len(splits)))
   runner.run(
-    ANCHORS["retrained"],
+    of_recipe("retrained", setup.settings.recipe),
     problem,
     setup.initial_variables(problem.population, keys),
     hp=[hp] * len(splits),
