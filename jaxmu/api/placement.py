@@ -45,8 +45,11 @@ def placed(population: Population, sets: Sequence[Any], y: Any, limit: int | Non
     limit = size if in_place else allowed(device)
   if size > limit:
     return Arrays(on_host.place(rows.joined(sets), population.share), population.share(y))
-  whole = [x[:] if isinstance(x, rows.Rows) else x for x in sets]
-  x = whole[0] if len(whole) == 1 else jnp.concatenate([jnp.asarray(part) for part in whole])
+  if any(isinstance(x, rows.Rows) for x in sets):
+    whole = rows.joined(sets)
+    x = whole.of_type(jax.dtypes.canonicalize_dtype(whole.dtype)).whole()
+  else:
+    x = sets[0] if len(sets) == 1 else jnp.concatenate([jnp.asarray(part) for part in sets])
   return population.share(Arrays(x, y))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxmu.errors import DataError, short, shown
 
+ALIGNED = 64  # bytes; arrays that begin elsewhere are copied by XLA
 LARGE = 2**28  # bytes that are no longer copied without need
 BLOCK = 2**24  # numbers that are read together where all rows are looked at
 
@@ -33,8 +34,8 @@ class Rows:
   """Rows [n, ...] of one array or of several, one after the other.
 
   An array here is anything with `shape`, `dtype` and rows by slices and by increasing positions: of
-  NumPy, in memory or memory-mapped, of h5py, zarr and their like. `rows[k]`, `rows[a:b]` and
-  `rows[positions]` read them, and nothing else does.
+  NumPy, in memory or memory-mapped, of h5py, zarr and their like. `rows[k]`, `rows[a:b]`,
+  `rows[positions]` and `whole` read them, and nothing else does.
 
   Attributes:
     parts: where the rows are.
@@ -66,8 +67,8 @@ class Rows:
     return self.shape[0]
 
   def __array__(self, *_: Any, **__: Any) -> np.ndarray:
-    """Refuse to be read whole by accident; `rows[:]` does it."""
-    raise TypeError("rows are read by rows[...]")
+    """Refuse to be read whole by accident; `whole` does it."""
+    raise TypeError("rows are read by rows[...] or whole()")
 
   def __getitem__(self, key: Any) -> np.ndarray:
     """Return one row, or the rows [m, ...] of a slice or of positions, in the order asked for."""
@@ -85,6 +86,15 @@ class Rows:
 
   def _start(self, part: int) -> int:
     return int(self._ends[part]) - len(self.parts[part])
+
+  def whole(self) -> np.ndarray:
+    """Read all rows, block by block, into one array [n, ...] that jax takes as it lies on a CPU."""
+    room = np.empty(self.nbytes + ALIGNED, np.uint8)
+    start = -room.ctypes.data % ALIGNED
+    found = room[start : start + self.nbytes].view(self.dtype).reshape(self.shape)
+    for block in blocks(self):
+      found[block] = self[block]
+    return found
 
   def chosen(self, places: np.ndarray) -> "Rows":
     """Return some rows of a single array, in this order; nothing is read."""

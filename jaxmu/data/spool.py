@@ -3,7 +3,7 @@ in orders of their own.
 """
 
 import tempfile
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import IO, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def spooled(name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
     DataError: a batch is no pair, or differs in form from the first; there is none; or the disk is
       full.
   """
-  batches = given() if callable(given) else given
+  batches = _called(name, given) if callable(given) else given
   if not isinstance(batches, Iterable):
     raise DataError(f"{name}: called, it gave {shown(batches)}; expected batches (x, y)")
   with tempfile.TemporaryFile(prefix="jaxmu-") as file:
@@ -52,6 +52,16 @@ def spooled(name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
     file.flush()
     whole = np.concatenate(labels)
     return np.memmap(file, form[0], "r", shape=(len(whole), *form[1])), whole
+
+
+def _called(name: str, make: Callable[[], Any]) -> Any:
+  try:
+    return make()
+  except TypeError as error:
+    raise DataError(
+      f"{name}: calling {shown(make)} failed ({short(str(error))}); expected a function without "
+      "arguments that returns batches (x, y)"
+    ) from error
 
 
 def _pair(name: str, batch: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -73,6 +73,7 @@ def test_samples_that_stay_on_the_host_give_the_same_bits(method, stock, readers
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::jaxmu.errors.UnlearningWarning")  # of what the network lacks
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("method", sorted({*jaxmu.methods(), "original", "retrained"}))
 def test_they_do_for_every_method(method, shuffle, stock):

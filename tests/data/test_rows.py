@@ -64,8 +64,16 @@ def test_a_type_of_its_own():
   assert found.of_type("f8")[2:4].dtype == np.float64
 
 
+def test_all_rows_are_read_block_by_block(array, monkeypatch):
+  """Into memory that begins where XLA wants it."""
+  monkeypatch.setattr(rows, "BLOCK", 18)
+  found = rows.joined([rows.of("data", array).chosen(np.array([4, 1])), X]).of_type("f8").whole()
+  np.testing.assert_array_equal(found, np.concatenate([X[[4, 1]], X]))
+  assert found.dtype == np.float64 and found.ctypes.data % 64 == 0
+
+
 def test_rows_are_never_read_whole_by_accident():
-  with pytest.raises(TypeError, match=r"rows\[\.\.\.\]"):
+  with pytest.raises(TypeError, match=r"rows\[\.\.\.\] or whole"):
     np.asarray(rows.Rows([rows.Part(X)]))
 
 

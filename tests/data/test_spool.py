@@ -39,6 +39,7 @@ def test_what_is_no_batches_is_told(given):
   ("given", "words"),
   [
     (iter([]), r"retain yields no sample; expected batches \(x, y\)"),
+    (lambda x: 3, r"retain: calling .* failed \(.*1 required positional argument"),
     (lambda: 3, "retain: called, it gave 3; expected batches"),
     (iter([X]), r"retain: batch 0 must be a pair \(x, y\), got float32 of shape \(7, 3, 4\)"),
     (
