@@ -3,6 +3,7 @@
 import threading
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -100,7 +101,8 @@ class _Order:
       self._now = self._coming.result() if follows else self._segment(self._next, size * batches)
       self._first = self._next
       behind = self._first + len(self._now)
-      self._coming = self._thread.submit(self._segment, behind, size * batches)
+      later = partial(self._thread.submit, self._segment, behind, size * batches)
+      self._coming = later() if behind < self._known else None
     start = self._next - self._first
     self._next += size
     found = self._now[start : start + size]

@@ -101,6 +101,18 @@ def test_only_this_and_the_next_segment_are_read():
   assert [name.startswith("jaxmu-rows") for name, _ in source.seen] == [False, True, True]
 
 
+def test_nothing_is_read_beyond_the_end():
+  """Some libraries refuse an empty selection."""
+  source = Slow()
+  reader = Reader(Rows([Part(source)]), 2 * BATCH)
+  order = list(np.arange(16).reshape(4, 4))
+  announce(reader, 1, order)
+  for index in order:
+    reader.read(index)
+  reader._thread.submit(int).result()
+  assert [size for _, size in source.seen] == [8, 8]
+
+
 def test_an_error_is_remembered():
   class Broken(Slow):
     def __getitem__(self, key):
