@@ -13,6 +13,7 @@ def train(
   model: Any,
   variables: Any = None,
   *,
+  data: Pair | None = None,
   retain: Any,
   forget: Any = None,
   seeds: int | Sequence[int] | None = None,
@@ -28,7 +29,9 @@ def train(
   Args:
     variables: first weights, of one model or a list; None: the linen module draws them, each from
       its seed.
-    retain, forget: pairs (x, y); without a forget set this is `jaxmu.retrain`.
+    retain, forget: pairs (x, y), or beside `data` positions in it or masks; without a forget set
+      this is `jaxmu.retrain`.
+    data: (x, y) of all samples, as for `jaxmu.unlearn`.
     seeds: as for `jaxmu.unlearn`; None: one model, whose `key` may be given.
     **more: everything else that `jaxmu.unlearn` takes.
 
@@ -40,17 +43,19 @@ def train(
 
   And what `jaxmu.unlearn` does.
   """
+  more |= {"data": data, "retain": retain, "seeds": seeds}
   if forget is None:
-    return retrain(model, variables, retain=retain, seeds=seeds, **more)
+    return retrain(model, variables, **more)
   _refuse_used_weights(model, variables)
-  return unlearn("original", model, variables, retain=retain, forget=forget, seeds=seeds, **more)
+  return unlearn("original", model, variables, forget=forget, **more)
 
 
 def retrain(
   model: Any,
   variables: Any = None,
   *,
-  retain: Pair,
+  data: Pair | None = None,
+  retain: Any,
   seeds: int | Sequence[int] | None = None,
   **more,
 ) -> Any:
@@ -65,7 +70,7 @@ def retrain(
   Args, results and errors are those of `jaxmu.train`.
   """
   _refuse_used_weights(model, variables)
-  return unlearn("retrained", model, variables, retain=retain, seeds=seeds, **more)
+  return unlearn("retrained", model, variables, data=data, retain=retain, seeds=seeds, **more)
 
 
 def _refuse_used_weights(model: Any, variables: Any) -> None:

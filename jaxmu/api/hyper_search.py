@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxmu.api import checked_call, fresh_models, options
+from jaxmu.api import checked_call, fresh_models, options, placement
 from jaxmu.api.checked_call import Pair
 from jaxmu.api.starting import read_starts
 from jaxmu.api.trials import NUMBERS, SETS, Judge, Judged
 from jaxmu.audit.formulas import search_score
-from jaxmu.errors import DataError, MethodError, shown
+from jaxmu.audit.text import plural
+from jaxmu.errors import DataError, MethodError, closest, shown
 from jaxmu.search import choice, own_ranges
 from jaxmu.search.random_draws import RandomDraws
 from jaxmu.search.sampler import Search, Searching
@@ -62,7 +63,7 @@ class Tuned:
   def __str__(self) -> str:
     count, failed = len(self.trials), int(np.isinf(self.trials["S"]).sum())
     lost = f", {failed} of them failed" if failed else ""
-    lines = [f"{self.method}: {count} trials on {len(self.seeds)} seeds{lost}"]
+    lines = [f"{self.method}: {plural(count, 'trial')} on {plural(len(self.seeds), 'seed')}{lost}"]
     if math.isinf(self.score):
       return "\n".join([*lines, "No trial gave a model: the hyper-parameters are the defaults."])
     drawn = ", ".join(f"{name}={_short(value)}" for name, value in self.hyperparameters.items())
@@ -77,9 +78,10 @@ def tune(
   model: Any,
   original: Any = None,
   *,
-  retain: Pair,
-  forget: Pair,
-  validation: Pair,
+  data: Pair | None = None,
+  retain: Any,
+  forget: Any,
+  validation: Any,
   retrained: Any = None,
   training: Mapping[str, Any] | None = None,
   trials: int = 50,
@@ -106,7 +108,9 @@ def tune(
 
   Args:
     model, original: as model and variables of `jaxmu.unlearn`: one original or a list of K.
-    retain, forget, validation: pairs (x, y); no model was trained on the last one.
+    retain, forget, validation: pairs (x, y), or beside `data` positions in it or masks; no model
+      was trained on the last one.
+    data: (x, y) of all samples, as for `jaxmu.unlearn`.
     retrained: models that never saw the forget set, one or K of them; None: K are trained.
     training: hyper-parameters of that training, as of `jaxmu.retrain`; its `num_epochs` also bounds
       those of trials.
@@ -140,16 +144,17 @@ def tune(
   if seeds is None and not isinstance(original, list | tuple):
     seeds = 1
   call = checked_call.prepare(
-    method, model, original, **sets, seeds=seeds, also=SETS, models=count, **more
+    method, model, original, data=data, **sets, seeds=seeds, also=SETS, models=count, **more
   )
   judge = Judge(call, fidelity, bool(progress))
   count_seeds = len(judge.seeds)
-  begun = judge.rows(call.starts.variables(range(count_seeds)), count_seeds)
-  models = _retrained(model, retrained, retain, judge, training, more)
-  known = read_starts(model, models, None, judge.seeds, None)
-  judge.retrained = judge.rows(known.variables(range(count_seeds)), count_seeds)
-  untouched = float(np.mean([search_score(values) for values in judge.worth(begun)]))
-  found = _search_all(search, judge, count, sampler, bool(progress))
+  with placement.reading(call.problem.arrays):
+    begun = judge.rows(call.starts.variables(range(count_seeds)), count_seeds)
+    models = _retrained(model, retrained, call.sets["retain"], judge, training, more)
+    known = read_starts(model, models, None, judge.seeds, None)
+    judge.retrained = judge.rows(known.variables(range(count_seeds)), count_seeds)
+    untouched = float(np.mean([search_score(values) for values in judge.worth(begun)]))
+    found = _search_all(search, judge, count, sampler, bool(progress))
   best = choice.robust([trial for one in found for trial in one.trials])
   table = pd.DataFrame([_row(number, one) for number, one in enumerate(found)])
   return Tuned(
@@ -172,7 +177,12 @@ def _refuse_drawn(method: Method, given: Mapping[str, Any]) -> None:
       )
   known = set(inspect.signature(checked_call.prepare).parameters) | {"fidelity"}
   if unknown := sorted(set(given) - known):
-    raise TypeError(f"tune() got an unexpected keyword argument '{unknown[0]}'")
+    if unknown[0] == "unseen":
+      raise MethodError(
+        "tune takes no unseen samples: what it chooses is judged on them by jaxmu.compare or "
+        "jaxmu.evaluate; expected validation= alone"
+      )
+    raise MethodError(f"tune has no argument '{unknown[0]}'; {closest(unknown[0], known)}")
 
 
 def _search_all(

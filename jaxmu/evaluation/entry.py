@@ -22,6 +22,7 @@ def evaluate(
   preprocess: Any = None,
   mean: Any = None,
   std: Any = None,
+  memory_limit: int | None = None,
   max_attack: float | None = None,
   min_test_accuracy: float | None = None,
   max_forget_gap: float | None = None,
@@ -54,7 +55,7 @@ def evaluate(
     labels: int [N] of all samples.
     model: a linen or nnx module, as for `jaxmu.unlearn`.
     data: beside `model` a pair (x, y) of all samples; x may be memory-mapped.
-    preprocess, mean, std: how images become its input, as for `jaxmu.unlearn`.
+    preprocess, mean, std, memory_limit: how images become its input, as for `jaxmu.unlearn`.
     max_attack: most that the upper end of the strongest attack's interval may reach. Without it:
       not recognised, beyond what retraining leaves.
     min_test_accuracy: least accuracy on unseen samples. Without it: that of retrained models, less
@@ -88,9 +89,10 @@ def evaluate(
     raise DataError("labels= is for logits; with model= the sets are pairs (x, y)")
   if data is not None and model is None:
     raise DataError("data= is for samples of which model= makes logits; expected model=")
-  how = {"preprocess": preprocess, "mean": mean, "std": std}
+  how = {"preprocess": preprocess, "mean": mean, "std": std, "memory_limit": memory_limit}
   if model is None and any(value is not None for value in how.values()):
-    raise DataError("preprocess=, mean= and std= are of images; expected model= beside them")
+    names = ", ".join(f"{name}=" for name in how)
+    raise DataError(f"{names} are of images; expected model= beside them")
   if model is not None:
     from jaxmu.evaluation import of_model  # jax and flax, which logits do without
 

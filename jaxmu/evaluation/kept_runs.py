@@ -15,7 +15,7 @@ import jaxmu
 from jaxmu.errors import StoreError
 from jaxmu.evaluation.hashes import digest
 from jaxmu.evaluation.method_runs import Asked, Ran
-from jaxmu.evaluation.of_model import PREPARATIONS
+from jaxmu.evaluation.of_model import HOW
 from jaxmu.store import files
 from jaxmu.store.groups import Cost
 
@@ -77,7 +77,7 @@ class Folder:
 
   def _identity(self, name: str, given: Mapping[str, Any]) -> str | None:
     """Return a hash of all that decides a run; None where something has no plain value."""
-    options = {k: v for k, v in self._asked.options.items() if k not in PREPARATIONS}
+    options = {k: v for k, v in self._asked.options.items() if k not in HOW}
     if not _plain({**given, **options}):
       return None
     whole = {**self._common, "method": name, "hyperparameters": given, "options": options}

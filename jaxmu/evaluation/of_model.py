@@ -20,6 +20,7 @@ if TYPE_CHECKING:
   import flax.linen as nn
 
 PREPARATIONS = ("preprocess", "mean", "std")
+HOW = (*PREPARATIONS, "memory_limit")  # arguments of predictions
 
 
 class Images(NamedTuple):
@@ -30,7 +31,7 @@ class Images(NamedTuple):
     x: all images, [N, ...], or rows of them that are read when they are needed.
     labels: int [N].
     positions: by set, [n].
-    how: preprocess, mean and std, as for `jaxmu.predict`.
+    how: preprocess, mean, std and memory_limit, as for `jaxmu.predict`.
   """
 
   pairs: Mapping[str, Samples]
@@ -55,7 +56,7 @@ def read_images(
 
   Args:
     sets: pairs (x, y) by set, or positions in data, as for `jaxmu.unlearn`.
-    how: preprocess, mean and std; None where a network takes images as they are.
+    how: preprocess, mean, std and memory_limit; None where a network takes images as they are.
     data: a pair (x, y) of all samples, or None.
 
   Raises:
@@ -110,7 +111,7 @@ def read(
   Args:
     variables: by model, {"params", "batch_stats"} of one seed or a list of them.
     sets: pairs (x, y) by set, or positions in data, as for `jaxmu.unlearn`.
-    how: preprocess, mean and std, as for `jaxmu.predict`.
+    how: preprocess, mean, std and memory_limit, as for `jaxmu.predict`.
     data: a pair (x, y) of all samples, or None.
 
   Raises:

@@ -33,6 +33,7 @@ def compare(
   model: Any,
   original: Any = None,
   *,
+  data: Any = None,
   retain: Any,
   forget: Any,
   unseen: Any,
@@ -60,7 +61,9 @@ def compare(
   Args:
     methods: names of `jaxmu.methods()`.
     model, original: as model and variables of `jaxmu.unlearn`: one original or a list of K.
-    retain, forget, unseen, validation: pairs (x, y), as for `jaxmu.evaluate`.
+    retain, forget, unseen, validation: pairs (x, y), as for `jaxmu.evaluate`; beside `data`
+      positions in it or masks.
+    data: (x, y) of all samples, as for `jaxmu.unlearn`.
     retrained: models that never saw the forget set, one or K of them; "train" trains K. Without
       them nothing says what forgetting looks like.
     seeds: how many, or a list; None: as many as originals, 3 where there is one.
@@ -91,8 +94,8 @@ def compare(
   for name in ("retain", "forget", "unseen"):
     if name not in sets:
       raise DataError(f"{name} is missing, got {shown(None)}")
-  how = {name: more[name] for name in of_model.PREPARATIONS if name in more}
-  images = of_model.read_images(sets, how)
+  how = {name: more[name] for name in of_model.HOW if name in more}
+  images = of_model.read_images(sets, how, data)
   trained_on = {name: images.pairs[name] for name in sets if name != "unseen"}
   warn(check_disjoint(trained_on))
   begun = list(original) if several else original

@@ -80,8 +80,9 @@ def test_a_trials_numbers_are_those_of_its_models(found, originals):
 
 def test_no_other_samples_have_a_part_in_it(originals, found):
   """There is no argument for them, and equal calls give equal numbers."""
-  with pytest.raises(TypeError, match="unseen"):
-    jaxmu.tune("srl", Mlp(), originals, **SETS, unseen=SETS["forget"], ranges=RATES)
+  call = lambda **more: jaxmu.tune("srl", Mlp(), originals, **SETS, **more, ranges=RATES)
+  refused(lambda: call(unseen=SETS["forget"]), MethodError, "tune takes no unseen samples")
+  refused(lambda: call(progres=True), MethodError, "tune has no argument 'progres'")
   again = jaxmu.tune(
     "srl",
     *(Mlp(), originals),
@@ -92,6 +93,19 @@ def test_no_other_samples_have_a_part_in_it(originals, found):
     sampler_seed=1,
   )
   assert again.trials.equals(found.trials)
+
+
+def test_positions_and_batches_are_as_good_as_pairs(originals, found):
+  x, y = (np.concatenate(parts) for parts in zip(*SETS.values()))
+  ends = np.cumsum([0, *(len(y) for _, y in SETS.values())])
+  places = {name: range(*ends[k : k + 2]) for k, name in enumerate(SETS)}
+  given = {"training": TRAINING, "trials": 10, "ranges": RATES, "sampler_seed": 1}
+  own = jaxmu.tune("srl", Mlp(), originals, data=(x, y), **places, **given)
+  assert own.trials.equals(found.trials)
+  batches = zip(*(np.array_split(part, 2) for part in SETS["retain"]))  # yielded once
+  with pytest.warns(jaxmu.errors.UnlearningWarning, match="^retain was read once"):
+    own = jaxmu.tune("srl", Mlp(), originals, **SETS | {"retain": batches}, **given)
+  assert own.trials.equals(found.trials)
 
 
 def test_samplers_that_learn_come_from_optuna(originals, found, monkeypatch):

@@ -1,5 +1,6 @@
 """Several methods beside each other, where the order is known: numbers, failures, reports."""
 
+import numpy as np
 import pytest
 from flax import nnx
 from support import memorising
@@ -125,6 +126,16 @@ def test_one_lost_seed_does_not_spoil_the_others(models, monkeypatch):
   assert found["ft"].rows["T_MIA"].iloc[0] == whole["ft"].rows["T_MIA"].iloc[0]
   texts = {c.title: c.text for c in found["ft"].cautions}
   assert texts["Models are missing"].startswith("1 model of 2 turned non-finite")
+
+
+def test_positions_in_all_samples_are_as_good_as_pairs(found, models):
+  x, y = (np.concatenate(parts) for parts in zip(*SHOWN.values()))
+  ends = np.cumsum([0, *(len(y) for _, y in SHOWN.values())])
+  places = {name: range(*ends[k : k + 2]) for k, name in enumerate(SHOWN)}
+  given = {"hyperparameters": {"ft": HP["ft"]}, "retrained": models[1]}
+  own = jaxmu.compare("ft", Mlp(), models[0], data=(x, y), **places, **given)
+  assert own["ft"].rows.equals(found["ft"].rows)
+  assert own["ft"].given.images == found["ft"].given.images
 
 
 def test_thresholds_pixels_and_one_original_for_all(models):

@@ -111,5 +111,5 @@ def test_pixels_are_normalised_on_the_way_into_the_network(stock, sets):
   refused(
     lambda: evaluate(original=logits, unlearned=logits, **labels, mean=0.5),
     DataError,
-    "preprocess=, mean= and std= are of images; expected model= beside them",
+    "preprocess=, mean=, std=, memory_limit= are of images; expected model= beside them",
   )
