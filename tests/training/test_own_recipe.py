@@ -67,7 +67,6 @@ def entropy(logits, labels):
 
 CHAINS = {
   "adamw": (optax.adamw, lambda rate: optax.adamw(rate, weight_decay=5e-4)),
-  "sgd": (optax.sgd, lambda rate: optax.sgd(rate, momentum=0.9)),
   "own": (
     lambda learning_rate: optax.chain(optax.clip(0.1), optax.adam(learning_rate)),
     lambda rate: optax.chain(optax.clip(0.1), optax.adam(rate)),
