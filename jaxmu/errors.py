@@ -65,9 +65,14 @@ class UnlearningWarning(UserWarning):
   """Unlearning ran through, but its sets or its result look like a mistake."""
 
 
+# What other libraries write, and no likeness of letters finds.
+_ABBREVIATED = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay"}
+
+
 def closest(name: str, known: Collection[str]) -> str:
   """Name the alternatives for an unknown `name`: the closest match, then all that are known."""
-  matches = difflib.get_close_matches(str(name), list(known), n=1)
+  meant = _ABBREVIATED.get(str(name), str(name))
+  matches = difflib.get_close_matches(meant, list(known), n=1)
   hint = f"did you mean '{matches[0]}'? " if matches else ""
   return f"{hint}known: {', '.join(sorted(known))}"
 

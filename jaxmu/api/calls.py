@@ -193,6 +193,8 @@ def unlearn_requests(
       f"requests must be a list of pairs (x, y), got {shown(requests)}; beside data= "
       "expected lists of positions"
     )
+  if len(requests) == 2 and getattr(requests[0], "ndim", 0) > 1:
+    raise DataError("requests is a pair (x, y); expected a list of pairs, such as [(x, y)]")
   if "seeds" in more or isinstance(variables, list | tuple):
     raise MethodError("unlearn_requests goes on with one model; call it for each one, with key=")
   if "forget" in more:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxmu.api import arrays, judgement, notices, options, placement, running
+from jaxmu.api import arrays, judgement, misnamed, notices, options, placement, running
 from jaxmu.api.details import Watch
 from jaxmu.api.preparation import Preparation
 from jaxmu.api.starting import Starts, read_starts
@@ -74,6 +74,7 @@ def prepare(
   Raises and warns as `unlearn` does before a method runs.
   """
   training = taken(options.method(method), hyperparameters)
+  misnamed.refuse("unlearn", hyperparameters, training.method.hyper)
   chosen, hyperparameters = training.method, training.hyperparameters
   complete = chosen.hyperparameters(hyperparameters)
   prepared = Preparation(preprocess, mean, std)

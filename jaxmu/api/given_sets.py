@@ -26,12 +26,19 @@ def pairs(given: Mapping[str, Any], data: Any = None) -> dict[str, Any]:
   if data is not None:
     return dict(given) | _of_data(data, present)
   for name, each in present.items():
-    if isinstance(each, range):
-      raise DataError(
-        f"{name} is {shown(each)}, positions without data; expected a pair (x, y), or data=(x, y)"
-      )
+    _refuse_positions(name, each)
   found = {name: _spooled(name, each) for name, each in present.items() if spool.is_batches(each)}
   return dict(given) | found
+
+
+def _refuse_positions(name: str, given: Any) -> None:
+  """Raise `DataError` for positions, or a mask, without what they are of."""
+  array = hasattr(given, "dtype") and np.ndim(given) == 1
+  plain = isinstance(given, list | tuple) and len(given) and isinstance(given[0], int | np.integer)
+  if isinstance(given, range) or array or plain:
+    raise DataError(
+      f"{name} is {shown(given)}, positions without data; expected a pair (x, y), or data=(x, y)"
+    )
 
 
 def _of_data(data: Any, given: Mapping[str, Any]) -> dict[str, tuple[rows.Rows, np.ndarray]]:

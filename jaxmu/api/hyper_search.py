@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxmu.api import checked_call, fresh_models, options, placement
+from jaxmu.api import checked_call, fresh_models, misnamed, options, placement
 from jaxmu.api.checked_call import Pair
 from jaxmu.api.starting import read_starts
 from jaxmu.api.trials import NUMBERS, SETS, Judge, Judged
@@ -27,6 +27,7 @@ from jaxmu.training.anchors import RETRAINED
 from jaxmu.training.method import Method
 
 AMENDED, RANDOM, SAMPLERS = "amended", "random", ("random", "nsga3", "tpe")
+_MORE = {"chunk", "fidelity", "mean", "memory_limit", "preprocess", "shuffle", "std"}
 BATCH = 16  # trials that are drawn before their results are looked at
 OPTIMISTIC = (
   "S is the least of many noisy numbers, so it promises too much: judge the choice with "
@@ -175,13 +176,9 @@ def _refuse_drawn(method: Method, given: Mapping[str, Any]) -> None:
       raise MethodError(
         f"tune draws {name}; give ranges={{'{name}': {shown(value)}}} instead, to have it fixed"
       )
-  known = set(inspect.signature(checked_call.prepare).parameters) | {"fidelity"}
-  if unknown := sorted(set(given) - known):
-    if unknown[0] == "unseen":
-      raise MethodError(
-        "tune takes no unseen samples: what it chooses is judged on them by jaxmu.compare or "
-        "jaxmu.evaluate; expected validation= alone"
-      )
+  misnamed.refuse("tune", given)
+  if unknown := sorted(set(given) - _MORE):
+    known = {*inspect.signature(tune).parameters, *_MORE} - {"more"}
     raise MethodError(f"tune has no argument '{unknown[0]}'; {closest(unknown[0], known)}")
 
 

@@ -48,6 +48,10 @@ def predict(
     how |= {"memory_limit": memory_limit}
     return np.stack([predict(model, one, x, **how) for one in variables])
   network = read(model, variables)
+  if isinstance(x, tuple) and len(x) == 2 and getattr(x[0], "ndim", 0) > 1:
+    raise DataError(
+      "x is a pair (x, y); expected samples alone: predict(model, variables, pair[0])"
+    )
   try:
     batch_size = fit(batch_size, int, SAMPLES)
   except Unfit as expected:

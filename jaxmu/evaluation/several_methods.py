@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxmu import api
-from jaxmu.api import options
+from jaxmu.api import misnamed, options
 from jaxmu.api.notices import warn
 from jaxmu.api.starting import read_seeds
 from jaxmu.data.overlap import check_disjoint
@@ -169,6 +169,7 @@ def _hyperparameters(
 
 def _check_options(given: Mapping[str, Any]) -> None:
   """Refuse arguments that `jaxmu.unlearn` does not have: they would fail in every method."""
+  misnamed.refuse("compare", given)
   known = set(inspect.signature(api.unlearn).parameters) - _OWN
   for name in given:
     if name not in known:

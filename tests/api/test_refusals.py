@@ -87,7 +87,7 @@ WRONG_CALLS = {
     MethodError,
     "key must be a seed or one threefry key, such as jax.random.key(0); got '3'",
   ),
-  "no pair": ({"retain": np.ones(3)}, DataError, "retain must be a pair (x, y), got ndarray"),
+  "no pair": ({"retain": np.ones(3)}, DataError, "retain is float64 of shape (3,), positions with"),
   "class": (
     {"model": Stock},
     ModelError,

@@ -70,6 +70,7 @@ def test_sets_are_positions_in_one_array_as_well(found, stock, moved):
     retrained=seeds,
     **places,
     unseen=np.arange(29, 38),
+    memory_limit=0,
   )
   for name, logits in found.given.logits.items():
     np.testing.assert_array_equal(other.given.logits[name], logits)
@@ -81,7 +82,7 @@ def test_misuse_is_answered_by_one_line(stock, sets):
   call = lambda **change: evaluate(
     **{"model": model, "original": variables, "unlearned": variables, **sets, **change}
   )
-  refused(lambda: call(forget=sets["forget"][1]), DataError, "forget must be a pair (x, y)")
+  refused(lambda: call(forget=sets["forget"][1]), DataError, "positions without data")
   refused(lambda: call(unlearned=[]), DataError, "unlearned is an empty list")
   refused(lambda: call(unlearned={}), ModelError, "params")
   x, y = sets["forget"]
