@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxmu.data import on_host, rows
 from jaxmu.engine import memory
 from jaxmu.engine.population import Population
-from jaxmu.errors import DataError, short, shown
+from jaxmu.errors import DataError, shown
 from jaxmu.settings.ranges import Range, Unfit, fit
 from jaxmu.training.task import Arrays
 
@@ -68,7 +68,4 @@ def reading(arrays: Arrays) -> Iterator[None]:
     failed = getattr(getattr(arrays.images, "reader", None), "error", None)
     if failed is None:
       raise
-    raise DataError(
-      f"samples cannot be read ({short(f'{type(failed).__name__}: {failed}')}); expected an array "
-      "that stays readable until the call returns"
-    ) from error
+    raise failed from error

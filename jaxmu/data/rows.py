@@ -22,11 +22,21 @@ class Part(NamedTuple):
     return self.array.shape[0] if self.places is None else len(self.places)
 
   def at(self, index: np.ndarray) -> np.ndarray:
-    """Return rows [m, ...], read in the order of the array, each once: files read forwards."""
+    """Return rows [m, ...], read in the order of the array, each once: files read forwards.
+
+    Raises:
+      DataError: the array cannot be read (any more).
+    """
     places = index if self.places is None else self.places[index]
     wanted, back = np.unique(places, return_inverse=True)
     whole = len(wanted) and wanted[-1] - wanted[0] == len(wanted) - 1
-    found = np.asarray(self.array[wanted[0] : wanted[-1] + 1] if whole else self.array[wanted])
+    try:
+      found = np.asarray(self.array[wanted[0] : wanted[-1] + 1] if whole else self.array[wanted])
+    except Exception as error:  # of whichever library the array is
+      raise DataError(
+        f"samples cannot be read ({short(f'{type(error).__name__}: {error}')}); expected an array "
+        "that stays readable until the call returns"
+      ) from error
     return found if np.array_equal(wanted, places) else found[back]
 
 

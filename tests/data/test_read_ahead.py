@@ -7,6 +7,7 @@ import pytest
 
 from jaxmu.data.read_ahead import ORDERS, Reader
 from jaxmu.data.rows import Part, Rows
+from jaxmu.errors import DataError
 
 X = np.random.default_rng(0).integers(0, 256, (50, 3, 2), np.uint8)
 BATCH = 4 * X[0].nbytes
@@ -120,6 +121,6 @@ def test_an_error_is_remembered():
 
   reader = Reader(Rows([Part(Broken())]))
   announce(reader, 1, batches(1))
-  with pytest.raises(OSError, match="gone"):
+  with pytest.raises(DataError, match="OSError: the disk is gone") as caught:
     reader.read(batches(1)[0])
-  assert str(reader.error) == "the disk is gone"
+  assert reader.error is caught.value
