@@ -33,14 +33,18 @@ def main(args: argparse.Namespace) -> int:
     found = verify(args.file)
     print(found)
     return 0 if found.sound else 1
-  from jaxmu.evaluation import evaluate
+  from jaxmu.evaluation import evaluate, extras
 
+  if args.report:
+    extras.reports()  # or it is not worth beginning
   thresholds = {name: getattr(args, name) for name in _thresholds()}
   given = arguments(npz_file.read(args.file, KIND), args.file)
   evaluation = evaluate(**given, **thresholds)
   print(evaluation)
   if args.report:
     print("\n".join(map(str, evaluation.report(args.report))))
+  if args.evidence:
+    print("\n".join(map(str, evaluation.evidence(args.evidence))))
   return 0
 
 
@@ -87,6 +91,7 @@ def flags() -> cli.Parser:
     help="compute the numbers of an evidence.json again and compare; exit code 1 on a mismatch",
   )
   made.add_argument("--report", metavar="FOLDER", help="write report and evidence there")
+  made.add_argument("--evidence", metavar="FOLDER", help="write the evidence alone there")
   for name, meaning in _thresholds().items():
     made.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=meaning)
   return made

@@ -15,6 +15,7 @@ def reports() -> ModuleType:
     from jaxmu import report
   except ModuleNotFoundError as error:
     raise StoreError(
-      f"a report needs {error.name}, which is not installed; run pip install 'jaxmu[report]'"
+      f"a report needs {error.name}, which is not installed; run pip install 'jaxmu[report]', or "
+      "write the evidence of an evaluation alone: .evidence(folder), jaxmu evaluate --evidence"
     ) from None
   return report

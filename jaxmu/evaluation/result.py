@@ -17,6 +17,11 @@ from jaxmu.evaluation.verdict import Verdict, judge
 from jaxmu.settings import ReportSettings
 
 ATTACK_COLUMNS = ("method", "attack", "value", "low", "high", "visible", "reliable", "found")
+LEGEND = (
+  "FA, TA: accuracy on forgotten and unseen samples. T_ attacks compare forgotten with unseen "
+  "samples, V_ with validation samples.\nT_strongest, chosen on other samples, and T_MIA count: of "
+  "so many rows one is above 0.5 by luck now and then."
+)
 _WITHOUT_CHANCE = "SVC_MIA"  # an attack whose value is compared with the retrained model's
 
 
@@ -71,6 +76,7 @@ class Evaluation:
       f"Attacks on the unlearned model ({plural(sizes['forget'], 'forgotten sample')}, "
       f"{sizes['unseen']:,} unseen; 0.5 is guessing):",
       seen.to_string(),
+      LEGEND,
       "",
       str(self.verdict),
       *(f"{c.level}: {c.title}. {c.text}" for c in self.cautions),
@@ -88,11 +94,20 @@ class Evaluation:
       StoreError: the folder cannot be written, or the extra `report` is not installed.
     """
     report = extras.reports()
-    from jaxmu.evaluation import evidence_file, page
+    from jaxmu.evaluation import page
 
-    folder = Path(folder)
-    written = report.write(folder, page.compose(self, title))
-    return [*written, *evidence_file.write(folder, self)]
+    written = report.write(Path(folder), page.compose(self, title))
+    return [*written, *self.evidence(folder)]
+
+  def evidence(self, folder: str | Path) -> list[Path]:
+    """Write evidence.json and evidence.npz alone, which needs no extra; return their paths.
+
+    Raises:
+      StoreError: the folder cannot be written.
+    """
+    from jaxmu.evaluation import evidence_file
+
+    return evidence_file.write(Path(folder), self)
 
 
 def measure(given: Given, asked: ReportSettings) -> Evaluation:
