@@ -52,9 +52,9 @@ def _signal(data: Results, summary: Summary) -> list[Caution]:
   both = f"both one half and the retrained models' ({value(reference)})"
   known = both if reference.n else "one half"
   text = (
-    f"T-MIA of the original models is {value(cell)}, not clearly above {known}, and no other "
-    "attack finds more: before any unlearning forgotten samples cannot be told from unseen ones. "
-    "MIA and Indisc therefore cannot separate methods here; train longer, or on fewer "
+    f"T-MIA of the original models is {value(cell)}, not clearly above {known}, and "
+    "neither is the strongest attack: before any unlearning forgotten samples cannot be told from "
+    "unseen ones. MIA and Indisc therefore cannot separate methods here; train longer, or on fewer "
     "samples, until the original models memorise."
   )
   return [rules.no_signal(text)]
@@ -115,7 +115,7 @@ def _one_split(data: Results) -> list[Caution]:
     f"All seeds share one split with {sizes['forget']:,} samples to forget and {sizes['unseen']:,} "
     f"to compare them with. An attack at one half scores within ±{number(noise)} of it by the luck "
     "of these samples alone, for every seed alike, so more seeds do not help. Use more data, or a "
-    "split per seed (config.data.split_per_seed)."
+    "split per seed (in a study, config.data.split_per_seed)."
   )
   return [Caution("note", "one_split", "", "One small split for all seeds", text)]
 

@@ -108,6 +108,8 @@ class Comparison:
         f"{seeds}, {plural(sizes['forget'], 'forgotten sample')}, {sizes['test']:,} unseen; "
         "95 % intervals; 0.5 is guessing of an attack.",
         self.table.to_string(),
+        f"{metrics.METRICS[self.audit.results.deviation].label}: how far accuracies are from "
+        "retraining, 0 is best; RTE: the work of retraining divided by the method's.",
         *(f"{label(name)} failed: {reason}" for name, reason in self.failures.items()),
         "",
         self.advice,
