@@ -161,6 +161,7 @@ def plain(value: Any) -> str:
 
 
 def class_name(data: RunData, label: int) -> str:
-  """Name a class as the manifest does, else by its number."""
+  """Name a class as the manifest does, else, or where that is its number, by its number."""
   names = data.manifest.dataset.class_names
-  return names[label] if 0 <= label < len(names) else f"class {label}"
+  known = 0 <= label < len(names) and names[label] != str(label)
+  return names[label] if known else f"class {label}"

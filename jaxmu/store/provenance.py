@@ -84,6 +84,7 @@ def _dataset(dataset: Dataset) -> DatasetOrigin:
     num_classes=dataset.num_classes,
     image_shape=dataset.images.shape[1:],
     sizes={"total": len(dataset.labels)},
+    class_names=dataset.class_names,
   )
 
 

@@ -224,3 +224,10 @@ def test_class_names_are_used_where_the_manifest_has_them(tmp_path):
   named = dataclasses.replace(known.dataset, class_names=tuple("abcdefghij"))
   made = cases.data(tmp_path, manifest=dataclasses.replace(known, dataset=named))
   assert [facts.class_name(made, k) for k in (0, 9, 10)] == ["a", "j", "class 10"]
+
+
+def test_a_class_that_is_named_by_its_number_is_still_called_a_class(tmp_path):
+  known = cases.manifest()
+  numbered = dataclasses.replace(known.dataset, class_names=tuple("0123456789"))
+  made = cases.data(tmp_path, manifest=dataclasses.replace(known, dataset=numbered))
+  assert facts.class_name(made, 3) == "class 3"

@@ -69,6 +69,8 @@ def test_its_own_test_samples_are_a_fair_comparison_and_all_of_them_a_trap(folde
 def test_the_report_goes_by_the_gap_and_says_who_is_forgotten(folder):
   text = (sweeps.only_run(folder) / "report.md").read_text()
   assert "- Forgotten: classes pattern 1; compared with test samples of these classes" in text
+  names = Run.open(sweeps.only_run(folder)).manifest.dataset.class_names
+  assert names == ("pattern 0", "pattern 1", "pattern 2", "pattern 3")  # of confusions as well
   assert "Methods are sorted by Gap." in text
   assert "TA (kept)" in text and "TA (forgotten)" in text
   assert "Retrained models know nothing of what was forgotten" in text

@@ -100,7 +100,7 @@ def test_a_search_by_class_ends_with_finite_numbers(searched):
   assert len(checks) == 3 and checks.loc["given", "FA"] < 0.1 < 0.9 < table["FA"].max()
   assert checks.loc["given", "S"] < table["S"].max()
   text = (run.path / "report.md").read_text()
-  words = "Forgotten: classes pattern 1; compared with validation samples of these classes"
+  words = "Forgotten: classes 1; compared with validation samples of these classes"
   assert words in text and " nan" not in text
   assert (
     "the validation control (validation samples of these classes)"
