@@ -60,6 +60,7 @@ def test_a_preempted_task_saves_and_goes_on(cluster, stub, tmp_path):
   study.check(("original", "retrained"))
 
 
+@pytest.mark.slow  # what Slurm does then is what it does before a preemption
 def test_a_task_out_of_time_saves_and_goes_on(cluster, stub, tmp_path):
   study = Study(tmp_path, seeds=1, minutes=1, extra="--signal=TERM@45")
   stub(300, 0.1)
