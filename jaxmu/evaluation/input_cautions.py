@@ -21,17 +21,22 @@ from jaxmu.evaluation.inputs import Given
 SURE = 0.999  # level of intervals by which an input is called wrong
 COARSE, WEAK = 0.55, 0.6  # what the strongest attack must at least be able to see: to be worth much
 DIFFERENT = 0.1  # of the labels of two sets, in total variation
+APART = 0.05  # in retain accuracy, of models that were trained alike but for the forget set
 
 
 def find(given: Given, shared: Sequence[Shared]) -> list[Caution]:
   """List what looks wrong; `shared` are the samples that two sets share."""
   known = _Known(given)
-  return [
+  wrong = [
     *map(_shared, shared),
     *_same_models(given),
     *(_swapped_sets(known) or _swapped_models(known)),
     *_leaked(known),
+  ]
+  return [
+    *wrong,
     *_not_memorised(known),
+    *([] if any(c.level == "severe" for c in wrong) else _other_training(given)),
     *_other_labels(given),
     *_few_samples(given),
     *_no_retrained(given),
@@ -207,6 +212,34 @@ def _not_memorised(known: _Known) -> list[Caution]:
   )
   title = "Retained samples do not look trained on"
   return [Caution("caution", "retain_unknown", "", title, text)]
+
+
+def _other_training(given: Given) -> list[Caution]:
+  """Warn where retrained models learned the retain set far better or worse than the originals."""
+  if "retrained" not in given.logits:
+    return []
+  right = {
+    name: np.stack([_right(given, name, k) for k in range(given.seeds)])
+    for name in ("retrained", "original")
+  }
+  apart = right["retrained"] - right["original"]
+  doubt = stats.norm.isf((1 - SURE) / 2) * apart.std() / np.sqrt(apart.shape[1])
+  if abs(apart.mean()) - doubt <= 0 or abs(apart.mean()) <= APART:
+    return []
+  shares = {name: number(float(each.mean())) for name, each in right.items()}
+  text = (
+    f"On the retain set, on which both were trained, the retrained models are right in "
+    f"{shares['retrained']} and the originals in {shares['original']} of all cases. What was "
+    "trained with another recipe differs by more than the forget set, and every distance from "
+    "retraining holds that: train both alike, or give retrained models of your own."
+  )
+  return [Caution("caution", "other_training", "", "Retrained models were trained otherwise", text)]
+
+
+def _right(given: Given, model: str, k: int) -> np.ndarray:
+  """Return whether each retained sample is classified correctly, [n] of 0.0 and 1.0."""
+  logits, index = given.logits[model], given.of_seed(k)["retain"]
+  return 1.0 * (logits[k % len(logits)][index].argmax(-1) == given.labels[index])
 
 
 def _other_labels(given: Given) -> list[Caution]:

@@ -57,6 +57,11 @@ def half_changed(model):
   return {model: CLEAN[model] | {"forget": CLEAN["original"]["forget"]}}
 
 
+def surer(logits, by):
+  """Return logits of retained samples with their labels' raised."""
+  return logits + by * np.eye(own_models.CLASSES, dtype=np.float32)[LABELS["retain"]]
+
+
 def one_class():
   rng = np.random.default_rng(1)
   y = LABELS | {"forget": np.where(rng.random(300) < 0.6, 0, LABELS["forget"])}
@@ -92,6 +97,10 @@ CASES = {
   "retain was not trained on": (
     models(original=("forget",), unlearned=(), retrained=()),
     "retain_unknown",
+  ),
+  "retrained for longer": (
+    {"retrained": CLEAN["retrained"] | {"retain": surer(CLEAN["retrained"]["retain"], 2.0)}},
+    "other_training",
   ),
   "one class forgotten": (one_class(), "other_labels"),
   "few samples": (own_models.clean(forget=40), "few_samples"),
