@@ -70,7 +70,7 @@ class Tuned:
     drawn = ", ".join(f"{name}={_short(value)}" for name, value in self.hyperparameters.items())
     first = float(self.trials["S"].iloc[0])
     beside = f"defaults {first:.3f}, without unlearning {self.untouched:.3f}; 0 is ideal"
-    lines += [f"S {self.score:.3f} ({beside}): {drawn}", OPTIMISTIC]
+    lines += [f"Distance from retraining: S {self.score:.3f} ({beside}): {drawn}", OPTIMISTIC]
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ from jaxmu.settings import ReportSettings
 
 REFERENCES = ("retrained", "original")
 COLUMNS = {"RA": "retain", "FA": "forget", "TA": "unseen", "T_strongest": "strongest attack"}
+WARNED = "unlearning_warning"
 ONE_ORIGINAL = Caution(
   "note",
   "one_original",
@@ -113,7 +114,10 @@ class Comparison:
         *(f"{label(name)} failed: {reason}" for name, reason in self.failures.items()),
         "",
         self.advice,
-        *(f"{one.level}: {one.title}." for one in self.cautions),
+        *(
+          f"{one.level}: {one.text if one.code == WARNED else one.title + '.'}"
+          for one in self.cautions
+        ),
       ]
     )
 
@@ -278,14 +282,14 @@ def _failed_rows(errors: Mapping[str, str], seeds: Sequence[int]) -> pd.DataFram
 def _input_cautions(evaluations: Mapping[str, Evaluation]) -> list[Caution]:
   """Return what looks wrong in the inputs: every evaluation says so alike."""
   known = {"shared_samples", "twins", "swapped", "leaked", "retain_unknown", "other_labels"}
-  known |= {"same_models", "few_samples", "no_retrained"}
+  known |= {"other_training", "same_models", "few_samples", "no_retrained"}
   every = (c for one in evaluations.values() for c in one.cautions if c.code in known)
   return list({(c.code, c.title): c for c in every}.values())
 
 
 def _notes(runs: Mapping[str, Any], labels: Mapping[str, str]) -> list[Caution]:
   return [
-    Caution("note", "unlearning_warning", name, f"{labels[name]}: a warning", f"{text}.")
+    Caution("note", WARNED, name, f"{labels[name]}: a warning", f"{text}.")
     for name, run in runs.items()
     for text in run.notes
   ]

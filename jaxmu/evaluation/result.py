@@ -19,8 +19,9 @@ from jaxmu.settings import ReportSettings
 ATTACK_COLUMNS = ("method", "attack", "value", "low", "high", "visible", "reliable", "found")
 LEGEND = (
   "FA, TA: accuracy on forgotten and unseen samples. T_ attacks compare forgotten with unseen "
-  "samples, V_ with validation samples.\nT_strongest, chosen on other samples, and T_MIA count: of "
-  "so many rows one is above 0.5 by luck now and then."
+  "samples, V_ with validation samples.\nThe verdict asks T_strongest, chosen on other samples, "
+  "and T_MIA, and whether they are above retrained models' too: one of so many rows is above 0.5 "
+  "by luck now and then."
 )
 _WITHOUT_CHANCE = "SVC_MIA"  # an attack whose value is compared with the retrained model's
 
