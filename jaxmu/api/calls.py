@@ -67,7 +67,8 @@ def unlearn(
       [B, ...]; one function object for all calls, as programs are looked up by it.
     mean, std: of uint8 images scaled to [0, 1], per channel or one number; in place of preprocess.
     shuffle: False visits every set in stored order.
-    fidelity: "reference", "fixed", or None for the method's default (methods.md 0.2).
+    fidelity: where paper and published code differ, "reference" follows the code and "fixed" the
+      paper; None: the method's default (docs/fidelity.md).
     randomness: replacements for the method's random draws, by name (`jaxmu.methods()[m]["draws"]`).
     progress: show bars in terminals and notebooks and lines elsewhere, on standard error.
     details: return a record of the call besides.

@@ -102,7 +102,7 @@ def tune(
   >>> unlearned = jaxmu.unlearn("srl", model, variables, retain=(x_r, y_r), forget=(x_f, y_f),
   ...                           **found.hyperparameters)
 
-  Each trial runs on all seeds. It should leave what retraining leaves (spec evaluation 6.1): small
+  Each trial runs on all seeds. It should leave what retraining leaves (docs/search.md): small
   differences in accuracy on retain, forget and validation set, and nothing for an attack on
   forgotten against validation samples. The trial of least mean S wins. No other samples have a
   part in it: keep those of `jaxmu.evaluate(unseen=...)` out of these sets.
