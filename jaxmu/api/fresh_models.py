@@ -79,5 +79,6 @@ def _refuse_used_weights(model: Any, variables: Any) -> None:
     name = type(model).__name__
     raise ModelError(
       f"{name} is an nnx module, whose weights may be trained already; give fresh ones: "
-      f"variables=nnx.state({name}(rngs=nnx.Rngs(seed))), or a list of them"
+      f"variables=nnx.state({name}(rngs=nnx.Rngs(seed))), or a list of them; jaxmu.compare and "
+      "jaxmu.tune take what jaxmu.retrain makes of them as retrained="
     )

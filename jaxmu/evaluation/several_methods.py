@@ -156,7 +156,10 @@ def _hyperparameters(
 ) -> Mapping[str, Mapping[str, Any]]:
   """Check hyper-parameters before anything runs."""
   if not isinstance(given, Mapping) or not all(isinstance(one, Mapping) for one in given.values()):
-    raise MethodError(f"hyperparameters must map methods to mappings, got {shown(given)}")
+    raise MethodError(
+      f"hyperparameters must map methods to mappings, such as {{'{next(iter(chosen))}': "
+      f"{{'num_epochs': 5}}}}, got {shown(given)}"
+    )
   known = {**chosen} | ({"retrained": options.method("retrained")} if retrained == TRAIN else {})
   for name, own in given.items():
     if name not in known:
