@@ -222,8 +222,9 @@ def _other_training(given: Given) -> list[Caution]:
     name: np.stack([_right(given, name, k) for k in range(given.seeds)])
     for name in ("retrained", "original")
   }
-  apart = right["retrained"] - right["original"]
-  doubt = stats.norm.isf((1 - SURE) / 2) * apart.std() / np.sqrt(apart.shape[1])
+  apart = (right["retrained"] - right["original"]).mean(0)  # of each place in the sets
+  # A score test: the deviation is what it would be if both were right as often.
+  doubt = stats.norm.isf((1 - SURE) / 2) * np.sqrt(np.mean(apart**2) / len(apart))
   if abs(apart.mean()) - doubt <= 0 or abs(apart.mean()) <= APART:
     return []
   shares = {name: number(float(each.mean())) for name, each in right.items()}
