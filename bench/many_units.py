@@ -54,7 +54,7 @@ def settings(units: int, folder: str | Path) -> Settings:
 
 def stages(chosen: Settings) -> Stages:
   """Return the stages of these settings."""
-  train, indices, _, _, classes = dimensions(chosen)
+  train, indices, _, classes = dimensions(chosen)
   return BENCHMARK.stages(Outline(chosen, Facts(train, indices), classes))
 
 

@@ -37,6 +37,7 @@ def test_tasks_of_slurm_leave_what_one_process_leaves(cluster, alone, tmp_path):
   assert "report: " in logs and "0:0" in codes
 
 
+@pytest.mark.slow  # tests/launch does so with tasks of fewer methods
 def test_tasks_of_this_machine_leave_what_one_process_leaves(alone, tmp_path, capsys):
   assert sweeps.call(*arguments(tmp_path), "--submit=local") == 0
   assert "3 tasks ended: 3 with code 0" in capsys.readouterr().err
