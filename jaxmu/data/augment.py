@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from jaxmu.engine import keys
 from jaxmu.engine.keys import Purpose
-from jaxmu.errors import DataError, UserError, shown
+from jaxmu.errors import DataError, shown
 from jaxmu.own_code import references
 
 PAD = 4  # pixels of black on each side before a crop
@@ -51,16 +51,13 @@ def augmented(spec: Augmented, images: jax.Array, key: jax.Array | None) -> jax.
   """
   if key is None:
     raise ValueError("an augmentation draws random numbers: give a key")
-  try:
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-      found = spec.augment(images, key)
-  except UserError:
-    raise
-  except Exception as error:  # a user's function may raise anything
-    raise DataError(
-      f"augmentation cannot be applied to {images.dtype} {images.shape} and a key, traced by jax: "
-      f"{references.told(error)}"
-    ) from error
+  given = f"{images.dtype} {images.shape} and a key, traced by jax"
+  with (
+    references.guarded(DataError, f"augmentation cannot be applied to {given}"),
+    jax.numpy_dtype_promotion("standard"),
+    jax.numpy_rank_promotion("allow"),
+  ):
+    found = spec.augment(images, key)
   if getattr(found, "shape", None) != images.shape:
     raise DataError(f"augmentation gives {shown(found)}; expected images of shape {images.shape}")
   return found

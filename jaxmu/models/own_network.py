@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmu.data.sizes import Image
-from jaxmu.errors import ModelError, UserError, shown
+from jaxmu.errors import ModelError, shown
 from jaxmu.models.forward import mode_flags
 from jaxmu.models.user_network import COLLECTIONS, check_module, count_classes
 from jaxmu.own_code import references
@@ -65,15 +65,11 @@ def _try(module: nn.Module, called: str, num_classes: int, image: Image) -> None
   """Initialise and call a network in both modes, on shapes; `ModelError` where it does not fit."""
   x = jax.ShapeDtypeStruct((1, *image), jnp.float32)
   key = jax.eval_shape(lambda: jax.random.key(0))
-  try:
+  with references.guarded(
+    ModelError, f"{called} cannot be initialised for images of shape {x.shape}"
+  ):
     init = functools.partial(module.init, **mode_flags(module, False))
     shapes = jax.eval_shape(init, key, x)
-  except UserError:
-    raise
-  except Exception as error:  # a user's network may raise anything
-    raise ModelError(
-      f"{called} cannot be initialised for images of shape {x.shape}: {references.told(error)}"
-    ) from error
   other = sorted(set(shapes) - set(COLLECTIONS))
   if other or not shapes.get("params"):
     held = f"the collection '{other[0]}'" if other else "no parameters"

@@ -4,6 +4,7 @@ Modules are looked for in the current directory first, as `python -m` does, so t
 a study that starts in its folder finds the same ones.
 """
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -11,7 +12,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,12 +70,19 @@ def call(function: Callable[..., Any], called: str, error: type[UserError], **gi
       f"{called} wants an argument '{lacking[0]}'; expected only arguments out of "
       f"{', '.join(given)}, or with a default"
     )
-  try:
+  with guarded(error, f"{called} cannot be used"):
     return function(**own)
+
+
+@contextlib.contextmanager
+def guarded(error: type[UserError], what: str) -> Iterator[None]:
+  """Raise `error`, which says `what` and why, where a user's code in the block raises anything."""
+  try:
+    yield
   except UserError:
     raise
   except Exception as raised:
-    raise error(f"{called} cannot be used: {told(raised)}") from raised
+    raise error(f"{what}: {told(raised)}") from raised
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:

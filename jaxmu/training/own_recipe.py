@@ -148,16 +148,13 @@ def per_sample(recipe: Recipe, logits: Array, labels: Array) -> Array:
 
 
 def _own_loss(function: Callable[[Array, Array], Array], logits: Array, labels: Array) -> Array:
-  try:
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-      found = function(logits, labels)
-  except UserError:
-    raise
-  except Exception as error:  # a user's function may raise anything
-    raise MethodError(
-      f"loss cannot be applied to logits {logits.shape} and labels {labels.shape}: "
-      f"{references.told(error)}"
-    ) from error
+  given = f"logits {logits.shape} and labels {labels.shape}"
+  with (
+    references.guarded(MethodError, f"loss cannot be applied to {given}"),
+    jax.numpy_dtype_promotion("standard"),
+    jax.numpy_rank_promotion("allow"),
+  ):
+    found = function(logits, labels)
   if getattr(found, "shape", None) != labels.shape or not jnp.issubdtype(found.dtype, jnp.floating):
     raise MethodError(
       f"loss gives {shown(found)}; expected a float for each sample, of shape {labels.shape}: "
