@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmu.errors import MethodError, UserError, shown
+from jaxmu.errors import MethodError, shown
 from jaxmu.own_code import references
 from jaxmu.settings import RecipeSettings
 from jaxmu.training import objectives
@@ -193,14 +193,9 @@ def _try_optimizer(given: Any, params: Tree) -> None:
     state = made.init(params)
     return made.update(params, state, params)[1], state
 
-  try:
+  what = "optimizer cannot be applied to this network's parameters"
+  with references.guarded(MethodError, what):
     after, before = jax.eval_shape(twice, params)
-  except UserError:
-    raise
-  except Exception as error:
-    raise MethodError(
-      f"optimizer cannot be applied to this network's parameters: {references.told(error)}"
-    ) from error
   kinds = lambda tree: [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
   if kinds(after) != kinds(before):
     raise MethodError("optimizer changes shapes or types of its state, which a compiled loop keeps")
