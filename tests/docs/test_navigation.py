@@ -175,4 +175,4 @@ def test_notebooks_are_shown_and_linked(site):
 def test_the_reference_shows_docstrings(site):
   text = re.sub(r"<[^>]+>", "", article(site / "api" / "unlearning.html"))
   assert "Remove the influence of the forget set" in text
-  assert re.search(r"forget\s+Pair \| None\s+\(x \[n, \.\.\.\]; y int", text)
+  assert re.search(r"forget\s+Any\s+\(x \[n, \.\.\.\]; y int", text)
