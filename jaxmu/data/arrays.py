@@ -57,6 +57,15 @@ class Dataset:
     """Give height, width and channels of the network's input."""
     return int(self.images.shape[1]), int(self.images.shape[2]), self.channels
 
+  @property
+  def transform(self) -> str:
+    """Say how a network reads the images, as exactly as float32 does; members depend on it."""
+    numbers = lambda values: " ".join(f"{value:.7g}" for value in values)
+    return (
+      f"mean {numbers(self.mean)}, std {numbers(self.std)}, augmentation {self.augmentation}, "
+      f"{self.channels} channels, {self.num_classes} classes"
+    )
+
   @cached_property
   def sha256(self) -> str:
     """Give the SHA-256 over the bytes of the images, then of the labels."""

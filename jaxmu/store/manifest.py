@@ -36,6 +36,7 @@ class DatasetOrigin:
   image_shape: tuple[int, ...]
   sizes: Mapping[str, int]
   class_names: tuple[str, ...] = ()
+  transform: str = ""  # of `Dataset.transform`; absent in runs that began before it was kept
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def _dataset(dataset: Dataset) -> DatasetOrigin:
     image_shape=dataset.images.shape[1:],
     sizes={"total": len(dataset.labels)},
     class_names=dataset.class_names,
+    transform=dataset.transform,
   )
 
 

@@ -20,10 +20,12 @@ import numpy as np
 
 from jaxmu.errors import SettingsError, StoreError
 from jaxmu.store import attempts, files, typed_json
-from jaxmu.store.manifest import Manifest, MethodDescription
+from jaxmu.store.manifest import DatasetOrigin, Manifest, MethodDescription
 
 if TYPE_CHECKING:
   import pandas as pd
+
+  from jaxmu.data import Dataset
 
 T = TypeVar("T")
 PAUSE = 0.2  # seconds between two tries to write results
@@ -80,7 +82,7 @@ class Run:
     # Of several processes that make a run at once, one writes the manifest, and all read it.
     files.write_new(path / MANIFEST, lambda file: file.write(files.sealed(manifest)))
     first = typed_json.load_sealed(Manifest, path / MANIFEST)
-    check_same_data(path, first.dataset.sha256, manifest.dataset.sha256)
+    check_same_data(path, first.dataset, manifest.dataset)
     found = first.grown(manifest)
     if found != first:
       files.write_sealed(path / MANIFEST, found)
@@ -243,13 +245,18 @@ def _check_identity(path: Path, stored: Experiment, given: Experiment) -> None:
       )
 
 
-def check_same_data(path: Path, before: str, present: str) -> None:
-  """Refuse to go on with a run whose data, by their SHA-256, were other ones; StoreError."""
-  if before != present:
-    raise StoreError(
-      f"{path} was made with another dataset (sha256 {before[:12]}, now {present[:12]}); choose "
-      "another --config.output_dir, or restore the data"
-    )
+def check_same_data(path: Path, before: DatasetOrigin, present: "DatasetOrigin | Dataset") -> None:
+  """Refuse to go on with a run whose data, or how networks read them, were others; StoreError."""
+  if before.sha256 != present.sha256:
+    differs = f"sha256 {before.sha256[:12]}, now {present.sha256[:12]}"
+  elif before.transform and before.transform != present.transform:
+    differs = f"read with {before.transform}, now with {present.transform}"
+  else:
+    return
+  raise StoreError(
+    f"{path} was made with another dataset ({differs}); choose another --config.output_dir, or "
+    "restore the data"
+  )
 
 
 def directory(output_dir: str | Path, name: str, hash8: str) -> Path:

@@ -71,13 +71,16 @@ class Identities:
 
 
 def _made_with(manifest: Manifest) -> dict[str, Any]:
-  return {
+  made = {
     "chunk": manifest.chunk,
     "lowering": dict(manifest.lowering),
     "platform": manifest.device.platform,
     "dataset": manifest.dataset.sha256,
     "versions": {name: manifest.version(name) for name in ("jaxmu", "jax")},
   }
+  if transform := manifest.dataset.transform:
+    made["transform"] = transform
+  return made
 
 
 def _hash(value: Any) -> str:

@@ -84,7 +84,7 @@ def enter(settings: Settings, dataset: Dataset) -> tuple[Run, Setup]:
   if not comes((folder / CONFIG).is_file):  # another machine may have made it just now
     raise NeedMissing(f"{folder} is no run directory yet; its first task, `prepare`, makes it")
   opened = Run.open(folder)
-  check_same_data(folder, opened.manifest.dataset.sha256, dataset.sha256)
+  check_same_data(folder, opened.manifest.dataset, dataset)
   made, here = opened.manifest.device, jax.devices()[0]
   if made.platform != here.platform:
     raise SettingsError(

@@ -1,5 +1,6 @@
 """The run directory: sealed beginnings, results that are verified, growth, races and kills."""
 
+import dataclasses
 import json
 import random
 import shutil
@@ -104,6 +105,13 @@ def test_other_data_are_refused_and_nothing_changes(run, tmp_path):
   with pytest.raises(StoreError, match=r"was made with another dataset \(sha256 abab.*, now efef"):
     create(tmp_path, manifest=manifests.manifest(seeds=(0, 1, 2), dataset=data))
   assert (run.path / "manifest.json").read_bytes() == before
+
+
+def test_a_run_that_does_not_know_how_its_data_were_read_goes_on(run, tmp_path):
+  """It began with a version that did not keep it."""
+  data = dataclasses.replace(run.manifest.dataset, transform="mean 0.5")
+  found = create(tmp_path, manifest=manifests.manifest(seeds=(0, 1, 2), dataset=data))
+  assert found.manifest.dataset.transform == ""
 
 
 def test_another_identity_is_refused_and_nothing_changes(run, tmp_path):

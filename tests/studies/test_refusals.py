@@ -117,6 +117,23 @@ def test_changed_data_under_a_finished_run(finished, tmp_path, capsys):
   refused(capsys, sweeps.arguments(tmp_path, methods="ft"), "was made with another dataset")
 
 
+def test_a_file_that_is_read_otherwise_under_a_finished_run(tmp_path, capsys):
+  """Images and labels are the same; what a network sees of them is not."""
+  labels = np.arange(200) % 3
+  images = np.random.default_rng(1).integers(0, 255, (200, 8, 8, 1), np.uint8)
+  same = {"images": images, "labels": labels, "num_train": 150, "std": [0.3]}
+  more = ("--config.data.random_labels=0", "--config.data.forget_fraction=0.2")
+  given = lambda **changed: sweeps.arguments(
+    tmp_path / "out", *arrays(tmp_path, **same, **changed), *more, methods="ft"
+  )
+  assert sweeps.call(*given(mean=[0.4])) == 0
+  assert sweeps.call(*given(mean=[0.4])) == 0
+  now = r"\(read with mean 0\.4, std 0\.3, augmentation none.*, now with mean 0\.6, std 0\.3, "
+  refused(capsys, given(mean=[0.6]), now)
+  refused(capsys, given(mean=[0.4], augmentation="flip"), "now with .*augmentation flip")
+  refused(capsys, given(mean=[0.4], classes=list("abcd")), "now with .* 4 classes")
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "config.json", "members.json"])
 def test_records_of_another_form_are_refused_and_made_again(name, finished, tmp_path, capsys):
   argv, path = sweeps.arguments(tmp_path, methods="ft"), finished.path / name
