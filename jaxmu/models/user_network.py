@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmu.data.samples import FLOATS, HALVES, as_array
-from jaxmu.errors import DataError, ModelError, UserError, short, shown
+from jaxmu.errors import DataError, ModelError, shown
 from jaxmu.models.forward import forward, mode_flags
+from jaxmu.own_code import references
 
 COLLECTIONS = ("params", "batch_stats")
 Path = tuple[str, ...]
@@ -80,17 +81,11 @@ def count_classes(
   call = lambda params, batch_stats, x, key: forward(
     module, params, batch_stats, x, train=train, key=key if train else None
   )
-  try:
+  what = f"{type(module).__name__} cannot be called on images of shape {x.shape}"
+  with references.guarded(ModelError, what):
     logits, _ = jax.eval_shape(
       call, variables["params"], variables["batch_stats"], x, jax.random.key(0)
     )
-  except UserError:
-    raise
-  except Exception as error:  # a user's network may raise anything
-    raise ModelError(
-      f"{type(module).__name__} cannot be called on images of shape {x.shape}: "
-      f"{type(error).__name__}: {short(str(error))}"
-    ) from error
   return logits.shape[-1]
 
 
@@ -105,15 +100,12 @@ def initial(module: nn.Module, images: Any, key: jax.Array) -> dict[str, Any]:
   """
   x, flags = _batch(images, 1), mode_flags(module, False)
   draw = _init(module, x.shape, x.dtype, tuple(sorted(flags.items())))
-  try:
+  what = (
+    f"{type(module).__name__} cannot be initialised with images of shape {x.shape} alone, so its "
+    "first weights must be given as variables"
+  )
+  with references.guarded(ModelError, what):
     return draw(key)
-  except UserError:
-    raise
-  except Exception as error:  # a user's network may raise anything
-    raise ModelError(
-      f"{type(module).__name__} cannot be initialised with images of shape {x.shape}: "
-      f"{type(error).__name__}: {short(str(error))}; give its first weights as variables"
-    ) from error
 
 
 @functools.lru_cache(maxsize=16)
