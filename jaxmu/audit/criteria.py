@@ -18,6 +18,12 @@ from jaxmu.audit.summary import Summary, best, split_resolution
 from jaxmu.audit.text import amount, factor, interval, number, plural, value
 from jaxmu.settings import ReportSettings
 
+# Cautions for which an attack that finds nothing does not count, as a note beside its accuracy.
+_SUSPECT = {
+  "attacks_disagree": "attacks disagree",
+  "hidden_signal": "signal hidden",
+  "over_unlearned": "over-unlearned",
+}
 LEAST = 3  # seeds from which the noise of retraining can be told at all
 UNPROVEN = (
   "Not proven: that no single sample can be recognised (these attacks use one rule for all "
@@ -144,9 +150,13 @@ def _attack(
   if asked.max_attack:
     met: bool | None = cell.bounds[1] <= asked.max_attack if cell.n else None
   else:
-    suspect = {"attacks_disagree", "hidden_signal", "over_unlearned"}
-    warned = any(c.method == method and c.code in suspect for c in cautions)
-    met = not (found_by(data, summary, method) or warned) if cell.has_interval else None
+    found = found_by(data, summary, method)
+    warned = [_SUSPECT[c.code] for c in cautions if c.method == method and c.code in _SUSPECT]
+    met = not (found or warned) if cell.has_interval else None
+    if warned and not found:
+      return Check(met, number(cell.mean), interval(cell), warned[0])
+    if met and cell.above(0.5):
+      return Check(met, number(cell.mean), interval(cell), "as retrained")
   return Check(met, number(cell.mean), interval(cell))
 
 

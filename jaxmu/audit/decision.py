@@ -19,11 +19,12 @@ class Criterion(NamedTuple):
 
 
 class Check(NamedTuple):
-  """Whether a method does it (None: cannot be told), and the number behind it."""
+  """Whether a method does it (None: cannot be told), the number behind it, and what that hides."""
 
   met: bool | None
   words: str
   interval: str = ""
+  note: str = ""
 
 
 class Judgement(NamedTuple):

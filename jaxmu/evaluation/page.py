@@ -99,7 +99,8 @@ def _first(found: Evaluation) -> Section:
     "undecided": "Undecided: these inputs cannot tell whether it worked.",
   }[verdict.outcome]
   cells = tuple(
-    Cell(check.words or MISSING, check.interval, _STANDINGS[check.met]) for check in verdict.checks
+    Cell(check.words or MISSING, check.interval, _STANDINGS[check.met], check.note)
+    for check in verdict.checks
   )
   columns = tuple(Column(one.name, "", one.words) for one in verdict.criteria)
   table = Table(

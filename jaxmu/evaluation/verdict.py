@@ -138,4 +138,5 @@ def _lower(words: str) -> str:
 
 
 def _number(check: Check) -> str:
-  return f"{check.words} {check.interval}".strip()
+  value = f"{check.words} {check.interval}".strip()
+  return f"{value}, {check.note}" if check.note else value

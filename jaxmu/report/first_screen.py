@@ -17,7 +17,7 @@ def first(data: RunData, found: Decision) -> Section:
         (
           Cell("yes" if one.accepted and not found.void else "no"),
           *(
-            Cell(check.words or MISSING, check.interval, _STANDINGS[check.met])
+            Cell(check.words or MISSING, check.interval, _STANDINGS[check.met], check.note)
             for check in one.checks
           ),
         ),

@@ -73,6 +73,38 @@ def test_each_criterion_refuses_what_misses_it(change, criterion):
   assert checks(found, "msg")[criterion] is False and "msg" not in found.accepted
 
 
+@pytest.mark.parametrize(
+  ("change", "met", "note"),
+  [
+    ({}, True, ""),
+    ({"T_MIA": 0.55, "T_strongest": 0.56}, False, ""),  # the number says it
+    ({"FA": 0.95}, False, "signal hidden"),
+    ({"T_MIA": 0.42}, False, "over-unlearned"),
+  ],
+)
+def test_a_note_says_why_where_the_number_does_not(change, met, note):
+  found, _ = decide(msg=GOOD["msg"] | change)
+  assert attack(found, "msg") == (met, note)
+
+
+def test_above_one_half_as_the_retrained_models_are_is_accepted_and_said():
+  high = {"T_MIA": 0.55, "T_strongest": 0.55}
+  found, _ = decide(retrained=GOOD["retrained"] | high, msg=GOOD["msg"] | high)
+  assert attack(found, "msg") == (True, "as retrained")
+  assert attack(found, "ft")[1] == ""  # at one half
+  means = GOOD | {"retrained": GOOD["retrained"] | high, "msg": GOOD["msg"] | high}
+  text = cases.markdown(cases.data(SMALL, table=cases.rows(SMALL, range(10), **means)))
+  (line,) = [line for line in text.splitlines() if line.startswith("| MSG") and "✓ yes" in line]
+  assert "] (as retrained) |" in line
+
+
+def attack(found, method):
+  """Return whether the attack fails on a method, with its note."""
+  place = [one.name for one in found.criteria].index("Attack")
+  (one,) = [one for one in found.judgements if one.method == method]
+  return one.checks[place].met, one.checks[place].note
+
+
 def test_nothing_is_left_to_attack_in_a_destroyed_model():
   found, _ = decide(msg=GOOD["msg"] | {"TA": 0.1, "FA": 0.1})
   assert checks(found, "msg")["Attack"] is None
