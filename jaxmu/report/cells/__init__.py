@@ -46,8 +46,8 @@ GROUPS = (
   "cells. The grouping is this project's own, not the paper's."
 )
 TESTED = (
-  "Cells in which a paired Wilcoxon test over seeds, corrected after Holm, cannot tell the method "
-  "from the best one of the cell."
+  "cells in which a paired Wilcoxon test over seeds, corrected after Holm, cannot tell the method "
+  "from the best one of the cell"
 )
 ORDER = (
   "Mean rank of RetDev over the cells, best first, with the difference from the first in mean rank "
@@ -96,7 +96,7 @@ def compose(cells: Cells) -> Report:
     ),
     marks=marks,
     main=main,
-    notes=(GROUPS, TESTED),
+    notes=(GROUPS, f"As the best: {TESTED}."),
     numbers=_numbers(cells),
   )
 
@@ -150,8 +150,8 @@ def _main(
     Column("Disc", "G1 G2 G3 F", "cells by group of |2 T-MIA − 1|"),
     Column("RetDev, as the best", "", TESTED),
     Column("Disc, as the best", "", "the same by Disc"),
-    Column("mean RetDev", "0"),
-    Column("mean Indisc", "1"),
+    Column("mean RetDev", "0", "over the cells"),
+    Column("mean Indisc", "1", "over the cells"),
     Column("RTE", "large", "median over cells of the work of retraining over the method's"),
   )
   return Table(

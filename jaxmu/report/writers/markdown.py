@@ -87,7 +87,7 @@ def _steps(block: Steps) -> list[str]:
 def _table(block: Table) -> list[str]:
   head = [escaped(column.label) for column in (block.head, *block.columns)]
   body = [[escaped(row.label), *map(_cell, row.cells)] for row in block.rows]
-  words = "; ".join(f"{column.label}: {column.words}" for column in block.columns)
+  words = "; ".join(f"{column.label}: {column.words}" for column in block.columns if column.words)
   return [*aligned(head, body), *(["", f"{escaped(words)}."] if block.explained else [])]
 
 
