@@ -12,8 +12,8 @@ python bin/benchmark.py --config=configs/matrix.py --part=mnist_resnet18/search
 
 An argument makes it smaller; its numbers are no reproduction of the paper:
   :tiny   the same cells and parts, a handful of images, trials and methods: a smoke test
-  :small  three cells, MNIST, Fashion-MNIST and CIFAR-10 with a small CNN: 50 minutes each on 2 CPU
-          cores of a slow kind that other work shared
+  :small  three cells, MNIST, Fashion-MNIST and CIFAR-10 with a small CNN: half an hour each on 2
+          CPU cores with --workers=2, 50 minutes on a slow kind
 
 python bin/benchmark.py --config=configs/matrix.py:small --workers=2
 """
