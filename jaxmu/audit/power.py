@@ -29,7 +29,7 @@ def visible(metric: str, forget: int, unseen: int, level: float = LEVEL) -> floa
 
   Not above 1, the value of an attack that is always right.
   """
-  return min(1.0, 0.5 + _quantile(level) * _error(metric, forget, unseen))
+  return min(1.0, 0.5 + _quantile(level) * standard_error(metric, forget, unseen))
 
 
 def reliable(metric: str, forget: int, unseen: int, level: float = LEVEL) -> float:
@@ -38,15 +38,18 @@ def reliable(metric: str, forget: int, unseen: int, level: float = LEVEL) -> flo
   Of a true value of `visible` every second evaluation sees nothing. Arguments as there.
   """
   reach = _quantile(level) + float(stats.norm.ppf(POWER))
-  return min(1.0, 0.5 + reach * _error(metric, forget, unseen))
+  return min(1.0, 0.5 + reach * standard_error(metric, forget, unseen))
 
 
 def _quantile(level: float) -> float:
   return float(stats.norm.ppf((1 + level) / 2))
 
 
-def _error(metric: str, forget: int, unseen: int) -> float:
-  """Return the standard error of an attack that guesses; infinite without samples."""
+def standard_error(metric: str, forget: int, unseen: int) -> float:
+  """Return the standard error of an attack that guesses; infinite without samples.
+
+  Arguments as of `visible`.
+  """
   if not min(forget, unseen):
     return math.inf
   if metric.endswith("_AUC"):  # of Mann and Whitney's statistic

@@ -364,6 +364,27 @@ def test_its_report_says_what_the_search_is_worth(folder):
   assert 'id="fig-parallel-ft-title"' in page
 
 
+@pytest.mark.parametrize(
+  ("sizes", "worth"),
+  [  # 3 sqrt(2.4 / 2n) of the smaller set
+    ({"forget": 170, "val": 300}, "0.252 of an accuracy"),
+    ({"forget": 4250, "val": 120}, "0.300 of an accuracy"),
+    ({"forget": 4250, "val": 7500, "val_control": 120}, "0.300 of an accuracy"),
+    ({"forget": 1081, "val": 1081}, ""),
+    ({"forget": 1079, "val": 1081}, "0.100 of an accuracy"),
+  ],
+)
+def test_few_samples_are_told_by_what_chance_weighs_in_accuracy(sizes, worth, folder):
+  found = from_run(Run.open(sweeps.only_run(folder)))
+  split = dataclasses.replace(found.manifest.split, sizes=found.manifest.split.sizes | sizes)
+  found = dataclasses.replace(found, manifest=dataclasses.replace(found.manifest, split=split))
+  warnings_ = [
+    block for s in compose(found).sections if s.title == "Warnings" for block in s.blocks
+  ]
+  texts = [c.text for block in warnings_ for c in block.cautions if c.code == "few-samples"]
+  assert len(texts) == bool(worth) and all(worth in text for text in texts)
+
+
 def test_the_best_tenth_of_the_ended_trials_is_dark_in_the_figure_of_lines(folder):
   found = from_run(Run.open(sweeps.only_run(folder)))
   rates, scores = np.geomspace(1e-4, 1e-1, 30), np.linspace(0.5, 0.1, 30)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jaxmu.audit import power
 from jaxmu.audit.rules import Caution
 from jaxmu.audit.text import MISSING, interval, listing, number, plural, spread
 from jaxmu.report import facts
@@ -45,6 +46,7 @@ READING = (
 )
 CALM = "None of the checks found anything."
 ONE_SEED = "A configuration that suits one model need not suit others; search on two seeds or more."
+DEAR = 0.1  # of an accuracy, which nobody would pay for chance
 NOT_CHECKED = (
   "The S of the best trial is too good: it is the least of many. Give seeds that are not searched, "
   "--config.search.check_seeds=3..9."
@@ -208,7 +210,7 @@ def _written(hp: Mapping[str, Any]) -> str:
 
 
 def _cautions(data: SearchData) -> tuple[Caution, ...]:
-  found = []
+  found = _few_samples(data)
   if len(data.places) < 2:
     found.append(Caution("caution", "one-searched-seed", "", "One searched seed", ONE_SEED))
   if not data.search.check_seeds:
@@ -226,6 +228,22 @@ def _cautions(data: SearchData) -> tuple[Caution, ...]:
         words = f"{failed} of {total} turned non-finite. The mean S of the others is too good."
         found.append(Caution("severe", "checks-failed", method, title, words))
   return tuple(found)
+
+
+def _few_samples(data: SearchData) -> list[Caution]:
+  """Warn where chance moves the attack by as much as a loss of accuracy that would matter."""
+  sizes = data.manifest.split.sizes
+  forget, unseen = sizes["forget"], sizes.get("val_control", sizes["val"])
+  error = 2 * power.standard_error("V_MIA", forget, unseen)  # of |2 V-MIA − 1|, beside thirds
+  if 3 * error <= DEAR:
+    return []
+  words = (
+    f"V-MIA compares {forget:,} forgotten with {unseen:,} unseen samples, so chance alone moves "
+    f"|2 V-MIA − 1| by {number(error)} (one standard error), which weighs in S as much as "
+    f"{number(3 * error)} of an accuracy. A choice may pay that much accuracy for an attack that "
+    "is no better: look at the accuracies and RetDev of a benchmark with what was chosen."
+  )
+  return [Caution("caution", "few-samples", "", "Few samples for S", words)]
 
 
 def _numbers(data: SearchData) -> pd.DataFrame:
