@@ -144,20 +144,21 @@ def _attack(
   data: Results, summary: Summary, cautions: Sequence[Caution], asked: ReportSettings, method: str
 ) -> Check:
   column = "T_strongest" if summary.cell(method, "T_strongest").n else "T_MIA"
-  cell = summary.cell(method, found_by(data, summary, method) or column)
+  found = found_by(data, summary, method)
+  cell = summary.cell(method, found or column)
   if method in destroyed(cautions):  # nothing is left to attack
     return Check(None, number(cell.mean), interval(cell))
+  note = ""
   if asked.max_attack:
     met: bool | None = cell.bounds[1] <= asked.max_attack if cell.n else None
   else:
-    found = found_by(data, summary, method)
     warned = [_SUSPECT[c.code] for c in cautions if c.method == method and c.code in _SUSPECT]
     met = not (found or warned) if cell.has_interval else None
     if warned and not found:
-      return Check(met, number(cell.mean), interval(cell), warned[0])
-    if met and cell.above(0.5):
-      return Check(met, number(cell.mean), interval(cell), "as retrained")
-  return Check(met, number(cell.mean), interval(cell))
+      note = warned[0]
+    elif met and cell.above(0.5):
+      note = "as retrained"
+  return Check(met, number(cell.mean), interval(cell), note)
 
 
 def _test(summary: Summary, asked: ReportSettings, noise: float, metric: str, method: str) -> Check:
